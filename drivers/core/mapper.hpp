@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// How a buffer becomes an address that the device may use. A driver never calls the IOMMU: it calls its Mapper.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include "address.hpp"
+#include "result.hpp"
+
+namespace dmatoll {
+
+template <class M>
+concept Mapper = requires(M mapper, Memory memory, Iova iova, std::uint32_t length, Direction direction) {
+    // How many bytes from `memory` on, 1 to `length`, one map() call can take as one contiguous IOVA range. A driver cuts a
+    // longer buffer into that many pieces. (A strategy that remembers mappings page by page answers with the rest of the page.)
+    { mapper.extent(memory, length) } -> std::same_as<std::uint32_t>;
+
+    // Makes [memory, memory + length) reachable for the device in that direction; length is at most extent(). The result
+    // keeps the offset within the page. Errors: no_iova_space, mapping_failed, no_memory.
+    { mapper.map(memory, length, direction) } -> std::same_as<Result<Iova>>;
+
+    // Ends what map() began, with the same length and direction. What that means for the device is the strategy's stated
+    // protection window. Never fails: a refused unmapping is counted and the range is not used again.
+    { mapper.unmap(iova, length, direction) } -> std::same_as<void>;
+};
+
+}  // namespace dmatoll

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a driver may ask of its surroundings. A concept and not a base class: an indirect call would cost a
+// thunk in the kernel and nothing at user level, and so bias the comparison that this project exists for.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "address.hpp"
+#include "result.hpp"
+
+namespace dmatoll {
+
+// Memory shared with the device for as long as the driver runs: zeroed, page-aligned, coherent, and mapped in
+// both directions at `iova`.
+struct RingMemory {
+    void* cpu = nullptr;
+    Iova iova{};
+    std::uint32_t bytes = 0;
+};
+
+enum class LogLevel : std::uint8_t { error, warning, information };
+
+template <class P>
+concept Platform =
+    requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, void* memory,
+             LogLevel level, const char* message) {
+        // 32-bit registers of BAR 0, offset in bytes. A write is ordered after every earlier store to ring memory and to
+        // buffers: the device cannot see a doorbell before the descriptors that it announces.
+        { platform.read32(offset) } -> std::same_as<std::uint32_t>;
+        { platform.write32(offset, value) } -> std::same_as<void>;
+
+        // Ring memory; at most 1 MiB a call. Errors: no_memory, no_iova_space, mapping_failed.
+        { platform.allocate_ring(value) } -> std::same_as<Result<RingMemory>>;
+        { platform.free_ring(ring) } -> std::same_as<void>;
+
+        // Zeroed memory for the driver's own tables, invisible to the device. Error: no_memory.
+        { platform.allocate(bytes) } -> std::same_as<Result<void*>>;
+        { platform.free(memory, bytes) } -> std::same_as<void>;
+
+        // Monotonic time in nanoseconds.
+        { platform.now_ns() } -> std::same_as<std::uint64_t>;
+        // Waits for at least that many microseconds (at most 1000 a call). Never called on the data path.
+        { platform.delay_us(value) } -> std::same_as<void>;
+
+        // One line, without its newline; the surroundings add the device's name.
+        { platform.log(level, message) } -> std::same_as<void>;
+    };
+
+}  // namespace dmatoll

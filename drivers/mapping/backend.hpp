@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a strategy stands on: one IOMMU domain, in pages. The kernel's IOMMU API, a VFIO container and the model's software
+// IOMMU each provide one.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include "../core/address.hpp"
+#include "../core/result.hpp"
+
+namespace dmatoll {
+
+// Whether a translation may outlive its page-table entry in the IOTLB.
+enum class Invalidate : std::uint8_t { now, later };
+
+template <class B>
+concept IommuBackend =
+    requires(B backend, Iova iova, Memory memory, std::uint64_t bytes, Direction direction, Invalidate when, typename B::Lock lock) {
+        // Maps whole pages. Addresses and bytes are multiples of page_bytes. Callable wherever the driver's data path runs
+        // (in the kernel: softirq). Errors: mapping_failed, no_memory.
+        { backend.map(iova, memory, bytes, direction) } -> std::same_as<Status>;
+
+        // Clears the entries of a range that one map() made. With Invalidate::now no translation of the range is used after
+        // the return. With Invalidate::later that holds only after invalidate_all(); a backend that cannot wait (VFIO)
+        // invalidates at once all the same. Error: mapping_failed if the range was not mapped as a whole.
+        { backend.unmap(iova, bytes, when) } -> std::same_as<Status>;
+        { backend.invalidate_all() } -> std::same_as<void>;
+
+        // Mutual exclusion between the contexts that a driver runs in; nothing at all where there is one only.
+        { lock.lock() } -> std::same_as<void>;
+        { lock.unlock() } -> std::same_as<void>;
+    };
+
+}  // namespace dmatoll
