@@ -35,7 +35,8 @@ concept Platform =
         { platform.allocate_ring(value) } -> std::same_as<Result<RingMemory>>;
         { platform.free_ring(ring) } -> std::same_as<void>;
 
-        // Zeroed memory for the driver's own tables, invisible to the device. Error: no_memory.
+        // Zeroed memory for the driver's own tables, invisible to the device. Up to page_bytes it is asked for on the data path, too
+        // (in the kernel: softirq); more at set-up only. Error: no_memory.
         { platform.allocate(bytes) } -> std::same_as<Result<void*>>;
         { platform.free(memory, bytes) } -> std::same_as<void>;
 

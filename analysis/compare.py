@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is held against what: sections, labels, the claims with their bounds, and the references of the table."""
+
+from dataclasses import dataclass
+
+from analysis import load, statistics
+
+BASELINE = ("stock", "linux-lazy")
+PASSTHROUGH = "linux-identity"
+
+# Our own driver in the kernel against the distribution's, both on Linux's default domain: what we measure is a fair stand-in
+# for a production driver only if it costs about the same.
+DRIVER_BOUND = 1.05
+# The claim of 2005: a driver at user level costs less than 10 % more CPU than the same driver in the kernel.
+PLACEMENT_BOUND = 1.10
+
+
+@dataclass
+class Section:
+    """Cells that may be compared with each other: one kind of environment, one device."""
+
+    environment: str
+    device: str
+    cells: list
+
+    @property
+    def stamp(self):
+        """Where the numbers come from."""
+        return load.ENVIRONMENTS[self.environment]
+
+    @property
+    def loads(self):
+        """Closed loops first, then offered loads."""
+        paced = {cell.load for cell in self.cells if statistics.open_loop(cell)}
+        return sorted(dict.fromkeys(cell.load for cell in self.cells), key=lambda load_: load_ in paced)
+
+    @property
+    def configurations(self):
+        """In the order of cells(), which does not depend on the workload."""
+        found = {}
+        for cell in self.cells:
+            found.setdefault(cell.configuration, cell)
+        return [cell.configuration for cell in sorted(found.values(), key=lambda cell: statistics.order(cell)[4:])]
+
+    def cell(self, configuration, load_):
+        for cell in self.cells:
+            if cell.configuration == configuration and cell.load == load_:
+                return cell
+        return None
+
+
+def sections(cells):
+    grouped = {}
+    for cell in cells:
+        grouped.setdefault((cell.environment, cell.device), []).append(cell)
+    return [Section(*key, cells=part) for key, part in grouped.items()]
+
+
+def differing(values):
+    """Of a list of dicts the keys whose value is not the same in all of them."""
+    keys = dict.fromkeys(key for value in values for key in value)
+    return [key for key in keys if any(value.get(key) != values[0].get(key) for value in values)]
+
+
+class Labels:
+    """Names no longer than they have to be: a setting is named only where it tells two cells of the section apart."""
+
+    def __init__(self, section):
+        self.loads = {}
+        for name in {name for name, _ in section.loads}:
+            variants = [parameters for other, parameters in section.loads if other == name]
+            for parameters, suffix in suffixes(variants).items():
+                self.loads[(name, parameters)] = name + load_suffix(parameters) + suffix
+        self.configurations = {}
+        axes = {}
+        for configuration in section.configurations:
+            axes.setdefault((configuration[1], configuration[4]), []).append(configuration)
+        for (_, strategy), group in axes.items():
+            parameter_suffixes = suffixes([configuration[5] for configuration in group])
+            for configuration in group:
+                _, _, code, completion, _, parameters = configuration
+                parts = [strategy + parameter_suffixes[parameters]]
+                if len({other[2] for other in group}) > 1:
+                    parts.append(str(code))
+                if len({other[3] for other in group}) > 1:
+                    parts.append(str(completion))
+                self.configurations[configuration] = " ".join(parts)
+
+    def load(self, cell_or_load):
+        return self.loads[cell_or_load if isinstance(cell_or_load, tuple) else cell_or_load.load]
+
+    def strategy(self, configuration):
+        return self.configurations[configuration]
+
+    def cell(self, cell):
+        return f"{cell.placement}/{self.configurations[cell.configuration]}"
+
+
+LOAD = "load_bps"  # the workloads' parameter of the offered load; 0: as much as there is
+
+
+def load_suffix(parameters):
+    load_bps = statistics.parameters_of(parameters).get(LOAD)
+    if not isinstance(load_bps, (int, float)):
+        return ""
+    return f" at {load_bps / 1e6:,.10g} Mb/s" if load_bps > 0 else " unpaced"
+
+
+def suffixes(variants):
+    """{parameters as text: ' key=value ...' for the keys that differ, less the load, which is always named}."""
+    variants = list(dict.fromkeys(variants))
+    parsed = [statistics.parameters_of(variant) for variant in variants]
+    if len({load.canonical(value.get(LOAD)) for value in parsed}) == len(parsed):
+        return dict.fromkeys(variants, "")
+    parsed = [{key: value for key, value in parameters.items() if key != LOAD} for parameters in parsed]
+    keys = differing(parsed) if len(parsed) > 1 else []
+    return {
+        variant: "".join(f" {key}={short(value[key])}" for key in keys if key in value)
+        for variant, value in zip(variants, parsed)
+    }
+
+
+def short(value):
+    return load.canonical(value) if isinstance(value, (dict, list)) else str(value)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    numerator: statistics.Cell
+    denominator: statistics.Cell
+    metric: str
+    ratio: statistics.Ratio
+    bound: float
+    equal_load: bool | None  # None: closed loop, or not known
+
+    @property
+    def comparable(self):
+        """CPU utilisation says nothing where the loads differ; work per packet does."""
+        return self.metric != "cpu_utilisation" or self.equal_load is True
+
+    @property
+    def verdict(self):
+        if not self.comparable:
+            return "not comparable: achieved loads differ by more than 2 %"
+        return statistics.verdict(self.ratio, self.bound)
+
+
+@dataclass
+class Claim:
+    title: str
+    explanation: str
+    bound: float
+    comparisons: list
+    missing: list  # (load, reason)
+
+
+def claims(section):
+    return [
+        claim(
+            section,
+            "Our driver in the kernel against the distribution's, both under linux-lazy",
+            "Tells whether our driver is a fair stand-in: same kernel, same DMA API, same domain type.",
+            ("kernel", "linux-lazy"),
+            BASELINE,
+            ("instructions_per_packet", "cycles_per_packet"),
+            DRIVER_BOUND,
+        ),
+        claim(
+            section,
+            "The same driver at user level against the kernel, both persistent",
+            "The claim of 2005 is at most 1.10 in CPU. CPU utilisation is compared at equal offered load only.",
+            ("user", "persistent"),
+            ("kernel", "persistent"),
+            ("instructions_per_packet", "cycles_per_packet", "cpu_utilisation"),
+            PLACEMENT_BOUND,
+        ),
+    ]
+
+
+def claim(section, title, explanation, numerator, denominator, metrics, bound):
+    comparisons, missing = [], []
+    for load_ in section.loads:
+        before = len(comparisons)
+        tops = statistics.find(section.cells, *numerator, load=load_)
+        bottoms = statistics.find(section.cells, *denominator, load=load_)
+        for metric in metrics:
+            for top in tops:
+                for bottom in bottoms:
+                    if metric == "cpu_utilisation" and not (statistics.open_loop(top) and statistics.open_loop(bottom)):
+                        continue
+                    result = statistics.ratio(top.metric(metric), bottom.metric(metric))
+                    if result is not None:
+                        equal = statistics.equal_load(top, bottom) if statistics.open_loop(top) else None
+                        comparisons.append(Comparison(top, bottom, metric, result, bound, equal))
+        if len(comparisons) == before:
+            absent = [f"{'/'.join(key)}" for key, found in ((numerator, tops), (denominator, bottoms)) if not found]
+            reason = f"no finished trial of {' and of '.join(absent)}" if absent else "not measured in both"
+            missing.append((load_, reason))
+    return Claim(title, explanation, bound, comparisons, missing)
+
+
+def baseline(section, load_):
+    """The cell that the table is relative to: the distribution's driver as Linux runs it by default."""
+    return first(statistics.find(section.cells, *BASELINE, load=load_))
+
+
+def passthrough(section, cell):
+    """The same driver without translation; for a user-level driver, the one in the kernel."""
+    placement = "stock" if cell.placement == "stock" else "kernel"
+    for choice in (placement, "stock"):
+        found = first(statistics.find(section.cells, choice, PASSTHROUGH, load=cell.load))
+        if found is not None:
+            return found
+    return None
+
+
+def first(found):
+    return found[0] if found else None

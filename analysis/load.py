@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reads a run directory: trials.jsonl, one record a line, and manifest.json beside it.
+
+Records are checked here once, so that everything after this may rely on them. What was not measured stays absent (NaN in
+the table), never zero. Records of trials that failed or were skipped are kept and counted.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas
+
+SCHEMA_MAJOR = 1
+PLACEMENTS = ("stock", "kernel", "user")
+STATUSES = ("ok", "error", "skipped")
+ENVIRONMENTS = {
+    "lab-virtual": "emulated, virtual clock",
+    "lab-wall": "emulated, wall clock",
+    "hardware": "hardware",
+}
+
+METRICS = (
+    "throughput_bps",
+    "load_requested_bps",
+    "load_achieved_bps",
+    "packets",
+    "ios",
+    "iops",
+    "cpu_utilisation",
+    "instructions_per_packet",
+    "instructions_per_io",
+    "cycles_per_packet",
+    "cycles_per_io",
+    "latency_ns",
+    "iommu",
+    "polls",
+    "idle_polls",
+)
+
+# Parameters that tell one repetition from another, not one workload from another.
+REPLICATION_PARAMETERS = ("seed", "repetition")
+
+
+class LoadError(Exception):
+    """A run that cannot be read. The message names the file, and the line where there is one."""
+
+
+class NoSuchRun(LoadError):
+    """The directory or its records are not there."""
+
+
+class BadRecord(LoadError):
+    """A line that is no record, or a record that breaks the schema."""
+
+
+@dataclass
+class Run:
+    directory: Path
+    manifest: dict
+    records: list  # every record kept, as read, in the order of the file
+    frame: pandas.DataFrame  # one row a record; see row() for the columns
+    warnings: list = field(default_factory=list)
+
+    def finished(self):
+        """The rows of trials that ran to their end."""
+        return self.frame[self.frame["status"] == "ok"]
+
+    def unfinished(self):
+        """The rows of trials that failed or were skipped."""
+        return self.frame[self.frame["status"] != "ok"]
+
+
+def load_run(directory):
+    """Reads the run in `directory`. Raises NoSuchRun or BadRecord; what can be lived with is put into `warnings`."""
+    directory = Path(directory)
+    path = directory / "trials.jsonl"
+    if not directory.is_dir():
+        raise NoSuchRun(f"{directory}: no such run directory; `dmatoll run SUITE` makes one below results/runs")
+    if not path.is_file():
+        raise NoSuchRun(f"{directory}: not a run: it has no trials.jsonl")
+    warnings = []
+    manifest = read_manifest(directory / "manifest.json", warnings)
+    records = keep_last(read_records(path, warnings), warnings)
+    # Columns are named even where there is no row, so that an empty run has the same shape.
+    frame = pandas.DataFrame([row(record) for record in records])
+    for column in ("status", *METRICS):
+        if column not in frame and column not in ("latency_ns", "iommu"):
+            frame[column] = None if column == "status" else float("nan")
+    return Run(directory, manifest, records, frame, warnings)
+
+
+def read_manifest(path, warnings):
+    """The manifest, or {} with a warning: the records stand without it."""
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        warnings.append("manifest.json is missing: the plan and the command of this run are not known")
+        return {}
+    except (OSError, ValueError) as error:
+        warnings.append(f"manifest.json cannot be read ({error}): the plan and the command of this run are not known")
+        return {}
+    if not isinstance(manifest, dict):
+        warnings.append("manifest.json holds no JSON object: the plan and the command of this run are not known")
+        return {}
+    return manifest
+
+
+def read_records(path, warnings):
+    """All records of the file. A last line that the writer did not finish (no newline, no JSON) is dropped with a warning."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NoSuchRun(f"{path}: cannot be read: {error.strerror}") from error
+    lines = content.split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, parse_constant=refuse_constant)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):  # split() leaves what follows the last newline here
+                warnings.append(
+                    f"trials.jsonl:{number}: the last line is cut off ({len(line)} bytes): "
+                    "the run was interrupted there; this trial is not counted"
+                )
+                continue
+            raise BadRecord(f"{path}:{number}: not a JSON record: {error}") from error
+        try:
+            validate(record)
+        except ValueError as error:
+            raise BadRecord(f"{path}:{number}: {error}") from error
+        records.append(record)
+    return records
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def validate(record):
+    """Raises ValueError, saying what was expected and what came, if the record breaks the schema."""
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a JSON object, got {type(record).__name__}")
+    check_schema(record.get("schema"))
+    status = record.get("status")
+    if status not in STATUSES:
+        raise ValueError(f"status: expected one of {', '.join(STATUSES)}, got {status!r}")
+    if "trial" not in record:
+        raise ValueError("trial: missing")
+    for key in ("strategy", "workload", "environment", "device", "repetition", "metrics", "meters", "domain"):
+        if record.get(key) is not None and not isinstance(record[key], dict):
+            raise ValueError(f"{key}: expected an object, got {type(record[key]).__name__}")
+    if record.get("placement") is not None and record["placement"] not in PLACEMENTS:
+        raise ValueError(f"placement: expected one of {', '.join(PLACEMENTS)}, got {record['placement']!r}")
+    kind = (record.get("environment") or {}).get("kind")
+    if kind is not None and kind not in ENVIRONMENTS:
+        raise ValueError(f"environment.kind: expected one of {', '.join(ENVIRONMENTS)}, got {kind!r}")
+    check_metrics(record.get("metrics") or {})
+    if status == "ok":
+        check_finished(record)
+
+
+def check_schema(schema):
+    # A number, or a name that ends in one: 1, "1", "1.2", "dmatoll/1".
+    text = str(schema).rsplit("/", 1)[-1].lstrip("v")
+    if isinstance(schema, bool) or not isinstance(schema, (int, float, str)) or text.split(".")[0] != str(SCHEMA_MAJOR):
+        raise ValueError(f"schema: expected version {SCHEMA_MAJOR}, got {schema!r}; read it with the dmatoll that wrote it")
+
+
+def check_finished(record):
+    for key in ("placement", "metrics"):
+        if record.get(key) is None:
+            raise ValueError(f"{key}: missing, in a trial with status ok")
+    for key, inner in (("strategy", "name"), ("workload", "name"), ("environment", "kind")):
+        if not isinstance((record.get(key) or {}).get(inner), str):
+            raise ValueError(f"{key}.{inner}: missing, in a trial with status ok")
+
+
+def check_metrics(metrics):
+    for name in METRICS:
+        value = metrics.get(name)
+        if value is None:
+            continue
+        if name in ("latency_ns", "iommu"):
+            if not isinstance(value, dict):
+                raise ValueError(f"metrics.{name}: expected an object, got {type(value).__name__}")
+            for inner, number in value.items():
+                check_number(f"metrics.{name}.{inner}", number)
+        else:
+            check_number(f"metrics.{name}", value)
+
+
+def check_number(name, value):
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name}: expected a number, got {value!r}")
+    # abs() of a huge integer is exact, math.isfinite() would overflow on it.
+    if (isinstance(value, float) and not math.isfinite(value)) or abs(value) > 1e300:
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+    if value < 0:
+        raise ValueError(f"{name}: expected no negative number, got {value!r}")
+
+
+def identity(record):
+    """What makes two records the same trial: a resumed run may try a failed one again."""
+    repetition = record.get("repetition") or {}
+    return json.dumps([record["trial"], repetition.get("index"), repetition.get("boot")], sort_keys=True)
+
+
+def keep_last(records, warnings):
+    """Of records of one trial the last, in its place; a trial that finished is not superseded by one that did not."""
+    kept = {}
+    for record in records:
+        key = identity(record)
+        if key in kept and kept[key]["status"] == "ok" and record["status"] != "ok":
+            continue
+        kept.pop(key, None)
+        kept[key] = record
+    if len(kept) < len(records):
+        warnings.append(f"{len(records) - len(kept)} records are of trials that were tried again: what finished counts, otherwise the last")
+    return list(kept.values())
+
+
+def row(record):
+    """One record as one flat row. Nested metrics become `iommu_maps`, `latency_ns_p50`."""
+    strategy = record.get("strategy") or {}
+    workload = record.get("workload") or {}
+    device = record.get("device") or {}
+    environment = record.get("environment") or {}
+    result = {
+        "trial": record["trial"] if isinstance(record["trial"], (str, int)) else canonical(record["trial"]),
+        "status": record["status"],
+        "reason": text(record.get("reason")),
+        "replicate": replicate(record),
+        "environment": environment.get("kind"),
+        "device": " ".join(str(device[key]) for key in ("name", "model") if device.get(key)),
+        "placement": record.get("placement"),
+        "code_generation": record.get("code_generation"),
+        "completion": record.get("completion"),
+        "strategy": strategy.get("name"),
+        "strategy_parameters": canonical(strategy.get("parameters") or {}),
+        "workload": workload.get("name"),
+        "workload_parameters": canonical(
+            {k: v for k, v in (workload.get("parameters") or {}).items() if k not in REPLICATION_PARAMETERS}
+            if isinstance(workload.get("parameters") or {}, dict)
+            else workload["parameters"]
+        ),
+        "window_ns": number(record.get("window_ns")),
+    }
+    for name, value in (record.get("metrics") or {}).items():
+        if name in ("latency_ns", "iommu"):
+            for inner, inner_value in (value or {}).items():
+                result[f"{name}_{inner}"] = number(inner_value)
+        elif name in METRICS:
+            result[name] = number(value)
+    result.update(instruction_split(record))
+    return result
+
+
+def instruction_split(record):
+    """User-mode and kernel-mode instructions per packet of the device-under-test vCPU, which is vCPU 0, if it was metered."""
+    meter = (record.get("meters") or {}).get("lab_instructions")
+    packets = (record.get("metrics") or {}).get("packets")
+    if not isinstance(meter, dict) or not meter.get("available") or not packets:
+        return {}
+    vcpus = meter.get("vcpus")
+    if not isinstance(vcpus, list) or not vcpus or not isinstance(vcpus[0], dict):
+        return {}
+    return {f"{mode}_instructions_per_packet": number(vcpus[0].get(mode)) / packets for mode in ("user", "kernel")}
+
+
+def replicate(record):
+    """The boot that a record belongs to: the seed where it is given, otherwise the boot, otherwise the repetition."""
+    repetition = record.get("repetition") or {}
+    environment = record.get("environment") or {}
+    for value in (repetition.get("seed"), environment.get("seed"), repetition.get("boot"), repetition.get("index")):
+        if value is not None:
+            return str(value)
+    return str(record["trial"])
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def number(value):
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return float("nan")
+    return float(value)
+
+
+def text(value):
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

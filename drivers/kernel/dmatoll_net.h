@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the C files of the module share. */
+#pragma once
+
+#include <linux/interrupt.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/workqueue.h>
+
+#include "glue.h"
+
+struct page_pool;
+
+struct dmatoll_net {
+    /* Read by the data path. */
+    struct dmatoll_nic* nic;
+    struct net_device* netdev;
+    struct page_pool* pool;
+    struct napi_struct napi;
+
+    struct pci_dev* pci;
+    int strategy;
+    bool open; /* rings, interrupt and polling are there */
+    struct dmatoll_surroundings surroundings;
+    struct dmatoll_range* reserved;
+    struct delayed_work watch;    /* link and statistics, every two seconds */
+    struct work_struct restart;   /* after a transmit timeout */
+    struct mutex statistics_lock; /* one reader of the device's clear-on-read registers */
+    /* As last seen by the watch. */
+    struct dmatoll_link link;
+    bool transmit_pending;
+    u64 transmitted;
+};
+
+/* netdev.c */
+/* Allocates the net_device around an unbound device. NULL: no memory. */
+struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci);
+void dmatoll_net_free(struct dmatoll_net* net);
+/* Makes the interface visible; the core exists and has the MAC address. */
+int dmatoll_net_register(struct dmatoll_net* net);
+void dmatoll_net_unregister(struct dmatoll_net* net);
+void dmatoll_net_update_statistics(struct dmatoll_net* net);
+
+/* datapath.c */
+netdev_tx_t dmatoll_start_xmit(struct sk_buff* skb, struct net_device* netdev);
+netdev_features_t dmatoll_features_check(struct sk_buff* skb, struct net_device* netdev,
+                                         netdev_features_t features);
+int dmatoll_poll(struct napi_struct* napi, int budget);
+irqreturn_t dmatoll_interrupt(int irq, void* data);
+int dmatoll_pool_create(struct dmatoll_net* net);
+void dmatoll_pool_destroy(struct dmatoll_net* net);
+
+/* ethtool.c */
+extern const struct ethtool_ops dmatoll_ethtool_ops;
+
+/* domain.c */
+/*
+ * Claims the device's group and attaches a paging domain to it; fills in the surroundings' domain, aperture,
+ * reserved ranges and address_bits. Says in the log what is wrong. 0 or a negative errno.
+ */
+int dmatoll_domain_attach(struct dmatoll_net* net);
+void dmatoll_domain_detach(struct dmatoll_net* net);
+/* What is attached now: "paging", "DMA", "DMA-FQ", "identity", "blocked" or "none". */
+const char* dmatoll_domain_attached(struct device* device);
+
+/* sysfs.c */
+extern const struct attribute_group* dmatoll_device_groups[];

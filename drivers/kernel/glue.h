@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The seam between the two halves of the module, in types that C and C++ lay out alike. Upwards
+ * (dmatoll_nic_*): what the C side asks of the driver core. Downwards (all others): what the core asks of the
+ * kernel. Calls across it are direct.
+ */
+#pragma once
+
+#ifdef __cplusplus
+#include <cstddef>
+#include <cstdint>
+extern "C" {
+#else
+#include <linux/types.h>
+#endif
+
+struct dmatoll_net;    /* the C side: one a PCI device */
+struct dmatoll_nic;    /* the C++ side: one a PCI device */
+struct dmatoll_domain; /* an IOMMU domain of our own */
+struct device;
+
+enum dmatoll_log_level { DMATOLL_ERROR, DMATOLL_WARNING, DMATOLL_INFORMATION };
+
+/* As enum class Direction in core/address.hpp. */
+enum dmatoll_direction { DMATOLL_TO_DEVICE, DMATOLL_FROM_DEVICE, DMATOLL_BIDIRECTIONAL };
+
+/* As enum class Checksum in e1000/driver.hpp. */
+enum dmatoll_checksum { DMATOLL_CHECKSUM_UNKNOWN, DMATOLL_CHECKSUM_GOOD, DMATOLL_CHECKSUM_BAD };
+
+/* Bits of dmatoll_nic_take_interrupt(). */
+#define DMATOLL_CAUSE_OURS 1u
+#define DMATOLL_CAUSE_LINK 2u
+
+/* With this many free transmit descriptors any frame fits: most_descriptors_per_frame in e1000/driver.hpp. */
+#define DMATOLL_MOST_DESCRIPTORS_PER_FRAME 53u
+/* The device's headers in front of a segmented payload are described in eight bits. */
+#define DMATOLL_MOST_HEADER_BYTES 255u
+/* The longest frame that a receive buffer of the smallest useful size, 2 KiB, has to hold: no jumbo frames.
+ */
+#define DMATOLL_RECEIVE_BUFFER_BYTES 2048u
+
+/* As struct Segment in e1000/driver.hpp. */
+struct dmatoll_segment {
+    uint64_t physical;
+    uint32_t length;
+};
+
+/* As struct TransmitOffload in e1000/offload.hpp. */
+struct dmatoll_offload {
+    bool checksum;
+    uint16_t checksum_start;
+    uint16_t checksum_offset;
+    bool segment;
+    uint16_t segment_bytes;
+    uint16_t header_bytes;
+    uint16_t network_start;
+    bool ipv6;
+};
+
+struct dmatoll_buffer {
+    uint64_t physical;
+    uint64_t cookie;
+};
+
+struct dmatoll_link {
+    bool up;
+    bool full_duplex;
+    uint32_t megabits;
+};
+
+struct dmatoll_totals {
+    uint64_t frames_received, bytes_received, receive_errors, receive_missed;
+    uint64_t frames_transmitted, bytes_transmitted, transmit_errors;
+};
+
+/* Both ends belong to the range. */
+struct dmatoll_range {
+    uint64_t first, last;
+};
+
+struct dmatoll_settings {
+    uint32_t receive_descriptors, transmit_descriptors, interrupts_per_second;
+};
+
+/* What the core is built on. Everything outlives the core. */
+struct dmatoll_surroundings {
+    struct dmatoll_net* net;
+    struct device* device;
+    void* registers;               /* BAR 0 */
+    struct dmatoll_domain* domain; /* NULL: Linux's default domain, through the DMA API */
+    struct dmatoll_range aperture; /* of the domain */
+    const struct dmatoll_range* reserved;
+    uint32_t reserved_count;
+    uint32_t address_bits;  /* IOVAs have at most that many */
+    uint64_t last_physical; /* of all memory that buffers can come from */
+    struct dmatoll_settings settings;
+};
+
+struct dmatoll_completion; /* the C side's sum over one reclaim */
+
+/* ---- up: strategies ---- */
+
+/* Number of a strategy that runs in the kernel, or -1. */
+int dmatoll_strategy_find(const char* name);
+/* Name of the nth strategy that runs in the kernel, or NULL behind the last. */
+const char* dmatoll_strategy_name(int strategy);
+/* Which type of group domain it wants: "own", or as /sys/kernel/iommu_groups/N/type spells it. */
+const char* dmatoll_strategy_domain(int strategy);
+/* Line n of what it protects from whom, "pair granularity window[ nanoseconds]", or false behind the last. */
+bool dmatoll_strategy_protection(int strategy, unsigned int line, const char** pair, const char** granularity,
+                                 const char** window, uint64_t* bound_ns);
+
+/* ---- up: one device ---- */
+
+/* Bytes to allocate for a dmatoll_nic; aligned to 64. */
+size_t dmatoll_nic_bytes(void);
+/* Builds the core in `memory` and quiets and resets the device; no DMA yet, bus mastering is off. 0 or a
+ * negative errno. On an error nothing is left behind but `memory`. */
+int dmatoll_nic_create(void* memory, int strategy, const struct dmatoll_surroundings* surroundings);
+/* Unmaps everything. The device was stopped. */
+void dmatoll_nic_destroy(struct dmatoll_nic* nic);
+void dmatoll_nic_mac(const struct dmatoll_nic* nic, uint8_t mac[6]);
+
+/* Process context; may sleep. 0 or a negative errno; then dmatoll_nic_stop() is still due. */
+int dmatoll_nic_start(struct dmatoll_nic* nic);
+void dmatoll_nic_stop(struct dmatoll_nic* nic);
+struct dmatoll_link dmatoll_nic_link(struct dmatoll_nic* nic);
+/* Reads the device's statistics; one caller at a time. */
+void dmatoll_nic_update_statistics(struct dmatoll_nic* nic);
+
+/* Any context. */
+uint32_t dmatoll_nic_take_interrupt(struct dmatoll_nic* nic);
+void dmatoll_nic_enable_interrupts(struct dmatoll_nic* nic);
+void dmatoll_nic_disable_interrupts(struct dmatoll_nic* nic);
+uint32_t dmatoll_nic_transmit_room(const struct dmatoll_nic* nic);
+void dmatoll_nic_totals(const struct dmatoll_nic* nic, struct dmatoll_totals* totals);
+
+/* Transmit side. Queues a frame without announcing it; `headers` are its first bytes if offload->segment. The
+ * free descriptors that are left, or a negative errno: -EBUSY if the ring is full; anything else: the frame
+ * cannot be sent at all. */
+int dmatoll_nic_transmit(struct dmatoll_nic* nic, void* headers, const struct dmatoll_segment* segments,
+                         uint32_t count, const struct dmatoll_offload* offload, uint64_t cookie);
+void dmatoll_nic_ring_doorbell(struct dmatoll_nic* nic);
+
+/* Poll side: takes back what was sent, then up to `budget` received frames, then refills. How many
+ * descriptors were received. */
+uint32_t dmatoll_nic_reclaim(struct dmatoll_nic* nic, struct dmatoll_completion* completion);
+uint32_t dmatoll_nic_receive(struct dmatoll_nic* nic, uint32_t budget);
+/* The receive ring is empty for want of buffers: no interrupt will come. */
+bool dmatoll_nic_starved(const struct dmatoll_nic* nic);
+
+/* Statistics of `ethtool -S`. */
+uint32_t dmatoll_nic_statistics_count(const struct dmatoll_nic* nic);
+/* Name of the nth in two parts. */
+void dmatoll_nic_statistic_name(const struct dmatoll_nic* nic, uint32_t n, const char** prefix,
+                                const char** name);
+void dmatoll_nic_statistics(const struct dmatoll_nic* nic, uint64_t* values);
+
+/* ---- down: platform.c ---- */
+
+void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char* message);
+uint64_t dmatoll_now_ns(void);
+void dmatoll_delay_us(uint32_t microseconds);
+/* Zeroed; up to a page from any context, more from process context only. NULL: none. */
+void* dmatoll_allocate(size_t bytes);
+void dmatoll_free(void* memory);
+/* Zeroed pages, contiguous for the CPU and for DMA. */
+void* dmatoll_pages_allocate(size_t bytes, uint64_t* physical);
+void dmatoll_pages_free(void* memory, size_t bytes);
+
+/* ---- down: dma_api.c, Linux's own mapping ---- */
+
+void* dmatoll_coherent_allocate(struct device* device, size_t bytes, uint64_t* address);
+void dmatoll_coherent_free(struct device* device, void* memory, size_t bytes, uint64_t address);
+/* false: refused. */
+bool dmatoll_dma_map(struct device* device, uint64_t physical, uint32_t bytes,
+                     enum dmatoll_direction direction, uint64_t* address);
+void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
+                       enum dmatoll_direction direction);
+
+/* ---- down: domain.c, our own domain; softirq and process context ---- */
+
+/* 0 or a negative errno. */
+int dmatoll_domain_map(struct dmatoll_domain* domain, uint64_t iova, uint64_t physical, uint64_t bytes,
+                       enum dmatoll_direction direction);
+/* false: the range was not mapped as a whole. */
+bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
+/* Without invalidation: that, and the freeing of page-table pages, waits for dmatoll_domain_invalidate(). */
+bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
+void dmatoll_domain_invalidate(struct dmatoll_domain* domain);
+
+/* A spinlock between softirq and process context. Large enough for any configuration's spinlock_t. */
+struct dmatoll_lock {
+    uint64_t storage[8];
+};
+void dmatoll_lock_init(struct dmatoll_lock* lock);
+void dmatoll_lock_acquire(struct dmatoll_lock* lock);
+void dmatoll_lock_release(struct dmatoll_lock* lock);
+
+/* ---- down: datapath.c ---- */
+
+/* A receive buffer from the pool. false: there is none right now. */
+bool dmatoll_buffer_provide(struct dmatoll_net* net, struct dmatoll_buffer* buffer);
+/* `from_poll`: the caller is the poll function. */
+void dmatoll_buffer_return(struct dmatoll_net* net, uint64_t cookie, bool from_poll);
+void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t length,
+                           enum dmatoll_checksum checksum);
+void dmatoll_frame_sent(struct dmatoll_completion* completion, uint64_t cookie);
+/* At stop: a frame that was never reclaimed. */
+void dmatoll_frame_discard(struct dmatoll_net* net, uint64_t cookie);
+
+#ifdef __cplusplus
+}
+#endif

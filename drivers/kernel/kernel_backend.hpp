@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The IommuBackend of the kernel: a paging domain of our own, through the kernel's IOMMU API.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include "core/address.hpp"
+#include "core/result.hpp"
+#include "glue.h"
+#include "mapping/backend.hpp"
+
+namespace dmatoll::kernel {
+
+constexpr dmatoll_direction to_glue(Direction direction) {
+    static_assert(static_cast<int>(Direction::to_device) == DMATOLL_TO_DEVICE &&
+                  static_cast<int>(Direction::from_device) == DMATOLL_FROM_DEVICE &&
+                  static_cast<int>(Direction::bidirectional) == DMATOLL_BIDIRECTIONAL);
+    return static_cast<dmatoll_direction>(direction);
+}
+
+class KernelBackend {
+  public:
+    // Softirq and process context; bottom halves are off while it is held.
+    class Lock {
+      public:
+        Lock() { dmatoll_lock_init(&lock_); }
+        Lock(const Lock&) = delete;
+        Lock& operator=(const Lock&) = delete;
+
+        void lock() { dmatoll_lock_acquire(&lock_); }
+        void unlock() { dmatoll_lock_release(&lock_); }
+
+      private:
+        dmatoll_lock lock_;
+    };
+
+    // The domain outlives it.
+    explicit KernelBackend(dmatoll_domain* domain) : domain_{domain} {}
+
+    Status map(Iova iova, Memory memory, std::uint64_t bytes, Direction direction) {
+        const int error = dmatoll_domain_map(domain_, iova.value, memory.address, bytes, to_glue(direction));
+        if (error == 0) [[likely]]
+            return {};
+        return error == -ENOMEM ? Error::no_memory : Error::mapping_failed;
+    }
+
+    Status unmap(Iova iova, std::uint64_t bytes, Invalidate when) {
+        const bool whole = when == Invalidate::now ? dmatoll_domain_unmap(domain_, iova.value, bytes)
+                                                   : dmatoll_domain_unmap_later(domain_, iova.value, bytes);
+        if (whole) [[likely]]
+            return {};
+        return Error::mapping_failed;
+    }
+
+    void invalidate_all() { dmatoll_domain_invalidate(domain_); }
+
+  private:
+    dmatoll_domain* domain_;
+};
+
+static_assert(IommuBackend<KernelBackend>);
+
+}  // namespace dmatoll::kernel

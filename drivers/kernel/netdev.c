@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The network interface: its life, its link, and what it tells the stack. */
+#include <linux/etherdevice.h>
+#include <linux/interrupt.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/rtnetlink.h>
+
+#include "dmatoll_net.h"
+
+#define WATCH_PERIOD (2 * HZ)
+/* As long as other drivers of the device wait for a frame to leave. */
+#define TRANSMIT_TIMEOUT (5 * HZ)
+
+void dmatoll_net_update_statistics(struct dmatoll_net* net) {
+    mutex_lock(&net->statistics_lock);
+    dmatoll_nic_update_statistics(net->nic);
+    mutex_unlock(&net->statistics_lock);
+}
+
+static void show_link(struct dmatoll_net* net) {
+    struct dmatoll_link link = dmatoll_nic_link(net->nic);
+    bool was_up = netif_carrier_ok(net->netdev);
+
+    net->link = link;
+    if (link.up == was_up) return;
+    if (link.up) {
+        netdev_info(net->netdev, "link up, %u Mb/s, %s duplex\n", link.megabits,
+                    link.full_duplex ? "full" : "half");
+        netif_carrier_on(net->netdev);
+    } else {
+        netdev_info(net->netdev, "link down\n");
+        netif_carrier_off(net->netdev);
+    }
+}
+
+/*
+ * Frames were with the device at the last look, are there now, and none has left in between: two seconds,
+ * where the slowest frame takes milliseconds. The stack's own timeout misses this as long as too little is
+ * queued to stop the queue, which is all that a few TCP connections ever queue.
+ */
+static bool transmission_hangs(struct dmatoll_net* net) {
+    bool pending = dmatoll_nic_transmit_room(net->nic) != net->surroundings.settings.transmit_descriptors - 1;
+    bool was_pending = net->transmit_pending;
+    u64 before = net->transmitted;
+    struct dmatoll_totals totals;
+
+    dmatoll_nic_totals(net->nic, &totals);
+    net->transmit_pending = pending;
+    net->transmitted = totals.frames_transmitted;
+    return pending && was_pending && totals.frames_transmitted == before;
+}
+
+static void watch(struct work_struct* work) {
+    struct dmatoll_net* net = container_of(to_delayed_work(work), struct dmatoll_net, watch);
+
+    show_link(net);
+    dmatoll_net_update_statistics(net);
+    if (transmission_hangs(net)) {
+        netdev_warn(net->netdev, "no frame left for %u ms: the device is started again\n",
+                    jiffies_to_msecs(WATCH_PERIOD));
+        schedule_work(&net->restart);
+    }
+    /* An empty receive ring raises no interrupt: polling is what refills it. */
+    if (dmatoll_nic_starved(net->nic)) {
+        local_bh_disable();
+        napi_schedule(&net->napi);
+        local_bh_enable();
+    }
+    queue_delayed_work(system_wq, &net->watch, WATCH_PERIOD);
+}
+
+static int dmatoll_open(struct net_device* netdev) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+    int error;
+
+    netif_carrier_off(netdev);
+    error = dmatoll_pool_create(net);
+    if (error) {
+        netdev_err(netdev, "no pool of receive buffers (%d)\n", error);
+        return error;
+    }
+    error = dmatoll_nic_start(net->nic);
+    if (error) goto stop;
+    /* Still masked at the device; the line may be another's. */
+    error = request_irq(net->pci->irq, dmatoll_interrupt, IRQF_SHARED, netdev->name, net);
+    if (error) {
+        netdev_err(netdev, "interrupt %d cannot be had (%d)\n", net->pci->irq, error);
+        goto stop;
+    }
+    napi_enable(&net->napi);
+    netdev_reset_queue(netdev);
+    netif_start_queue(netdev);
+    net->open = true;
+    net->transmit_pending = false;
+    dmatoll_nic_enable_interrupts(net->nic);
+    queue_delayed_work(system_wq, &net->watch, 0);
+    return 0;
+
+stop:
+    dmatoll_nic_stop(net->nic);
+    dmatoll_pool_destroy(net);
+    return error;
+}
+
+static int dmatoll_close(struct net_device* netdev) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+
+    /* A restart that failed has left it closed. */
+    if (!net->open) return 0;
+    net->open = false;
+    /* No transmission, then no polling, which could unmask interrupts, then no interrupt, which could queue
+     * the watch. */
+    netif_tx_disable(netdev);
+    napi_disable(&net->napi);
+    dmatoll_nic_disable_interrupts(net->nic);
+    free_irq(net->pci->irq, net);
+    cancel_delayed_work_sync(&net->watch);
+    netif_carrier_off(netdev);
+    net->link = (struct dmatoll_link){};
+    /* What the device counted since the last look would be lost. */
+    dmatoll_net_update_statistics(net);
+    dmatoll_nic_stop(net->nic);
+    dmatoll_pool_destroy(net);
+    return 0;
+}
+
+static void restart(struct work_struct* work) {
+    struct dmatoll_net* net = container_of(work, struct dmatoll_net, restart);
+
+    rtnl_lock();
+    if (netif_running(net->netdev)) {
+        dmatoll_close(net->netdev);
+        if (dmatoll_open(net->netdev))
+            netdev_err(net->netdev,
+                       "the device did not start again: set the interface down and up, or unbind it\n");
+    }
+    rtnl_unlock();
+}
+
+static void dmatoll_tx_timeout(struct net_device* netdev, unsigned int queue) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+
+    netdev_warn(netdev, "no frame left for %u ms: the device is started again\n",
+                jiffies_to_msecs(TRANSMIT_TIMEOUT));
+    schedule_work(&net->restart);
+}
+
+static void dmatoll_get_stats64(struct net_device* netdev, struct rtnl_link_stats64* stats) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+    struct dmatoll_totals totals;
+
+    dmatoll_nic_totals(net->nic, &totals);
+    stats->rx_packets = totals.frames_received;
+    stats->rx_bytes = totals.bytes_received;
+    stats->rx_errors = totals.receive_errors;
+    stats->rx_missed_errors = totals.receive_missed;
+    stats->rx_dropped = netdev->stats.rx_dropped;
+    stats->tx_packets = totals.frames_transmitted;
+    stats->tx_bytes = totals.bytes_transmitted;
+    stats->tx_errors = totals.transmit_errors;
+    stats->tx_dropped = netdev->stats.tx_dropped;
+}
+
+static const struct net_device_ops dmatoll_netdev_ops = {
+    .ndo_open = dmatoll_open,
+    .ndo_stop = dmatoll_close,
+    .ndo_start_xmit = dmatoll_start_xmit,
+    .ndo_features_check = dmatoll_features_check,
+    .ndo_get_stats64 = dmatoll_get_stats64,
+    .ndo_tx_timeout = dmatoll_tx_timeout,
+    .ndo_validate_addr = eth_validate_addr,
+};
+
+struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
+    struct net_device* netdev = alloc_etherdev(sizeof(struct dmatoll_net));
+    struct dmatoll_net* net;
+
+    if (!netdev) return NULL;
+    net = netdev_priv(netdev);
+    net->netdev = netdev;
+    net->pci = pci;
+    SET_NETDEV_DEV(netdev, &pci->dev);
+    mutex_init(&net->statistics_lock);
+    INIT_DELAYED_WORK(&net->watch, watch);
+    INIT_WORK(&net->restart, restart);
+    netif_napi_add(netdev, &net->napi, dmatoll_poll);
+    return net;
+}
+
+void dmatoll_net_free(struct dmatoll_net* net) { free_netdev(net->netdev); }
+
+int dmatoll_net_register(struct dmatoll_net* net) {
+    struct net_device* netdev = net->netdev;
+    u8 mac[ETH_ALEN];
+
+    dmatoll_nic_mac(net->nic, mac);
+    eth_hw_addr_set(netdev, mac);
+    netdev->netdev_ops = &dmatoll_netdev_ops;
+    netdev->ethtool_ops = &dmatoll_ethtool_ops;
+    netdev->watchdog_timeo = TRANSMIT_TIMEOUT;
+    /* One receive buffer holds a frame. */
+    netdev->min_mtu = ETH_MIN_MTU;
+    netdev->max_mtu = ETH_DATA_LEN;
+    /*
+     * No segmentation of IPv6: of the family only later parts are known to do it right, the part's other
+     * driver does not use it, and QEMU 7.2's model counts the fixed header as payload, so that every segment
+     * is dropped.
+     */
+    netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_RXCSUM;
+    netdev->features = netdev->hw_features;
+    /* netpoll transmits with interrupts off, where the domain's lock must not be taken. */
+    netdev->priv_flags |= IFF_DISABLE_NETPOLL;
+    netif_carrier_off(netdev);
+    return register_netdev(netdev);
+}
+
+void dmatoll_net_unregister(struct dmatoll_net* net) {
+    unregister_netdev(net->netdev);
+    cancel_work_sync(&net->restart);
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Two PCI drivers for one device. `dmatoll-net` brings a domain of its own and therefore manages the DMA of
+ * its group itself; `dmatoll-net-linux` lives on the group's default domain. Neither takes a device by its
+ * ID: only what is written into driver_override binds.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/etherdevice.h>
+#include <linux/iommu.h>
+#include <linux/ioport.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+
+#include "dmatoll_net.h"
+
+#define REGISTERS_BAR 0
+#define REGISTERS_BYTES 0x20000 /* [8254x, 317453 §4.1]: 128 KiB of registers */
+#define DEVICE_82540EM 0x100e
+
+static char* strategy = "strict";
+module_param(strategy, charp, 0644);
+MODULE_PARM_DESC(
+    strategy,
+    "how DMA memory is mapped, read when a device is bound: strict or persistent with driver dmatoll-net; "
+    "linux-strict, linux-lazy or linux-identity with dmatoll-net-linux (default strict)");
+
+static uint receive_descriptors = 256;
+module_param(receive_descriptors, uint, 0644);
+MODULE_PARM_DESC(receive_descriptors, "receive ring, a power of two from 64 to 4096 (default 256)");
+
+static uint transmit_descriptors = 256;
+module_param(transmit_descriptors, uint, 0644);
+MODULE_PARM_DESC(transmit_descriptors, "transmit ring, a power of two from 64 to 4096 (default 256)");
+
+static uint interrupts_per_second = 8000;
+module_param(interrupts_per_second, uint, 0644);
+MODULE_PARM_DESC(interrupts_per_second, "at most, 60 to 1000000, or 0 for no moderation (default 8000)");
+
+#define OWN_DRIVER "dmatoll-net"
+#define LINUX_DRIVER "dmatoll-net-linux"
+
+static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
+
+/* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
+static int choose_strategy(struct device* device, bool own) {
+    const char* driver = own ? OWN_DRIVER : LINUX_DRIVER;
+    char name[32], names[128] = "";
+    int number, i;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, strategy, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    /* What is echoed into the parameter ends in a newline. */
+    number = dmatoll_strategy_find(strim(name));
+    if (number < 0) {
+        for (i = 0; dmatoll_strategy_name(i); i++) {
+            strlcat(names, " ", sizeof(names));
+            strlcat(names, dmatoll_strategy_name(i), sizeof(names));
+        }
+        dev_err(device,
+                "unknown strategy \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
+                "/parameters/strategy\n",
+                strim(name), names);
+        return -EINVAL;
+    }
+    if (wants_own_domain(number) != own) {
+        dev_err(device,
+                "strategy %s does not run under driver %s: write %s into driver_override and bind again, or "
+                "choose another strategy\n",
+                dmatoll_strategy_name(number), driver, own ? LINUX_DRIVER : OWN_DRIVER);
+        return -EINVAL;
+    }
+    return number;
+}
+
+static int check_default_domain(struct device* device, int number) {
+    const char* wanted = dmatoll_strategy_domain(number);
+    const char* attached = dmatoll_domain_attached(device);
+    struct iommu_group* group;
+    int id;
+
+    if (!strcmp(wanted, attached)) return 0;
+    group = iommu_group_get(device);
+    if (!group) {
+        dev_err(device,
+                "strategy %s wants an IOMMU domain of type %s, but no IOMMU translates for this device. "
+                "Switch it on in the firmware and boot with intel_iommu=on or amd_iommu=on\n",
+                dmatoll_strategy_name(number), wanted);
+        return -ENODEV;
+    }
+    id = iommu_group_id(group);
+    iommu_group_put(group);
+    dev_err(device,
+            "strategy %s wants the domain type %s, but IOMMU group %d has %s: leave the device unbound, "
+            "write %s into /sys/kernel/iommu_groups/%d/type, and bind again\n",
+            dmatoll_strategy_name(number), wanted, id, attached, wanted, id);
+    return -EINVAL;
+}
+
+static int keep_highest(struct resource* resource, void* data) {
+    u64* last = data;
+
+    if (resource->end > *last) *last = resource->end;
+    return 0;
+}
+
+static u64 last_byte_of_memory(void) {
+    u64 last = 0;
+
+    walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, &last, keep_highest);
+    return last;
+}
+
+static int map_registers(struct dmatoll_net* net) {
+    struct pci_dev* pci = net->pci;
+    int error;
+
+    if (!(pci_resource_flags(pci, REGISTERS_BAR) & IORESOURCE_MEM) ||
+        pci_resource_len(pci, REGISTERS_BAR) < REGISTERS_BYTES) {
+        dev_err(&pci->dev, "BAR 0 is not %u bytes of memory: no 8254x\n", REGISTERS_BYTES);
+        return -ENODEV;
+    }
+    error = pci_request_region(pci, REGISTERS_BAR, KBUILD_MODNAME);
+    if (error) {
+        dev_err(&pci->dev, "BAR 0 is in use by somebody else (%d); see /proc/iomem\n", error);
+        return error;
+    }
+    net->surroundings.registers = (__force void*)pci_ioremap_bar(pci, REGISTERS_BAR);
+    if (!net->surroundings.registers) {
+        pci_release_region(pci, REGISTERS_BAR);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void unmap_registers(struct dmatoll_net* net) {
+    iounmap((__force void __iomem*)net->surroundings.registers);
+    pci_release_region(net->pci, REGISTERS_BAR);
+}
+
+static int create_core(struct dmatoll_net* net) {
+    /* Rounded up, since only a power of two is aligned to itself. */
+    void* memory = kzalloc(roundup_pow_of_two(dmatoll_nic_bytes()), GFP_KERNEL);
+    int error;
+
+    if (!memory) return -ENOMEM;
+    error = dmatoll_nic_create(memory, net->strategy, &net->surroundings);
+    if (error) {
+        kfree(memory);
+        return error;
+    }
+    net->nic = memory;
+    return 0;
+}
+
+static void destroy_core(struct dmatoll_net* net) {
+    dmatoll_nic_destroy(net->nic);
+    kfree(net->nic);
+}
+
+static int probe(struct pci_dev* pci, bool own) {
+    struct device* device = &pci->dev;
+    struct dmatoll_net* net;
+    int number, error;
+
+    if (pci->vendor != PCI_VENDOR_ID_INTEL || pci->device != DEVICE_82540EM) {
+        dev_err(device,
+                "%04x:%04x is not a device that this driver knows: it drives the 82540EM, %04x:%04x\n",
+                pci->vendor, pci->device, PCI_VENDOR_ID_INTEL, DEVICE_82540EM);
+        return -ENODEV;
+    }
+    number = choose_strategy(device, own);
+    if (number < 0) return number;
+    if (!own) {
+        error = check_default_domain(device, number);
+        if (error) return error;
+    }
+
+    net = dmatoll_net_allocate(pci);
+    if (!net) return -ENOMEM;
+    net->strategy = number;
+    net->surroundings.net = net;
+    net->surroundings.device = device;
+    net->surroundings.last_physical = last_byte_of_memory();
+    net->surroundings.settings = (struct dmatoll_settings){.receive_descriptors = receive_descriptors,
+                                                           .transmit_descriptors = transmit_descriptors,
+                                                           .interrupts_per_second = interrupts_per_second};
+    pci_set_drvdata(pci, net);
+
+    error = pci_enable_device(pci);
+    if (error) {
+        dev_err(device, "the device cannot be enabled (%d)\n", error);
+        goto free;
+    }
+    /* An earlier driver's rings may still be programmed: nothing moves before the core has cleared them. */
+    pci_clear_master(pci);
+    /* What the part's other driver asks for on a bus that is not PCI-X, so that IOVAs come from the same
+     * space. */
+    error = dma_set_mask_and_coherent(device, DMA_BIT_MASK(32));
+    if (error) {
+        dev_err(device, "32-bit DMA is refused (%d)\n", error);
+        goto disable;
+    }
+    error = map_registers(net);
+    if (error) goto disable;
+    if (own) {
+        error = dmatoll_domain_attach(net);
+        if (error) goto unmap;
+    }
+    error = create_core(net);
+    if (error) {
+        dev_err(device, "the driver core did not take the device (%d)\n", error);
+        goto detach;
+    }
+    pci_set_master(pci);
+    error = dmatoll_net_register(net);
+    if (error) {
+        dev_err(device, "the interface cannot be registered (%d)\n", error);
+        goto destroy;
+    }
+    dev_info(device,
+             "%s: 82540EM, strategy %s, domain %s, %u receive and %u transmit descriptors, %u interrupts/s\n",
+             netdev_name(net->netdev), dmatoll_strategy_name(number), dmatoll_domain_attached(device),
+             receive_descriptors, transmit_descriptors, interrupts_per_second);
+    return 0;
+
+destroy:
+    pci_clear_master(pci);
+    destroy_core(net);
+detach:
+    dmatoll_domain_detach(net);
+unmap:
+    unmap_registers(net);
+disable:
+    pci_disable_device(pci);
+free:
+    dmatoll_net_free(net);
+    return error;
+}
+
+static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, true); }
+
+static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, false); }
+
+static void dmatoll_remove(struct pci_dev* pci) {
+    struct dmatoll_net* net = pci_get_drvdata(pci);
+
+    /* Closes the interface: the device is quiet after it. */
+    dmatoll_net_unregister(net);
+    pci_clear_master(pci);
+    destroy_core(net);
+    dmatoll_domain_detach(net);
+    unmap_registers(net);
+    pci_disable_device(pci);
+    dmatoll_net_free(net);
+}
+
+/* A kernel that is started by this one must not find a device that writes into its memory. */
+static void dmatoll_shutdown(struct pci_dev* pci) {
+    struct dmatoll_net* net = pci_get_drvdata(pci);
+
+    rtnl_lock();
+    netif_device_detach(net->netdev);
+    dev_close(net->netdev);
+    rtnl_unlock();
+    pci_clear_master(pci);
+}
+
+/* All devices, so that the wrong one gets an answer; none by itself. No MODULE_DEVICE_TABLE: nothing loads
+ * the module unasked. */
+static const struct pci_device_id dmatoll_ids[] = {
+    {PCI_DEVICE_DRIVER_OVERRIDE(PCI_ANY_ID, PCI_ANY_ID, true)},
+    {},
+};
+
+static struct pci_driver own_driver = {
+    .name = OWN_DRIVER,
+    .id_table = dmatoll_ids,
+    .probe = own_probe,
+    .remove = dmatoll_remove,
+    .shutdown = dmatoll_shutdown,
+    .driver_managed_dma = true,
+    .dev_groups = dmatoll_device_groups,
+};
+
+static struct pci_driver linux_driver = {
+    .name = LINUX_DRIVER,
+    .id_table = dmatoll_ids,
+    .probe = linux_probe,
+    .remove = dmatoll_remove,
+    .shutdown = dmatoll_shutdown,
+    .dev_groups = dmatoll_device_groups,
+};
+
+static int __init dmatoll_init(void) {
+    int error = pci_register_driver(&own_driver);
+
+    if (error) return error;
+    error = pci_register_driver(&linux_driver);
+    if (error) pci_unregister_driver(&own_driver);
+    return error;
+}
+module_init(dmatoll_init);
+
+static void __exit dmatoll_exit(void) {
+    pci_unregister_driver(&linux_driver);
+    pci_unregister_driver(&own_driver);
+}
+module_exit(dmatoll_exit);
+
+MODULE_DESCRIPTION(
+    "The driver of the 82540EM that dmatoll measures: one source in the kernel and as a process");
+MODULE_LICENSE("Dual BSD/GPL");

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What really holds for a bound device, in the folder dmatoll/ of the PCI device. */
+#include <linux/device.h>
+#include <linux/sysfs.h>
+
+#include "dmatoll_net.h"
+
+static ssize_t strategy_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%s\n", dmatoll_strategy_name(net->strategy));
+}
+static DEVICE_ATTR_RO(strategy);
+
+static ssize_t domain_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    return sysfs_emit(buffer, "%s\n", dmatoll_domain_attached(device));
+}
+static DEVICE_ATTR_RO(domain);
+
+static ssize_t placement_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    return sysfs_emit(buffer, "kernel\n");
+}
+static DEVICE_ATTR_RO(placement);
+
+/* One line a pair: pair, granularity, window, and its bound in nanoseconds if it has one. */
+static ssize_t protection_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+    const char *pair, *granularity, *window;
+    u64 bound_ns;
+    unsigned int line;
+    int length = 0;
+
+    for (line = 0; dmatoll_strategy_protection(net->strategy, line, &pair, &granularity, &window, &bound_ns);
+         line++) {
+        length += sysfs_emit_at(buffer, length, "%s %s %s", pair, granularity, window);
+        if (bound_ns) length += sysfs_emit_at(buffer, length, " %llu", bound_ns);
+        length += sysfs_emit_at(buffer, length, "\n");
+    }
+    return length;
+}
+static DEVICE_ATTR_RO(protection);
+
+static struct attribute* dmatoll_attributes[] = {
+    &dev_attr_strategy.attr, &dev_attr_domain.attr, &dev_attr_placement.attr, &dev_attr_protection.attr, NULL,
+};
+
+static const struct attribute_group dmatoll_group = {
+    .name = "dmatoll",
+    .attrs = dmatoll_attributes,
+};
+
+const struct attribute_group* dmatoll_device_groups[] = {&dmatoll_group, NULL};

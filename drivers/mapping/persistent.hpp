@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Strategy `persistent`: a mapping is made at the first touch and kept. Two forms: pools that are mapped as a
+// whole before the data path starts, and a cache that remembers every page it was ever asked for. Window
+// unbounded: the device can reach any buffer that it was ever given until release_all().
+//
+// The cache is a radix table of two levels by page number, one for each direction, since a page that the
+// device may read must not become one that it may write. Looking up is two loads and takes no lock; a page
+// enters by compare-and-swap, so that two CPUs which meet the same page for the first time agree on one
+// mapping and the loser takes its own back.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "../core/address.hpp"
+#include "../core/counters.hpp"
+#include "../core/mapper.hpp"
+#include "../core/platform.hpp"
+#include "../core/result.hpp"
+#include "../core/strategy.hpp"
+
+namespace dmatoll {
+
+template <class Domain, Platform P>
+class Persistent {
+  public:
+    static constexpr const Strategy& strategy = strategies::persistent;
+    static constexpr std::uint32_t most_pools = 8;
+
+    // Both outlive it.
+    Persistent(Domain& domain, P& platform) : domain_{domain}, platform_{platform} {}
+    Persistent(const Persistent&) = delete;
+    Persistent& operator=(const Persistent&) = delete;
+
+    // Prepares the cache for pages of [first, last]: in the kernel all of physical memory, at user level and
+    // in the model what buffers may come from. Without it only pools can be mapped. Three tables (one a
+    // direction) of 8 bytes for every 2 MiB of the range are allocated here; leaves (4 KiB for 2 MiB) come
+    // from Platform::allocate at a first touch, on the data path. Call once. Errors: invalid_argument (more
+    // than 2 TiB), no_memory.
+    Status cover(Memory first, Memory last) {
+        if (last < first || roots_[0] != nullptr) return Error::invalid_argument;
+        const std::uint64_t base_page = (first.address / page_bytes) & ~std::uint64_t{leaf_entries - 1};
+        const std::uint64_t leaves = (last.address / page_bytes - base_page) / leaf_entries + 1;
+        if (leaves > most_leaves) return Error::invalid_argument;
+        for (std::atomic<Leaf*>*& root : roots_) {
+            const Result<void*> memory = platform_.allocate(leaves * sizeof(*root));
+            if (!memory.ok()) {
+                release_tables();
+                return memory.error();
+            }
+            root = static_cast<std::atomic<Leaf*>*>(memory.value());
+            leaves_ = leaves;
+        }
+        base_page_ = base_page;
+        return {};
+    }
+
+    // Maps a pool once. A buffer inside it costs a comparison from then on, and may be as long as the pool.
+    // Page-aligned address and size, at most 1 GiB. Not concurrent with the data path. Errors:
+    // invalid_argument (also: too many pools), no_iova_space, mapping_failed, no_memory.
+    Result<Iova> premap(Memory memory, std::uint64_t bytes, Direction direction) {
+        if (bytes == 0 || offset_in_page(memory.address) != 0 || offset_in_page(bytes) != 0 ||
+            pool_count_ == most_pools) {
+            return Error::invalid_argument;
+        }
+        const Result<Iova> iova = domain_.map_pages(memory, bytes, direction);
+        if (iova.ok()) pools_[pool_count_++] = Pool{memory.address, bytes, iova.value(), direction};
+        return iova;
+    }
+
+    std::uint32_t extent(Memory memory, std::uint32_t length) const {
+        std::uint64_t room = page_bytes - offset_in_page(memory.address);
+        if (const Pool* pool = pool_of(memory)) room = pool->bytes - (memory.address - pool->start);
+        return length < room ? length : static_cast<std::uint32_t>(room);
+    }
+
+    [[gnu::always_inline]] Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
+        if (const Pool* pool = pool_of(memory)) {
+            const std::uint64_t offset = memory.address - pool->start;
+            if (length > pool->bytes - offset) return Error::invalid_argument;
+            if (pool->direction != direction && pool->direction != Direction::bidirectional) {
+                return Error::invalid_argument;
+            }
+            return pool->iova + offset;
+        }
+        const std::uint64_t offset = offset_in_page(memory.address);
+        // One entry leads to one page: a buffer that went on into the next would be let through to a
+        // stranger's IOVA.
+        if (offset + length > page_bytes) return Error::invalid_argument;
+        const std::uint64_t page = memory.address / page_bytes - base_page_;
+        const std::uint64_t root_index = page / leaf_entries;  // huge if the page lies below the range
+        if (root_index < leaves_) [[likely]] {
+            Leaf* leaf = roots_[table_of(direction)][root_index].load(std::memory_order_acquire);
+            if (leaf != nullptr) [[likely]] {
+                const std::uint64_t iova = leaf->iova[page % leaf_entries].load(std::memory_order_acquire);
+                if (iova != 0) [[likely]]
+                    return Iova{iova + offset};
+            }
+        }
+        const Result<Iova> mapped = touch(page, direction);
+        if (!mapped.ok()) return mapped;
+        return mapped.value() + offset;
+    }
+
+    void unmap(Iova, std::uint32_t, Direction) {}
+
+    // Unmaps every pool and every cached page, and gives the tables back. The driver has stopped. Afterwards
+    // cover() and premap() may be called again.
+    void release_all() {
+        for (std::uint32_t i = 0; i < pool_count_; ++i) {
+            static_cast<void>(domain_.unmap_pages(pools_[i].iova, pools_[i].bytes));
+        }
+        pool_count_ = 0;
+        release_tables();
+    }
+
+    [[nodiscard]] MappingCounters counters() const { return domain_.counters(); }
+
+  private:
+    static constexpr std::uint64_t leaf_entries = 512;
+    static constexpr std::uint64_t most_leaves = std::uint64_t{1} << 20;
+    static constexpr std::size_t tables = 3;
+
+    // 0: not mapped. IOVA 0 is never handed out.
+    struct Leaf {
+        std::atomic<std::uint64_t> iova[leaf_entries];
+    };
+    static_assert(sizeof(Leaf) == page_bytes);
+
+    struct Pool {
+        std::uint64_t start = 0;
+        std::uint64_t bytes = 0;
+        Iova iova{};
+        Direction direction = Direction::bidirectional;
+    };
+
+    static constexpr std::size_t table_of(Direction direction) { return static_cast<std::size_t>(direction); }
+
+    const Pool* pool_of(Memory memory) const {
+        for (std::uint32_t i = 0; i < pool_count_; ++i) {
+            if (memory.address - pools_[i].start < pools_[i].bytes) return &pools_[i];
+        }
+        return nullptr;
+    }
+
+    [[gnu::noinline, gnu::cold]] Result<Iova> touch(std::uint64_t page, Direction direction) {
+        const std::uint64_t root_index = page / leaf_entries;
+        if (root_index >= leaves_) return Error::mapping_failed;
+        std::atomic<Leaf*>& slot = roots_[table_of(direction)][root_index];
+        Leaf* leaf = slot.load(std::memory_order_acquire);
+        if (leaf == nullptr) {
+            const Result<void*> memory = platform_.allocate(sizeof(Leaf));
+            if (!memory.ok()) return memory.error();
+            Leaf* fresh = static_cast<Leaf*>(memory.value());
+            if (slot.compare_exchange_strong(leaf, fresh, std::memory_order_acq_rel)) {
+                leaf = fresh;
+            } else {
+                platform_.free(fresh, sizeof(Leaf));
+            }
+        }
+        const Memory start{(base_page_ + page) * page_bytes};
+        const Result<Iova> mapped = domain_.map_pages(start, page_bytes, direction, true);
+        if (!mapped.ok()) return mapped;
+        std::uint64_t current = 0;
+        if (leaf->iova[page % leaf_entries].compare_exchange_strong(current, mapped.value().value,
+                                                                    std::memory_order_acq_rel)) {
+            return mapped;
+        }
+        static_cast<void>(domain_.unmap_pages(mapped.value(), page_bytes));
+        return Iova{current};
+    }
+
+    void release_tables() {
+        for (std::atomic<Leaf*>*& root : roots_) {
+            if (root == nullptr) continue;
+            for (std::uint64_t i = 0; i < leaves_; ++i) {
+                Leaf* leaf = root[i].load(std::memory_order_relaxed);
+                if (leaf == nullptr) continue;
+                for (std::atomic<std::uint64_t>& entry : leaf->iova) {
+                    const std::uint64_t iova = entry.load(std::memory_order_relaxed);
+                    if (iova != 0) static_cast<void>(domain_.unmap_pages(Iova{iova}, page_bytes));
+                }
+                platform_.free(leaf, sizeof(Leaf));
+            }
+            platform_.free(root, leaves_ * sizeof(*root));
+            root = nullptr;
+        }
+        leaves_ = 0;
+    }
+
+    Domain& domain_;
+    P& platform_;
+    std::uint64_t base_page_ = 0;
+    std::uint64_t leaves_ = 0;
+    std::atomic<Leaf*>* roots_[tables] = {};
+    std::uint32_t pool_count_ = 0;
+    Pool pools_[most_pools] = {};
+};
+
+}  // namespace dmatoll

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "arena.hpp"
+
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "descriptor.hpp"
+#include "failure.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+constexpr std::uint32_t most_transmit_slots = 256;
+constexpr std::uint32_t slots_in_flight_to_tap = 128;
+
+// Null and errno if there is no such memory.
+void* map_memfd(unsigned flags, std::size_t bytes) {
+    const Descriptor memory{::memfd_create("dmatoll-arena", MFD_CLOEXEC | flags)};
+    if (!memory.valid() || ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0) {
+        return nullptr;
+    }
+    void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory.get(), 0);
+    return mapped == MAP_FAILED ? nullptr : mapped;
+}
+
+}  // namespace
+
+ArenaLayout arena_layout(std::uint32_t receive_descriptors, std::uint32_t transmit_descriptors) {
+    return {receive_descriptors + slots_in_flight_to_tap,
+            std::min(transmit_descriptors, most_transmit_slots)};
+}
+
+Arena::Arena(const ArenaLayout& layout) : layout_{layout} {
+    const std::size_t bytes = layout_.bytes();
+    void* mapped = map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, bytes);
+    if (mapped == nullptr) {
+        const int error = errno;
+        const std::string wanted = std::to_string(bytes / huge_page_bytes);
+        fallback_reason_ = "no " + wanted + " free hugepages of 2 MiB (" + std::strerror(error) +
+                           "), using pages of 4 KiB; `sysctl vm.nr_hugepages=" + wanted + "` reserves them";
+        mapped = map_memfd(0, bytes);
+        if (mapped == nullptr) {
+            throw system_failure("cannot get " + std::to_string(bytes >> 20) + " MiB of memory for buffers",
+                                 errno);
+        }
+    }
+    start_ = static_cast<std::byte*>(mapped);
+    if (::mlock(start_, bytes) != 0) {
+        const int error = errno;
+        ::munmap(mapped, bytes);
+        throw system_failure(
+            "cannot lock " + std::to_string(bytes >> 20) +
+                " MiB of buffers in memory (limit: `ulimit -l`; the supervisor raises it if it may)",
+            error);
+    }
+}
+
+Arena::~Arena() { ::munmap(start_, layout_.bytes()); }
+
+}  // namespace dmatoll::user

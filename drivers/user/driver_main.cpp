@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "driver_main.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "arena.hpp"
+#include "driver_process.hpp"
+#include "e1000/driver.hpp"
+#include "event_loop.hpp"
+#include "failure.hpp"
+#include "mapping/domain.hpp"
+#include "mapping/iova_allocator.hpp"
+#include "mapping/persistent.hpp"
+#include "mapping/strict.hpp"
+#include "options.hpp"
+#include "sandbox.hpp"
+#include "shared_state.hpp"
+#include "user_platform.hpp"
+#include "vfio_container.hpp"
+#include "vfio_device.hpp"
+#include "wait_set.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+using UserDomain = Domain<VfioContainer, IovaAllocator>;
+using Platform = UserPlatform<UserDomain>;
+using StrictMapper = Strict<UserDomain>;
+using PersistentMapper = Persistent<UserDomain, Platform>;
+
+static_assert(dmatoll::Platform<Platform>);
+static_assert(Mapper<StrictMapper> && Mapper<PersistentMapper>);
+static_assert(e1000::device_statistic_names.size() <= SharedState::most_hardware_counters);
+
+// [8254x §4.1]: registers are the first 128 KiB of BAR 0.
+constexpr std::size_t register_bytes = 128 * 1024;
+
+void report(const Report& what) {
+    const std::string text = to_text(what);
+    // Longer than a pipe takes at once it cannot be; without a reader there is nobody to tell.
+    [[maybe_unused]] const auto written = ::write(inherited_report, text.data(), text.size());
+    ::close(inherited_report);
+}
+
+void require(Status status, const std::string& what) {
+    if (!status.ok()) {
+        throw Failure{what + ": " + describe(status.error())};
+    }
+}
+
+void prepare(StrictMapper&, const Arena&, const std::string&) {}
+
+// The pool is mapped here once, each half for its own direction.
+void prepare(PersistentMapper& mapper, const Arena& arena, const std::string& device) {
+    require(mapper
+                .premap(memory_at(arena.receive_area()), arena.layout().receive_area_bytes(),
+                        Direction::from_device)
+                .error(),
+            "device " + device + ": cannot map the receive buffers (is the limit of locked memory too low?)");
+    require(
+        mapper
+            .premap(memory_at(arena.transmit_area()), arena.layout().transmit_area_bytes(),
+                    Direction::to_device)
+            .error(),
+        "device " + device + ": cannot map the transmit buffers (is the limit of locked memory too low?)");
+}
+
+template <class ChosenMapper>
+void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
+           const Arena& arena, SharedState& shared) {
+    using Driver = e1000::Driver<Platform, ChosenMapper>;
+    prepare(mapper, arena, options.bdf);
+    Driver driver{platform, mapper,
+                  e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
+                                  .transmit_descriptors = options.driver.transmit_descriptors,
+                                  .interrupts_per_second = options.driver.interrupts_per_second}};
+    EventLoop<Driver, ChosenMapper> loop{driver, mapper, device, arena, inherited_tap, shared};
+
+    // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
+    require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
+    device.enable_interrupt();
+    WaitSet waiting{device.interrupt_fd(), inherited_tap};
+    device.set_bus_mastering(true);
+    Status result = loop.start();
+    const bool started = result.ok();
+    if (started) {
+        Report ready{.ready = true,
+                     .mac = driver.mac(),
+                     .arena = arena.hugepages() ? "hugepages" : "4KiB",
+                     .note = {},
+                     .failure = {}};
+        ready.note = arena.fallback_reason();
+        report(ready);
+        result = loop.run(waiting);
+    }
+    loop.stop();
+    device.disable_interrupt();
+    device.set_bus_mastering(false);
+    mapper.release_all();
+    set_carrier(inherited_tap, false);
+    require(result, "device " + options.bdf + (started ? ": driving it ended" : ": it cannot be started"));
+}
+
+void run(const ChildOptions& options) {
+    drop_privileges({options.user, options.group}, options.parent);
+    const SharedPage shared{Descriptor{inherited_counters}};
+    VfioContainer container{Descriptor{inherited_container}};
+    VfioDevice device{Descriptor{inherited_device}, options.bdf, register_bytes};
+    const Arena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors)};
+    publish(shared->hugepages, arena.hugepages() ? 1 : 0);
+
+    IovaAllocator allocator;
+    UserDomain domain{container, allocator};
+    Platform platform{device, arena, domain};
+    const std::vector<IovaRange> ranges = container.ranges();
+    require(allocator.set_up(platform, ranges, {}, options.address_bits),
+            "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.address_bits) +
+                ", the width of this IOMMU");
+    if (options.driver.strategy == strategies::strict.name) {
+        StrictMapper mapper{domain};
+        drive(options, mapper, platform, device, arena, *shared);
+    } else if (options.driver.strategy == strategies::persistent.name) {
+        PersistentMapper mapper{domain, platform};
+        drive(options, mapper, platform, device, arena, *shared);
+    } else {
+        throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
+    }
+    allocator.tear_down(platform);
+}
+
+}  // namespace
+
+int driver_main(const char* options) {
+    try {
+        run(child_options(options));
+        return 0;
+    } catch (const std::exception& error) {
+        report({.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = error.what()});
+        std::fprintf(stderr, "dmatoll-net-user: %s\n", error.what());
+        return 1;
+    }
+}
+
+}  // namespace dmatoll::user

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The data path: frames between the TAP and the driver, in one thread that sleeps when there is nothing to
+// do.
+//
+// The shape is NAPI's. An interrupt starts polling; polling goes on, a budget at a time, while there is work;
+// only then is the interrupt line opened again. VFIO masks the line at each interrupt, which takes the place
+// of the device's own mask. What costs at user level is the system call, so:
+// - epoll reports edges: an interrupt needs no read() of its counter, and a full transmit ring no change of
+// what is waited for;
+// - the line is opened by one write();
+// - a TAP is read until it is empty, a segmentable frame of up to 64 KiB by one read(), and the device told
+// once for all of it;
+// - received TCP segments are joined and written by one writev() (receive_merger.hpp).
+#pragma once
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <span>
+
+#include "arena.hpp"
+#include "core/counters.hpp"
+#include "e1000/driver.hpp"
+#include "e1000/offload.hpp"
+#include "internet_checksum.hpp"
+#include "receive_merger.hpp"
+#include "shared_state.hpp"
+#include "slot_stack.hpp"
+#include "tap.hpp"
+#include "tap_header.hpp"
+#include "vfio_device.hpp"
+#include "virtio_header.hpp"
+#include "wait_set.hpp"
+
+namespace dmatoll::user {
+
+// Driver: e1000::Driver. Counters: what tells the mapping counters (the Mapper).
+template <class Driver, class Mapper>
+class EventLoop {
+  public:
+    // All outlive it.
+    EventLoop(Driver& driver, const Mapper& mapper, VfioDevice& device, const Arena& arena, int tap,
+              SharedState& shared)
+        : driver_{driver},
+          mapper_{mapper},
+          device_{device},
+          arena_{arena},
+          tap_{tap},
+          shared_{shared},
+          receive_slots_{arena.layout().receive_slots},
+          transmit_slots_{arena.layout().transmit_slots} {}
+    EventLoop(const EventLoop&) = delete;
+    EventLoop& operator=(const EventLoop&) = delete;
+
+    // Starts the driver. After an error call stop() all the same.
+    Status start() {
+        return driver_.start([this] { return provide(); });
+    }
+
+    // Nothing of the device's is left to do when this returns.
+    void stop() {
+        driver_.stop([this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); },
+                     [this](std::uint64_t slot) { transmit_slots_.push(static_cast<std::uint32_t>(slot)); });
+        publish_counters();
+    }
+
+    // Moves frames until the wait set reports a signal. Error: device_gone.
+    Status run(WaitSet& waiting) {
+        driver_.enable_interrupts();
+        device_.unmask_interrupt();
+        check_link();
+        while (true) {
+            publish_counters();
+            const Events events = waiting.wait();
+            ++wakeups_;
+            ++system_calls_;
+            if (events.stop) {
+                return {};
+            }
+            if (events.timer) {
+                on_timer();
+            }
+            polling_ |= events.interrupt;
+            tap_ready_ |= events.tap;
+            for (std::uint32_t round = 0; round < rounds_between_waits; ++round) {
+                // Less than the budget: nothing was left.
+                const bool drained = polling_ && poll_device() < receive_budget;
+                if (tap_ready_) {
+                    send_batch();
+                }
+                if (drained) {
+                    if (const Status ended = end_polling(); !ended.ok()) {
+                        return ended;
+                    }
+                }
+                if (!polling_ && !may_send()) {
+                    break;
+                }
+            }
+            // Signals and the clock are looked at now and then under any load.
+            waiting.set_patience(polling_ || may_send() ? WaitSet::do_not_sleep : WaitSet::sleep);
+        }
+    }
+
+  private:
+    // NAPI's weight.
+    static constexpr std::uint32_t receive_budget = 64;
+    // Frames read from the TAP before the device is told and received frames get their turn. Sixteen of 64
+    // KiB fill a ring of 256.
+    static constexpr std::uint32_t send_budget = 16;
+    static constexpr std::uint32_t reclaim_budget = 256;
+    static constexpr std::uint32_t rounds_between_waits = 64;
+
+    Result<e1000::ReceiveBuffer> provide() {
+        if (receive_slots_.empty()) [[unlikely]] {
+            return Error::no_memory;
+        }
+        const std::uint32_t slot = receive_slots_.pop();
+        return e1000::ReceiveBuffer{memory_at(arena_.receive_slot(slot) + ArenaLayout::receive_headroom),
+                                    slot};
+    }
+
+    void reclaim() {
+        driver_.reclaim(reclaim_budget, [this](std::uint64_t slot, std::uint32_t, std::uint32_t) {
+            transmit_slots_.push(static_cast<std::uint32_t>(slot));
+        });
+    }
+
+    // One NAPI poll. Returns how many descriptors were taken, up to receive_budget.
+    std::uint32_t poll_device() {
+        reclaim();
+        const std::uint32_t taken = driver_.receive(
+            receive_budget, [this](const e1000::ReceivedFrame& frame) { deliver(frame); },
+            [this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); });
+        if (taken != 0) {
+            write_merged();
+            driver_.refill([this] { return provide(); });
+        }
+        return taken;
+    }
+
+    // Opens the interrupt line, if nothing came in the meantime.
+    Status end_polling() {
+        // Causes go first, then the rings are looked at once more: what comes later raises the line again,
+        // what came before is seen here. The other way round each poll would be followed by an interrupt that
+        // has nothing to say.
+        const e1000::InterruptCauses causes = driver_.take_interrupt();
+        if (causes.device_gone) [[unlikely]] {
+            return Error::device_gone;
+        }
+        if (causes.link) [[unlikely]] {
+            check_link();
+        }
+        if (poll_device() == 0) {
+            device_.unmask_interrupt();
+            ++system_calls_;
+            polling_ = false;
+        }
+        return {};
+    }
+
+    void deliver(const e1000::ReceivedFrame& received) {
+        const auto slot = static_cast<std::uint32_t>(received.cookie);
+        std::byte* const frame = arena_.receive_slot(slot) + ArenaLayout::receive_headroom;
+        const bool good = received.checksum == e1000::Checksum::good;
+        Merge merge = merger_.offer(frame, received.length, slot, good);
+        if (merge == Merge::refused) {
+            write_merged();
+            merge = merger_.offer(frame, received.length, slot, good);
+        }
+        if (merge == Merge::complete) {
+            write_merged();
+        } else if (merge == Merge::alone) {
+            // Behind what came before it.
+            write_merged();
+            TapHeader header{};
+            header.flags = good ? tap_header::data_valid : 0;
+            std::byte* const start = frame - sizeof(header);
+            store(start, header);
+            count_write(::write(tap_, start, sizeof(header) + received.length));
+            receive_slots_.push(slot);
+        }
+    }
+
+    void write_merged() {
+        if (merger_.empty()) {
+            return;
+        }
+        MergedFrame& merged = merger_.finish();
+        const auto pieces = merged.vector();
+        count_write(pieces.size() == 1 ? ::write(tap_, pieces[0].iov_base, pieces[0].iov_len)
+                                       : ::writev(tap_, pieces.data(), static_cast<int>(pieces.size())));
+        for (const std::uint32_t slot : merged.used_slots()) {
+            receive_slots_.push(slot);
+        }
+        merged.clear();
+    }
+
+    // A frame that the TAP does not take (the interface is down, or there is no memory) is lost, as on any
+    // NIC.
+    void count_write(ssize_t written) {
+        ++system_calls_;
+        if (written < 0) [[unlikely]] {
+            ++writes_failed_;
+        } else {
+            ++frames_written_;
+        }
+    }
+
+    [[nodiscard]] bool may_send() const {
+        return tap_ready_ && !transmit_slots_.empty() &&
+               driver_.transmit_room() >= e1000::most_descriptors_per_frame;
+    }
+
+    // Reads frames from the TAP and hands them to the device.
+    void send_batch() {
+        // No room: nothing is read until reclaiming makes some, which the transmit interrupt starts. Until
+        // then frames wait in the queue of the TAP.
+        if (!may_send()) {
+            reclaim();
+        }
+        for (std::uint32_t i = 0; i < send_budget && may_send(); ++i) {
+            const std::uint32_t slot = transmit_slots_.pop();
+            if (!send_one(slot)) {
+                transmit_slots_.push(slot);
+            }
+        }
+        driver_.ring_transmit_doorbell();
+    }
+
+    // False: the slot is still free, either because the TAP is empty or because the frame could not be sent.
+    bool send_one(std::uint32_t slot) {
+        std::byte* const frame = arena_.transmit_slot(slot) + ArenaLayout::transmit_frame_offset;
+        std::byte* const start = frame - sizeof(TapHeader);
+        const ssize_t got = ::read(tap_, start, sizeof(TapHeader) + ArenaLayout::largest_transmit_frame);
+        ++system_calls_;
+        if (got <= static_cast<ssize_t>(sizeof(TapHeader))) {
+            tap_ready_ = false;
+            return false;
+        }
+        ++frames_read_;
+        const std::span<std::byte> bytes{frame, static_cast<std::size_t>(got) - sizeof(TapHeader)};
+        const Result<e1000::TransmitOffload> offload = to_offload(load<TapHeader>(start), bytes);
+        if (!offload.ok()) [[unlikely]] {
+            ++frames_refused_;
+            return false;
+        }
+        if (offload.value().segment && !e1000::prepare_segmentation(bytes, offload.value()).ok())
+            [[unlikely]] {
+            ++frames_refused_;
+            return false;
+        }
+        const e1000::Segment segment{memory_at(frame), static_cast<std::uint32_t>(bytes.size())};
+        // There is room (may_send), so an error is the frame's own, or the IOMMU's. The driver counts it.
+        return driver_.transmit({&segment, 1}, offload.value(), slot, true).ok();
+    }
+
+    void on_timer() {
+        driver_.update_statistics();
+        const e1000::DeviceStatistics hardware = driver_.statistics();
+        for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {
+            publish(shared_.hardware[i], hardware.*e1000::device_statistic_names[i].member);
+        }
+        check_link();
+        reclaim();
+        // Slots that ran out while a mapping failed, for example: with an empty ring no interrupt would ever
+        // come again.
+        driver_.refill([this] { return provide(); });
+    }
+
+    void check_link() {
+        const e1000::LinkState link = driver_.link();
+        if (link.up != link_up_) {
+            link_up_ = link.up;
+            set_carrier(tap_, link.up);
+        }
+        publish(shared_.link_megabits, link.up ? link.megabits : 0);
+    }
+
+    void publish_counters() {
+        const NetworkCounters network = driver_.counters();
+        const MappingCounters mapping = mapper_.counters();
+        for (std::size_t i = 0; i < counter_names.size(); ++i) {
+            publish(shared_.counters[i], counter(counter_names[i], network, mapping));
+        }
+        publish(shared_.wakeups, wakeups_);
+        publish(shared_.system_calls, system_calls_ + mapping.maps + mapping.unmaps);
+        publish(shared_.tap_frames_read, frames_read_);
+        publish(shared_.tap_frames_written, frames_written_);
+        publish(shared_.tap_frames_refused, frames_refused_);
+        publish(shared_.tap_writes_failed, writes_failed_);
+    }
+
+    Driver& driver_;
+    const Mapper& mapper_;
+    VfioDevice& device_;
+    const Arena& arena_;
+    const int tap_;
+    SharedState& shared_;
+    SlotStack receive_slots_;
+    SlotStack transmit_slots_;
+    ReceiveMerger merger_;
+    bool polling_ = false;    // the interrupt line is masked
+    bool tap_ready_ = false;  // the TAP was not found empty since its last edge
+    bool link_up_ = false;
+
+    std::uint64_t wakeups_ = 0;
+    std::uint64_t system_calls_ = 0;
+    std::uint64_t frames_read_ = 0;
+    std::uint64_t frames_written_ = 0;
+    std::uint64_t frames_refused_ = 0;
+    std::uint64_t writes_failed_ = 0;
+};
+
+}  // namespace dmatoll::user

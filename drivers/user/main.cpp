@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// dmatoll-net-user: an 82540EM driven by an unprivileged process. The process that the user starts is the
+// supervisor; it starts this program once more as the driver.
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "driver_main.hpp"
+#include "options.hpp"
+#include "supervisor.hpp"
+
+namespace {
+
+bool wants_json(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        if (std::strcmp(argv[i], "--json") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc == 3 && std::strcmp(argv[1], "--driver-process") == 0) {
+        return dmatoll::user::driver_main(argv[2]);
+    }
+    try {
+        const auto options = dmatoll::user::parse_options(argc, argv);
+        return options ? dmatoll::user::supervise(*options) : 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "dmatoll-net-user: %s\n", error.what());
+        if (wants_json(argc, argv)) {
+            const nlohmann::json event{{"event", "error"}, {"message", error.what()}};
+            std::printf("%s\n", event.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).c_str());
+        }
+        return 1;
+    }
+}

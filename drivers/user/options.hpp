@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the user asked for, and how the supervisor passes it on to the driver process.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace dmatoll::user {
+
+struct DriverOptions {
+    std::string strategy = "strict";
+    std::uint32_t receive_descriptors = 256;
+    std::uint32_t transmit_descriptors = 256;
+    std::uint32_t interrupts_per_second = 8000;
+};
+
+struct Options {
+    std::string device;
+    std::string tap;
+    DriverOptions driver;
+    std::optional<unsigned> cpu;
+    std::string user = "nobody";
+    std::string control;  // path of the control socket; empty: none
+    unsigned restarts = 3;
+    bool json = false;
+};
+
+// What the driver process is told: one JSON object as its only argument.
+struct ChildOptions {
+    std::string bdf;
+    unsigned address_bits = 0;
+    DriverOptions driver;
+    uid_t user = 0;
+    gid_t group = 0;
+    pid_t parent = 0;
+};
+
+// Nothing when the user asked for help, which is then printed. Throws Failure: what is wrong with the
+// arguments.
+std::optional<Options> parse_options(int argc, const char* const* argv);
+
+std::string to_text(const ChildOptions& options);
+// Throws Failure if the text is not what to_text() writes.
+ChildOptions child_options(const std::string& text);
+
+}  // namespace dmatoll::user

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What sysfs says about the device, and whether it can be driven from here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace dmatoll::user {
+
+struct PciDevice {
+    std::string bdf;        // 0000:00:03.0
+    std::string group;      // number of the IOMMU group
+    unsigned address_bits;  // of IOVA that the IOMMU in front of it translates
+};
+
+// Throws Failure unless the device is there, is an 82540EM, is in an IOMMU group of which every other
+// function is bound to a VFIO driver or to none, and is itself bound to vfio-pci. `bdf` may lack the domain
+// (00:03.0).
+PciDevice find_device(const std::string& bdf);
+
+}  // namespace dmatoll::user

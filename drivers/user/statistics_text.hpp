@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The answer to `stats`.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "options.hpp"
+#include "shared_state.hpp"
+
+namespace dmatoll::user {
+
+// One line of JSON, without its newline. pid 0: no driver process runs at the moment.
+std::string statistics_text(const SharedState& state, const Options& options, pid_t pid, unsigned restarts);
+
+}  // namespace dmatoll::user

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "tap.hpp"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "failure.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+ifreq request_for(const std::string& name) {
+    ifreq request{};
+    std::copy(name.begin(), name.end(), request.ifr_name);
+    return request;
+}
+
+}  // namespace
+
+Tap::Tap(const std::string& name) : name_{name} {
+    if (name.empty() || name.size() >= IFNAMSIZ) {
+        throw Failure{"`" + name + "` cannot name a network interface: 1 to " + std::to_string(IFNAMSIZ - 1) +
+                      " characters"};
+    }
+    tap_ = Descriptor{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+    if (!tap_.valid()) {
+        const int error = errno;
+        if (error == ENOENT || error == ENODEV) {
+            throw Failure{"/dev/net/tun is not there: `modprobe tun` loads it."};
+        }
+        throw system_failure("cannot open /dev/net/tun", error);
+    }
+    ifreq request = request_for(name);
+    // Exclusive: somebody else's interface of that name is not taken over.
+    request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL);
+    if (::ioctl(tap_.get(), TUNSETIFF, &request) != 0) {
+        const int error = errno;
+        if (error == EBUSY || error == EEXIST) {
+            throw Failure{"an interface " + name +
+                          " exists already. Choose another with --tap, or remove it: `ip link delete " +
+                          name + "`."};
+        }
+        throw system_failure("cannot make the TAP interface " + name, error);
+    }
+    // No TUN_F_TSO6: QEMU's 82540EM writes a payload length into segments of IPv6 that is 40 bytes too long,
+    // so that their receiver drops them, and Linux's own e1000 does not offer it either.
+    if (::ioctl(tap_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(TUN_F_CSUM | TUN_F_TSO4)) != 0) {
+        throw system_failure("cannot set the offloads of the TAP interface " + name, errno);
+    }
+    set_carrier(tap_.get(), false);
+}
+
+void Tap::bring_up(const MacAddress& mac) {
+    const Descriptor control{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    ifreq request = request_for(name_);
+    request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+    std::copy(mac.begin(), mac.end(), request.ifr_hwaddr.sa_data);
+    if (::ioctl(control.get(), SIOCSIFHWADDR, &request) != 0) {
+        throw system_failure("cannot set the hardware address of " + name_, errno);
+    }
+    request = request_for(name_);
+    if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0) {
+        throw system_failure("cannot read the state of " + name_, errno);
+    }
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+    if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) {
+        throw system_failure("cannot bring " + name_ + " up", errno);
+    }
+}
+
+void set_carrier(int tap, bool up) {
+    int carrier = up ? 1 : 0;
+    // Older kernels than 5.0 refuse: the interface then counts as connected all the time.
+    ::ioctl(tap, TUNSETCARRIER, &carrier);
+}
+
+}  // namespace dmatoll::user

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The network interface: what the device receives comes out of it, what is sent through it goes to the
+// device.
+#pragma once
+
+#include <string>
+
+#include "core/mac_address.hpp"
+#include "descriptor.hpp"
+
+namespace dmatoll::user {
+
+// Lives as long as its descriptor or a duplicate of it is open.
+class Tap {
+  public:
+    // Makes interface `name`, down, without carrier, with virtio headers and the offloads that are used
+    // (checksum, TSO for IPv4). Throws Failure if it exists already, or without the privilege.
+    explicit Tap(const std::string& name);
+
+    [[nodiscard]] int fd() const { return tap_.get(); }
+
+    // Gives it the device's address and brings it up. Throws Failure.
+    void bring_up(const MacAddress& mac);
+
+  private:
+    std::string name_;
+    Descriptor tap_;
+};
+
+// Tells the stack whether there is a link. Needs no privilege.
+void set_carrier(int tap, bool up);
+
+}  // namespace dmatoll::user

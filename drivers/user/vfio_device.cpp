@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vfio_device.hpp"
+
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "failure.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+vfio_region_info region_info(int device, std::uint32_t index, const std::string& name) {
+    vfio_region_info info{};
+    info.argsz = sizeof(info);
+    info.index = index;
+    if (::ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info) != 0) {
+        throw system_failure("device " + name + ": VFIO does not describe region " + std::to_string(index),
+                             errno);
+    }
+    return info;
+}
+
+}  // namespace
+
+VfioDevice::VfioDevice(Descriptor device, std::string name, std::size_t register_bytes)
+    : device_{std::move(device)}, name_{std::move(name)} {
+    vfio_device_info info{};
+    info.argsz = sizeof(info);
+    if (::ioctl(device_.get(), VFIO_DEVICE_GET_INFO, &info) != 0) {
+        throw system_failure("device " + name_ + ": VFIO does not describe it", errno);
+    }
+    // A part without function-level reset (the 82540EM is one) is reset by the driver, register by register.
+    if (info.flags & VFIO_DEVICE_FLAGS_RESET) {
+        ::ioctl(device_.get(), VFIO_DEVICE_RESET);
+    }
+    const vfio_region_info bar = region_info(device_.get(), VFIO_PCI_BAR0_REGION_INDEX, name_);
+    if (bar.size < register_bytes || !(bar.flags & VFIO_REGION_INFO_FLAG_MMAP)) {
+        throw Failure{
+            "device " + name_ + ": BAR 0 has " + std::to_string(bar.size) + " bytes" +
+            (bar.flags & VFIO_REGION_INFO_FLAG_MMAP ? "" : " and cannot be mapped") + "; expected " +
+            std::to_string(register_bytes) +
+            " bytes of mappable registers. The firmware may not have assigned it: see `lspci -vv -s " +
+            name_ + "`."};
+    }
+    void* mapped = ::mmap(nullptr, register_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device_.get(),
+                          static_cast<off_t>(bar.offset));
+    if (mapped == MAP_FAILED) {
+        throw system_failure("device " + name_ + ": cannot map BAR 0", errno);
+    }
+    registers_ = static_cast<volatile std::uint32_t*>(mapped);
+    mapped_bytes_ = register_bytes;
+}
+
+VfioDevice::~VfioDevice() {
+    if (registers_ != nullptr) {
+        ::munmap(const_cast<std::uint32_t*>(registers_), mapped_bytes_);
+    }
+}
+
+void VfioDevice::set_bus_mastering(bool on) {
+    const vfio_region_info config = region_info(device_.get(), VFIO_PCI_CONFIG_REGION_INDEX, name_);
+    const auto at = static_cast<off_t>(config.offset + PCI_COMMAND);
+    std::uint16_t command = 0;
+    if (::pread(device_.get(), &command, sizeof(command), at) != sizeof(command)) {
+        throw system_failure("device " + name_ + ": cannot read the PCI command register", errno);
+    }
+    const auto wanted = static_cast<std::uint16_t>(on ? (command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
+                                                      : (command & ~PCI_COMMAND_MASTER));
+    if (::pwrite(device_.get(), &wanted, sizeof(wanted), at) != sizeof(wanted) ||
+        ::pread(device_.get(), &command, sizeof(command), at) != sizeof(command)) {
+        throw system_failure("device " + name_ + ": cannot write the PCI command register", errno);
+    }
+    if (((command & PCI_COMMAND_MASTER) != 0) != on) {
+        throw Failure{"device " + name_ + ": bus mastering does not turn " + (on ? "on" : "off")};
+    }
+}
+
+void VfioDevice::connect(std::uint32_t action, int fd) {
+    std::array<std::byte, sizeof(vfio_irq_set) + sizeof(std::int32_t)> bytes{};
+    vfio_irq_set set{};
+    set.argsz = sizeof(bytes);
+    set.flags = VFIO_IRQ_SET_DATA_EVENTFD | action;
+    set.index = VFIO_PCI_INTX_IRQ_INDEX;
+    set.start = 0;
+    set.count = 1;
+    const std::int32_t descriptor = fd;
+    std::memcpy(bytes.data(), &set, sizeof(set));
+    std::memcpy(bytes.data() + sizeof(set), &descriptor, sizeof(descriptor));
+    if (::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, bytes.data()) != 0) {
+        throw system_failure("device " + name_ + ": cannot connect its interrupt line (INTx)", errno);
+    }
+}
+
+void VfioDevice::enable_interrupt() {
+    vfio_irq_info info{};
+    info.argsz = sizeof(info);
+    info.index = VFIO_PCI_INTX_IRQ_INDEX;
+    if (::ioctl(device_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) != 0 || info.count != 1) {
+        throw Failure{"device " + name_ +
+                      " has no interrupt line (INTx), the only kind of interrupt that an 82540EM has"};
+    }
+    interrupt_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    unmask_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    if (!interrupt_.valid() || !unmask_.valid()) {
+        throw system_failure("cannot make event counters for interrupts", errno);
+    }
+    connect(VFIO_IRQ_SET_ACTION_TRIGGER, interrupt_.get());
+    connect(VFIO_IRQ_SET_ACTION_UNMASK, unmask_.get());
+}
+
+void VfioDevice::disable_interrupt() {
+    vfio_irq_set set{};
+    set.argsz = sizeof(set);
+    set.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
+    set.index = VFIO_PCI_INTX_IRQ_INDEX;
+    ::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, &set);  // closing the device does the same if this fails
+}
+
+}  // namespace dmatoll::user

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "wait_set.hpp"
+
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+#include <csignal>
+
+#include "failure.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+// As often as Linux's own e1000 reads the device's statistics, which must not overflow in between.
+constexpr time_t period_s = 2;
+
+}  // namespace
+
+WaitSet::WaitSet(int interrupt, int tap) : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
+    ::signal(SIGINT, SIG_IGN);
+    sigset_t stop;
+    ::sigemptyset(&stop);
+    ::sigaddset(&stop, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &stop, nullptr);
+    signals_ = Descriptor{::signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK)};
+    timer_ = Descriptor{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    const itimerspec period{{period_s, 0}, {period_s, 0}};
+    if (!epoll_.valid() || !signals_.valid() || !timer_.valid() ||
+        ::timerfd_settime(timer_.get(), 0, &period, nullptr) != 0) {
+        throw system_failure("cannot make what the driver process waits on", errno);
+    }
+    add(interrupt, EPOLLIN | EPOLLET, interrupt_tag);
+    add(tap, EPOLLIN | EPOLLET, tap_tag);
+    add(timer_.get(), EPOLLIN | EPOLLET, timer_tag);
+    add(signals_.get(), EPOLLIN, stop_tag);
+}
+
+void WaitSet::add(int fd, std::uint32_t events, std::uint32_t tag) const {
+    epoll_event event{};
+    event.events = events;
+    event.data.u32 = tag;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+        throw system_failure("cannot wait for events of descriptor " + std::to_string(fd), errno);
+    }
+}
+
+}  // namespace dmatoll::user

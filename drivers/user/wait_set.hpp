@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the driver process sleeps on: the interrupt, the TAP, a clock of two seconds, and SIGTERM.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+
+#include "descriptor.hpp"
+
+namespace dmatoll::user {
+
+struct Events {
+    bool interrupt = false;
+    bool tap = false;
+    bool timer = false;
+    bool stop = false;
+};
+
+class WaitSet {
+  public:
+    static constexpr int sleep = -1;
+    static constexpr int do_not_sleep = 0;
+
+    // Takes SIGTERM and SIGINT out of the usual way of delivery. SIGTERM is reported as `stop`; SIGINT is
+    // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Throws Failure.
+    WaitSet(int interrupt, int tap);
+
+    // All but `stop` are edges: reported once, and again only after something new.
+    Events wait() {
+        std::array<epoll_event, 4> found{};
+        const int count = ::epoll_wait(epoll_.get(), found.data(), static_cast<int>(found.size()), patience_);
+        Events events;
+        for (int i = 0; i < count; ++i) {
+            switch (found[static_cast<std::size_t>(i)].data.u32) {
+                case interrupt_tag:
+                    events.interrupt = true;
+                    break;
+                case tap_tag:
+                    events.tap = true;
+                    break;
+                case timer_tag:
+                    events.timer = true;
+                    break;
+                case stop_tag:
+                    events.stop = true;
+                    break;
+                default:
+                    break;
+            }
+        }
+        return events;
+    }
+
+    void set_patience(int milliseconds) { patience_ = milliseconds; }
+
+  private:
+    static constexpr std::uint32_t interrupt_tag = 0;
+    static constexpr std::uint32_t tap_tag = 1;
+    static constexpr std::uint32_t timer_tag = 2;
+    static constexpr std::uint32_t stop_tag = 3;
+
+    void add(int fd, std::uint32_t events, std::uint32_t tag) const;
+
+    Descriptor epoll_;
+    Descriptor timer_;
+    Descriptor signals_;
+    int patience_ = sleep;
+};
+
+}  // namespace dmatoll::user

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What there is to choose from on each axis: devices, placements, strategies (drivers/core/strategy.hpp) and workloads.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "../drivers/core/strategy.hpp"
+
+namespace dmatoll::harness {
+
+struct DeviceModel {
+    const char* name;    // of the driver family: the trial's device.name
+    const char* model;   // the part: what a suite names
+    std::uint16_t vendor;
+    std::uint16_t device;
+    const char* stock_driver;  // the distribution's own
+    const char* summary;
+};
+
+const std::vector<DeviceModel>& device_models();
+const DeviceModel* find_device_model(const std::string& model);  // nullptr: unknown
+const DeviceModel* find_device_model(std::uint16_t vendor, std::uint16_t device);
+std::vector<std::string> device_model_names();
+
+std::vector<std::string> placement_names();
+bool find_placement(const std::string& name, Placement& placement);
+const char* summary_of(Placement placement);
+
+std::vector<std::string> strategy_names();
+const Strategy* find_strategy(const std::string& name);
+
+// Protection as the record has it: {granularity, window} of what a stray DMA reaches, and each pair by its name.
+nlohmann::json protection_json(const Strategy& strategy, Placement placement);
+std::string window_text(const Window& window);
+
+// Everything at once, for `dmatoll list --json`.
+nlohmann::json catalogue_json();
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <fmt/format.h>
+
+#include "../failure.hpp"
+#include "../process.hpp"
+#include "../provenance.hpp"
+#include "../run_lab.hpp"
+#include "../run_local.hpp"
+#include "../text.hpp"
+#include "commands.hpp"
+
+namespace dmatoll::harness::cli {
+namespace {
+
+struct Options {
+    std::string suite;
+    std::string filter;
+    std::string target = "lab";
+    std::string clock = "virtual";
+    std::string resume;
+    std::string output;
+    std::uint64_t seed = 1;
+    unsigned jobs = 2;
+    std::string device;
+    std::string peer;
+    bool force = false;
+    bool report = true;
+    bool quiet = false;
+};
+
+nlohmann::json make_manifest(const Options& options) {
+    nlohmann::json environment = program_provenance();
+    nlohmann::json host = machine_provenance();
+    const bool lab = options.target == "lab";
+    environment["kind"] = !lab ? "hardware" : options.clock == "virtual" ? "lab-virtual" : "lab-wall";
+    if (lab) {
+        environment["qemu"] = emulator_version();
+        environment["host"] = {{"kernel", host.value("kernel", "")}, {"cpu_model", host.value("cpu_model", "")}};
+    }
+    nlohmann::json manifest{{"target", options.target}, {"seed", options.seed}, {"environment", environment}, {"host", host}};
+    if (lab) manifest["clock"] = options.clock;
+    if (!lab) manifest["local"] = {{"device", options.device}, {"peer", options.peer}};
+    return manifest;
+}
+
+RunDirectory open_run(const Options& options) {
+    if (options.resume.empty()) {
+        const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter);
+        return RunDirectory::create(options.output, plan, make_manifest(options));
+    }
+    RunDirectory run = RunDirectory::open(options.resume);
+    if (run.plan().suite != load_suite(options.suite).name)
+        fail("The run {} is one of the suite {}, not of {}", run.path().string(), run.plan().suite, options.suite);
+    return run;
+}
+
+int run_suite(const Options& options) {
+    if (options.target == "local" && options.resume.empty() && (options.device.empty() || options.peer.empty()))
+        fail("--target local needs --device and --peer: PCI addresses of two connected network cards; `dmatoll devices` lists them");
+    RunDirectory run = open_run(options);
+    const auto& manifest = run.manifest();
+    const bool lab = manifest.at("target") == "lab";
+    const bool virtual_clock = lab && manifest.at("clock") == "virtual";
+    const auto trials = run.unfinished();
+    Plan rest = run.plan();
+    rest.trials = trials;
+    const unsigned jobs = std::min<unsigned>(options.jobs, static_cast<unsigned>(allowed_cpus().size()));
+    const Estimate time = estimate(rest, lab, virtual_clock ? ClockKind::virtual_clock : ClockKind::wall_clock, jobs);
+    Progress progress{trials, time.total_seconds, options.quiet};
+    progress.message(fmt::format("{}: {} trials{}, about {}", run.path().string(), trials.size(),
+                                 trials.size() == run.plan().trials.size() ? "" : fmt::format(" of {} left", run.plan().trials.size()),
+                                 duration_text(time.total_seconds)));
+    const double begun = now_seconds();
+    const auto resume_hint = [&] {
+        progress.done();
+        fmt::print(stderr, "Finished trials are in {}; go on with: dmatoll run {} --resume {}\n", run.records_path().string(),
+                   options.suite, run.path().string());
+    };
+    try {
+        if (trials.empty()) {
+            progress.message("Nothing is left to run.");
+        } else if (lab) {
+            run_lab(run, trials, {.virtual_clock = virtual_clock, .jobs = jobs}, progress);
+        } else {
+            run_local(run, trials,
+                      {.device = manifest.at("local").at("device"), .peer = manifest.at("local").at("peer"), .force = options.force},
+                      progress);
+        }
+    } catch (...) {
+        resume_hint();
+        throw;
+    }
+    progress.done();
+    fmt::print("{} trials in {}: {} ok, {} errors, {} skipped. Records: {}\n", progress.count(), duration_text(now_seconds() - begun),
+               progress.count() - progress.errors() - progress.skipped(), progress.errors(), progress.skipped(),
+               run.records_path().string());
+    if (options.report) {
+        try {
+            make_report(run.path().string());
+        } catch (const Failure& failure) {
+            // The records are what counts; the report can be made again.
+            fmt::print(stderr, "dmatoll: {}\n", failure.what());
+            return failed_status;
+        }
+    }
+    return progress.errors() ? trials_failed_status : 0;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Outcome& outcome) {
+    auto options = std::make_shared<Options>();
+    auto* command = program.add_subcommand("run", "Runs a suite and writes records and a report to results/runs/<suite>-<time>/");
+    command->add_option("SUITE", options->suite, "name of a suite (dmatoll list), or a TOML file")->required();
+    command->add_option("--target", options->target, "lab: emulated guests, no hardware is touched; local: this machine's cards")
+        ->check(CLI::IsMember({"lab", "local"}))
+        ->capture_default_str();
+    command->add_option("--filter", options->filter, "only some trials, for example: placement=kernel|user,workload=*-rx,boot=0");
+    command->add_option("--seed", options->seed, "decides the order of trials, and with it each boot's seed")->capture_default_str();
+    command->add_option("--clock", options->clock, "of the lab; virtual: guest instructions, repeatable; wall: real concurrency")
+        ->check(CLI::IsMember({"virtual", "wall"}))
+        ->capture_default_str();
+    command->add_option("--resume", options->resume, "go on with a run: its directory, its name, or 'latest'");
+    command->add_option("--output", options->output, "directory of the run, instead of results/runs/<suite>-<time>");
+    command->add_option("--jobs", options->jobs, "guests at a time, each on a CPU of its own")->check(CLI::Range(1, 64))->capture_default_str();
+    command->add_option("--device", options->device, "target local: PCI address of the device under test; it is unbound!");
+    command->add_option("--peer", options->peer, "target local: PCI address of the card at the other end of the cable");
+    command->add_flag("--force", options->force, "target local: take a device even if it carries the default route");
+    command->add_flag("!--no-report", options->report, "do not make the report at the end");
+    command->add_flag("--quiet", options->quiet, "no progress, only the summary");
+    command->footer(
+        "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from there.\n"
+        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 1 the run broke off; 130 interrupted.");
+    command->callback([options, &outcome] { outcome.status = run_suite(*options); });
+}
+
+void add_guest_job(CLI::App& program, Outcome&) {
+    auto job = std::make_shared<std::string>();
+    auto records = std::make_shared<std::string>();
+    // Not for users: what the lab's guest runs.
+    auto* command = program.add_subcommand("guest-job", "Runs the trials of a job file")->group("");
+    command->add_option("JOB", *job)->required();
+    command->add_option("--records", *records)->envname("DMATOLL_RECORDS")->required();
+    command->callback([job, records] { run_guest_job(*job, *records); });
+}
+
+}  // namespace dmatoll::harness::cli

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "emulator.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <sstream>
+#include <stdexcept>
+
+namespace dmatoll::harness::lab {
+
+namespace {
+
+constexpr std::string_view device_mac = "52:54:00:64:6d:01";
+constexpr std::string_view peer_mac = "52:54:00:64:6d:02";
+
+/// QEMU takes a comma within a value as two commas.
+std::string escaped(const std::filesystem::path& path) {
+    std::string result;
+    for (const char character : path.string()) result.append(character == ',' ? 2 : 1, character);
+    return result;
+}
+
+std::string kernel_command_line(const GuestOptions& options) {
+    // A kernel that oopses, hangs or loses a task is over, and the emulator with it (-no-reboot): the harness
+    // learns of it at once instead of by its time limit.
+    std::string line =
+        "console=ttyS0 loglevel=5 panic=-1 oops=panic softlockup_panic=1 sysctl.kernel.hung_task_panic=1";
+    // Delays of the guest's kernel spin on PAUSE, which leaves the emulator's fast path each time: a second
+    // of udelay() costs twenty of the host, and the stock e1000 spends half a second in it at each probe. No
+    // device here needs them, so they are a tenth as long as on hardware. Below a hundredth, waits for other
+    // CPUs time out.
+    if (options.clock == Clock::virtual_clock) line += " lpj=400000";
+    if (options.iommu) line += " intel_iommu=on";
+    if (options.huge_pages > 0) line += fmt::format(" hugepagesz=2M hugepages={}", options.huge_pages);
+    if (!options.kernel_arguments.empty()) line += ' ' + options.kernel_arguments;
+    return line;
+}
+
+}  // namespace
+
+std::filesystem::path find_emulator() {
+    const char* search_path = std::getenv("PATH");
+    std::istringstream directories(search_path != nullptr ? search_path : "/usr/bin:/bin");
+    for (std::string directory; std::getline(directories, directory, ':');) {
+        const auto candidate = std::filesystem::path(directory) / "qemu-system-x86_64";
+        if (access(candidate.c_str(), X_OK) == 0) return candidate;
+    }
+    throw std::runtime_error(
+        "the lab needs qemu-system-x86_64, which is not in PATH: install the package qemu-system-x86");
+}
+
+void check_artefacts(const GuestOptions& options) {
+    std::vector<std::string> needed = {"vmlinuz", "kernel-release", "initramfs.cpio"};
+    if (options.meter) needed.emplace_back("libdmatoll_meter.so");
+    for (const std::string& file : needed) {
+        if (std::filesystem::exists(options.artefacts / file)) continue;
+        throw std::runtime_error(
+            fmt::format("the lab's {} is not there: build it with 'cmake --build --preset release' (the "
+                        "targets lab-image and dmatoll-meter; the lab is on with DMATOLL_LAB=ON)",
+                        (options.artefacts / file).string()));
+    }
+}
+
+std::vector<std::string> emulator_arguments(const GuestOptions& options,
+                                            const std::filesystem::path& emulator,
+                                            const std::filesystem::path& initramfs, Console console) {
+    std::vector<std::string> arguments = {emulator.string()};
+    const auto add = [&](std::initializer_list<std::string> more) {
+        arguments.insert(arguments.end(), more);
+    };
+
+    add({"-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"});
+    if (options.clock == Clock::virtual_clock) {
+        add({"-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"});
+    } else {
+        add({"-accel", "tcg,thread=multi"});
+    }
+    // Without fast string instructions the kernel copies eight bytes an instruction: with them, each byte
+    // would count as one instruction of the meter and one nanosecond of the virtual clock.
+    add({"-cpu", "max,-erms,-fsrm"});
+    add({"-smp", std::to_string(options.vcpus), "-m", fmt::format("{}M", options.memory_mib)});
+    add({"-seed", std::to_string(options.seed)});
+    // The date is fixed, too: it is an input of the guest like any other.
+    add({"-rtc", options.clock == Clock::virtual_clock ? "base=2026-01-01,clock=vm" : "base=utc,clock=host"});
+    add({"-kernel", (options.artefacts / "vmlinuz").string(), "-initrd", initramfs.string()});
+    add({"-append", kernel_command_line(options)});
+
+    // Interrupt remapping, since VFIO refuses a group without it. Caching mode would make Linux flush
+    // strictly.
+    if (options.iommu) {
+        add({"-device",
+             fmt::format("intel-iommu,intremap=on,caching-mode=off,aw-bits={}", options.address_bits)});
+        add({"-trace", "vtd_dmar_fault"});
+    }
+    // The device under test and its peer on one cable. By default virtio-net completes what it transmits on
+    // host time; with a timer, and its doorbell handled on the vCPU's own thread, it does so on guest time.
+    add({"-netdev", "hubport,id=device,hubid=0", "-netdev", "hubport,id=peer,hubid=0"});
+    add({"-device", fmt::format("e1000,netdev=device,addr=4,mac={},romfile=", device_mac)});
+    add({"-device",
+         fmt::format("virtio-net-pci,netdev=peer,addr=5,mac={},romfile=,tx=timer,ioeventfd=off", peer_mac)});
+
+    // Serial ports are synchronous, so what the guest writes costs it the same in every boot.
+    if (console == Console::terminal) {
+        add({"-serial", "mon:stdio", "-serial", "null"});
+    } else {
+        add({"-chardev", fmt::format("file,id=console,path={}", escaped(options.output / "console.log"))});
+        add({"-chardev", fmt::format("file,id=records,path={}", escaped(options.output / "records.jsonl"))});
+        add({"-serial", "chardev:console", "-serial", "chardev:records"});
+        if (options.meter && !meter_unavailable(options)) {
+            add({"-plugin", fmt::format("{},out={}", escaped(options.artefacts / "libdmatoll_meter.so"),
+                                        escaped(options.output / "windows.jsonl"))});
+        }
+    }
+    return arguments;
+}
+
+}  // namespace dmatoll::harness::lab

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "run_lab.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "failure.hpp"
+#include "meters/lab_instructions.hpp"
+#include "paths.hpp"
+#include "process.hpp"
+#include "record.hpp"
+#include "text.hpp"
+
+namespace dmatoll::harness {
+namespace {
+
+// Seconds of this machine, generous: another load may share the CPU with a guest.
+constexpr double boot_deadline_seconds = 120;
+constexpr double trial_deadline_seconds = 120;
+constexpr std::size_t console_lines = 25;
+// The user driver's arena, and room for a second one.
+constexpr unsigned huge_pages = 32;
+
+// What the workers share.
+struct Shared {
+    RunDirectory& run;
+    Progress& progress;
+    const LabSettings& settings;
+    std::mutex mutex;                             // guards all of the following, and run and progress
+    std::vector<std::vector<Trial>> boots;        // not begun yet, the last one is next
+    std::exception_ptr failure;
+};
+
+class BootRunner {
+  public:
+    BootRunner(Shared& shared, std::vector<Trial> trials, unsigned host_cpu)
+        : shared_{shared}, rest_{std::move(trials)}, boot_{rest_.front().boot}, host_cpu_{host_cpu} {}
+
+    void run() {
+        while (!rest_.empty()) {
+            const std::size_t before = rest_.size();
+            boot_once();
+            check_interrupted();
+            // A guest that does not even begin a trial twice will not do it the third time.
+            fruitless_ = rest_.size() == before ? fruitless_ + 1 : 0;
+            if (fruitless_ && hopeless_) fruitless_ = 2;
+            if (fruitless_ < 2) continue;
+            while (!rest_.empty()) finish(without_result(rest_.front(), shared_.run.name(), "error", last_problem_));
+        }
+    }
+
+  private:
+    lab::GuestOptions options() const {
+        lab::GuestOptions options = lab_guest_options();
+        const auto folder = fmt::format("boot-{}{}", boot_, guests_ ? fmt::format("-again-{}", guests_) : "");
+        options.output = shared_.run.path() / "raw" / folder;
+        options.clock = shared_.settings.virtual_clock ? lab::Clock::virtual_clock : lab::Clock::wall_clock;
+        options.seed = rest_.front().boot_seed;
+        if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
+        nlohmann::json job{{"run", shared_.run.name()},
+                           {"device", lab::device_bdf},
+                           {"peer", lab::peer_bdf},
+                           {"virtual_clock", shared_.settings.virtual_clock},
+                           {"environment", shared_.run.manifest().at("environment")},
+                           {"trials", nlohmann::json::array()}};
+        for (const auto& trial : rest_) job["trials"].push_back(to_json(trial));
+        options.files["/dmatoll/job.json"] = job.dump();
+        options.command = {"dmatoll", "guest-job", "/dmatoll/job.json"};
+        return options;
+    }
+
+    void boot_once() {
+        const lab::GuestOptions settings = options();
+        lab::Guest guest = lab::Guest::start(settings);
+        ++guests_;
+        current_.reset();
+        refused_ = 0;
+        double deadline = now_seconds() + boot_deadline_seconds;
+        bool late = false;
+        for (bool running = true; running && !rest_.empty();) {
+            running = !guest.wait(std::chrono::milliseconds{50});
+            for (const auto& line : guest.new_records())
+                if (take(line, guest)) deadline = now_seconds() + trial_deadline_seconds;
+            check_interrupted();
+            if (const std::lock_guard lock{shared_.mutex}; shared_.failure) throw Interrupted{};  // the other guest's run failed
+            if (running && now_seconds() > deadline) {
+                guest.kill();
+                late = true;
+                break;
+            }
+        }
+        if (rest_.empty()) {
+            // It powers off by itself; there is nothing more to wait for.
+            guest.wait(std::chrono::milliseconds{2000});
+            guest.kill();
+            return;
+        }
+        // The job gave up by itself, before any trial: it will again.
+        hopeless_ = guest.command_status().has_value();
+        last_problem_ = problem(guest, late, settings.output / "console.log");
+        if (current_) finish(without_result(*current_, shared_.run.name(), "error", last_problem_));
+    }
+
+    std::string problem(lab::Guest& guest, bool late, const std::filesystem::path& console) {
+        const auto tail = guest.console_tail(console_lines);
+        std::string what = late ? fmt::format("The guest hung: no progress within {} s",
+                                              current_ ? trial_deadline_seconds : boot_deadline_seconds)
+                                : "The guest ended: " + guest.explanation();
+        return fmt::format("{}. Its console ({}) ends with:\n{}", what, console.string(), join(tail, "\n"));
+    }
+
+    // One line from the guest; true if it means progress.
+    bool take(const std::string& line, lab::Guest& guest) {
+        auto event = nlohmann::json::parse(line, nullptr, false);
+        if (!event.is_object() || !event.contains("event")) return false;
+        const std::string kind = event["event"];
+        if (kind == "exit" || !event.contains("trial")) return false;
+        const std::string id = event["trial"];
+        const auto trial = std::find_if(rest_.begin(), rest_.end(), [&](const Trial& candidate) { return candidate.id == id; });
+        if (trial == rest_.end()) return false;
+        if (kind == "start") {
+            current_ = *trial;
+            started_utc_ = utc_now();
+            const std::lock_guard lock{shared_.mutex};
+            shared_.progress.started(*trial);
+        } else if (kind == "raw") {
+            shared_.run.save_raw(id, event.at("name"), event.at("content").get<std::string>());
+        } else if (kind == "record") {
+            auto& record = event["record"];
+            if (shared_.settings.virtual_clock && std::filesystem::exists(guest.windows_path()))
+                add_lab_instructions(record, lab::read_windows(guest.windows_path()));
+            const std::uint64_t refused = guest.refused_accesses();
+            record["meters"]["lab_faults"] = {{"available", true},
+                                              {"source", "accesses that the emulated IOMMU refused since the record before"},
+                                              {"refused", refused - refused_}};
+            if (record.contains("metrics")) record["metrics"]["iommu"]["faults"] = refused - refused_;
+            refused_ = refused;
+            record["repetition"]["guest"] = guests_;
+            record["started_utc"] = started_utc_;  // the guest's own date is made up
+            finish(record);
+        }
+        return true;
+    }
+
+    // Stores the record of a trial and takes the trial off the list.
+    void finish(const nlohmann::json& record) {
+        const std::string id = record.at("trial");
+        const auto trial = std::find_if(rest_.begin(), rest_.end(), [&](const Trial& candidate) { return candidate.id == id; });
+        const Trial finished = *trial;
+        rest_.erase(trial);
+        current_.reset();
+        auto complete = record;
+        if (!complete.contains("environment")) complete["environment"] = shared_.run.manifest().at("environment");
+        const std::lock_guard lock{shared_.mutex};
+        shared_.run.append(complete);
+        shared_.progress.finished(finished, complete);
+    }
+
+    Shared& shared_;
+    std::vector<Trial> rest_;
+    std::uint32_t boot_;
+    unsigned host_cpu_;
+    unsigned guests_ = 0;  // started for this boot
+    unsigned fruitless_ = 0;
+    bool hopeless_ = false;
+    std::uint64_t refused_ = 0;
+    std::optional<Trial> current_;
+    std::string started_utc_;
+    std::string last_problem_;
+};
+
+void work(Shared& shared, unsigned host_cpu) {
+    for (;;) {
+        std::vector<Trial> trials;
+        {
+            const std::lock_guard lock{shared.mutex};
+            if (shared.failure || interrupted() || shared.boots.empty()) return;
+            trials = std::move(shared.boots.back());
+            shared.boots.pop_back();
+        }
+        try {
+            BootRunner{shared, std::move(trials), host_cpu}.run();
+        } catch (...) {
+            const std::lock_guard lock{shared.mutex};
+            if (!shared.failure) shared.failure = std::current_exception();
+            return;
+        }
+    }
+}
+
+}  // namespace
+
+lab::GuestOptions lab_guest_options() {
+    lab::GuestOptions options;
+    options.artefacts = lab_artefacts();
+    options.huge_pages = huge_pages;
+    return options;
+}
+
+std::vector<unsigned> allowed_cpus() {
+    std::vector<unsigned> cpus;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (::sched_getaffinity(0, sizeof set, &set) == 0)
+        for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+            if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    if (cpus.empty()) cpus.push_back(0);
+    return cpus;
+}
+
+void run_lab(RunDirectory& run, const std::vector<Trial>& trials, const LabSettings& settings, Progress& progress) {
+    Shared shared{run, progress, settings, {}, {}, {}};
+    std::map<std::uint32_t, std::vector<Trial>> boots;
+    for (const auto& trial : trials) boots[trial.boot].push_back(trial);
+    for (auto boot = boots.rbegin(); boot != boots.rend(); ++boot) shared.boots.push_back(std::move(boot->second));
+
+    const auto cpus = allowed_cpus();
+    const std::size_t workers = std::min({static_cast<std::size_t>(std::max(settings.jobs, 1U)), cpus.size(), boots.size()});
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < workers; ++i) threads.emplace_back(work, std::ref(shared), cpus[i]);
+    for (auto& thread : threads) thread.join();
+    if (shared.failure) std::rethrow_exception(shared.failure);
+    check_interrupted();
+}
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "run_local.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "failure.hpp"
+#include "file.hpp"
+#include "process.hpp"
+#include "session.hpp"
+
+namespace dmatoll::harness {
+namespace {
+
+class DirectorySink final : public Sink {
+  public:
+    DirectorySink(RunDirectory& run, Progress& progress) : run_{run}, progress_{progress} {}
+    void start(const Trial& trial) override { progress_.started(trial); }
+    void raw(const Trial& trial, const std::string& name, std::string_view content) override {
+        run_.save_raw(trial.id, name, content);
+    }
+    void record(const Trial& trial, const nlohmann::json& record) override {
+        run_.append(record);
+        progress_.finished(trial, record);
+    }
+
+  private:
+    RunDirectory& run_;
+    Progress& progress_;
+};
+
+class LineSink final : public Sink {
+  public:
+    explicit LineSink(std::string path) : path_{std::move(path)} {
+        file_ = Descriptor{::open(path_.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC)};
+        if (!file_.valid()) fail("Cannot open {} for the records: {}", path_, system_error(errno));
+    }
+    void start(const Trial& trial) override { send({{"event", "start"}, {"trial", trial.id}}); }
+    void raw(const Trial& trial, const std::string& name, std::string_view content) override {
+        send({{"event", "raw"}, {"trial", trial.id}, {"name", name}, {"content", content}});
+    }
+    void record(const Trial& trial, const nlohmann::json& record) override {
+        send({{"event", "record"}, {"trial", trial.id}, {"record", record}});
+    }
+
+  private:
+    void send(const nlohmann::json& event) {
+        write_all(file_.get(), event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", path_);
+    }
+
+    std::string path_;
+    Descriptor file_;
+};
+
+}  // namespace
+
+void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings, Progress& progress) {
+    DirectorySink sink{run, progress};
+    Session session{{.run = run.name(),
+                     .device = settings.device,
+                     .peer = settings.peer,
+                     .force = settings.force,
+                     .virtual_clock = false,
+                     .environment = run.manifest().at("environment")},
+                    sink};
+    for (const auto& trial : trials) session.run(trial);
+}
+
+void run_guest_job(const std::string& job_file, const std::string& records) {
+    const auto job = nlohmann::json::parse(read_file(job_file), nullptr, false);
+    if (!job.is_object()) fail("{} is not a job of dmatoll", job_file);
+    LineSink sink{records};
+    Session session{{.run = job.at("run"),
+                     .device = job.at("device"),
+                     .peer = job.at("peer"),
+                     .force = false,
+                     .virtual_clock = job.at("virtual_clock"),
+                     .environment = job.at("environment")},
+                    sink};
+    for (const auto& trial : job.at("trials")) session.run(trial_from_json(trial));
+}
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Runs trials on this machine, one after the other: the lab's guest does so, and a machine with real hardware.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sink.hpp"
+#include "target/driver.hpp"
+#include "target/ownership.hpp"
+
+namespace dmatoll::harness {
+
+struct SessionSettings {
+    std::string run;          // the run's name, for the records
+    std::string device;       // PCI addresses
+    std::string peer;
+    bool force = false;       // take them even if they carry the default route
+    bool virtual_clock = false;
+    nlohmann::json environment;  // complete, but for what only this machine knows
+};
+
+class Session {
+  public:
+    // Takes both devices and sets up the peer. Throws Failure.
+    Session(SessionSettings settings, Sink& sink);
+    // Gives everything back; says on stderr what could not be.
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    // Runs one trial and hands exactly one record to the sink, whatever happens. The driver of the trial before is kept if it is
+    // of the same combination. Throws only Interrupted, and what the sink throws.
+    void run(const Trial& trial);
+
+  private:
+    void set_up_peer();
+    void set_up_driver(const Trial& trial);
+    void take_down_driver();
+    nlohmann::json measure(const Trial& trial);
+    void save_raw(const Trial& trial, const std::string& name, const std::string& content);
+
+    SessionSettings settings_;
+    Sink& sink_;
+    nlohmann::json environment_;
+    Ownership ownership_;
+    std::optional<Interface> peer_;
+    std::string combination_;
+    std::string combination_problem_;
+    bool combination_unavailable_ = false;
+    std::unique_ptr<Driver> driver_;
+    std::optional<Interface> interface_;
+    std::string interrupt_;
+    std::uint64_t windows_ = 0;  // opened so far: the lab's meter numbers them likewise
+};
+
+}  // namespace dmatoll::harness

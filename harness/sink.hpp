@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Where the results of trials go: into a run directory, or out of the lab's guest.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <string_view>
+
+#include "plan.hpp"
+
+namespace dmatoll::harness {
+
+class Sink {
+  public:
+    virtual ~Sink() = default;
+    virtual void start(const Trial& trial) = 0;
+    // What a program wrote, kept as it is.
+    virtual void raw(const Trial& trial, const std::string& name, std::string_view content) = 0;
+    virtual void record(const Trial& trial, const nlohmann::json& record) = 0;
+};
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "driver.hpp"
+
+#include "../catalogue.hpp"
+#include "../failure.hpp"
+#include "../process.hpp"
+#include "kernel_driver.hpp"
+#include "pci.hpp"
+#include "stock_driver.hpp"
+#include "user_driver.hpp"
+
+namespace dmatoll::harness {
+
+std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu) {
+    const Strategy* strategy = find_strategy(trial.strategy);
+    Placement placement{};
+    if (!strategy || !find_placement(trial.placement, placement) || !strategy->runs_in(placement))
+        fail("The strategy {} does not run in the placement {}", trial.strategy, trial.placement);
+    const PciDevice device = pci_device(bdf);
+    const DeviceModel* model = find_device_model(device.vendor, device.device);
+    if (!model || trial.device != model->model)
+        fail("{} is {:04x}:{:04x}, not the {} that the trial asks for", bdf, device.vendor, device.device, trial.device);
+    if (!device.group)
+        throw Unavailable{fmt::format("{} has no IOMMU group: no IOMMU is active here; `dmatoll doctor` says more", bdf)};
+    require_own_group(device, "the strategy " + trial.strategy);
+
+    unbind(bdf);
+    switch (placement) {
+        case Placement::stock: return std::make_unique<StockDriver>(trial, *strategy, *model, bdf);
+        case Placement::kernel: return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
+        case Placement::user: return std::make_unique<UserDriver>(trial, bdf, cpu);
+    }
+    fail("The placement {} is unknown", trial.placement);
+}
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A running driver of the device under test, whichever placement it has.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <string>
+
+#include "../plan.hpp"
+#include "network.hpp"
+#include "ownership.hpp"
+
+namespace dmatoll::harness {
+
+class Driver {
+  public:
+    virtual ~Driver() = default;
+    Driver() = default;
+    Driver(const Driver&) = delete;
+    Driver& operator=(const Driver&) = delete;
+
+    [[nodiscard]] virtual std::string interface() const = 0;
+    // Absolute counts under the names of drivers/core/counters.hpp, as far as the driver has them.
+    virtual Counts counters(const Interface& interface) = 0;
+    // Where counters() reads.
+    [[nodiscard]] virtual std::string counter_source() const = 0;
+    // What is really in force: {"domain", "page_size", "strategy", ...}.
+    virtual nlohmann::json effective() = 0;
+    // Throws Failure if the driver has died or been restarted.
+    virtual void require_alive() = 0;
+    // Ends it and leaves the device without a driver. Throws Failure.
+    virtual void stop() = 0;
+};
+
+// Brings the device to the trial's state: group type, module or process, binding. Throws Unavailable if this machine lacks what
+// that needs, Failure if it goes wrong.
+std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu);
+
+}  // namespace dmatoll::harness

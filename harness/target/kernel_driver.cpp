@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "kernel_driver.hpp"
+
+#include "../../drivers/core/address.hpp"
+#include "../../drivers/core/counters.hpp"
+#include "../failure.hpp"
+#include "../paths.hpp"
+#include "../process.hpp"
+#include "../text.hpp"
+#include "pci.hpp"
+#include "system.hpp"
+
+namespace dmatoll::harness {
+namespace {
+constexpr const char* module_name = "dmatoll_net";
+}
+
+KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership)
+    : bdf_{bdf}, driver_{strategy.domain == DomainKind::own ? "dmatoll-net" : "dmatoll-net-linux"} {
+    const fs::path module = our_module();
+    if (module.empty())
+        throw Unavailable{"The module dmatoll_net.ko is not built for this kernel (6.11 or later and its headers are needed)"};
+    set_driver_override(bdf, driver_);
+    if (strategy.domain != DomainKind::own) set_group_type(bdf, name_of(strategy.domain));
+    if (fs::exists(system_paths().sys / "module" / module_name))
+        run_or_fail({.arguments = {"rmmod", module_name}}, "remove the module of an earlier run");
+    ownership.note_module(module_name);
+    run_or_fail({.arguments = {"insmod", module.string(), "strategy=" + trial.strategy,
+                               fmt::format("receive_descriptors={}", trial.receive_descriptors),
+                               fmt::format("transmit_descriptors={}", trial.transmit_descriptors),
+                               fmt::format("interrupts_per_second={}", trial.interrupts_per_second)}},
+                "load the module " + module.string());
+    loaded_ = true;
+    try {
+        bind_driver(bdf, driver_);
+        interface_ = wait_for_interface(bdf, 5);
+    } catch (...) {
+        stop();
+        throw;
+    }
+}
+
+KernelDriver::~KernelDriver() {
+    try {
+        stop();
+    } catch (const std::exception&) {
+        // The ownership file still tells how the device was.
+    }
+}
+
+Counts KernelDriver::counters(const Interface& interface) {
+    Counts counts = interface.ethtool_statistics();
+    for (const auto* needed : {"frames_transmitted", "frames_received", "bytes_transmitted", "bytes_received"})
+        if (!counts.contains(needed))
+            fail("The module's counter {} is missing from `ethtool -S {}`", needed, interface.name());
+    Counts ours;
+    for (const auto& name : counter_names)
+        if (counts.contains(name.name)) ours[name.name] = counts.at(name.name);
+    return ours;
+}
+
+nlohmann::json KernelDriver::effective() {
+    const fs::path folder = device_path(bdf_) / "dmatoll";
+    const auto domain = read_attribute(folder / "domain");
+    if (!domain) fail("{} cannot be read: is {} bound to {}?", (folder / "domain").string(), bdf_, driver_);
+    nlohmann::json result{{"domain", *domain}, {"page_size", page_bytes}, {"driver", driver_}};
+    for (const auto* name : {"strategy", "placement", "protection"})
+        if (const auto value = read_attribute(folder / name)) result[name] = *value;
+    const fs::path parameters = system_paths().sys / "module" / module_name / "parameters";
+    for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second"})
+        if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
+    return result;
+}
+
+void KernelDriver::require_alive() {
+    if (pci_device(bdf_).driver != driver_) fail("{} is no longer bound to {}", bdf_, driver_);
+}
+
+void KernelDriver::stop() {
+    if (!loaded_) return;
+    unbind(bdf_);
+    run_or_fail({.arguments = {"rmmod", module_name}}, "remove the module dmatoll_net");
+    loaded_ = false;
+}
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Our driver as the module dmatoll_net.
+#pragma once
+
+#include "../catalogue.hpp"
+#include "driver.hpp"
+
+namespace dmatoll::harness {
+
+class KernelDriver final : public Driver {
+  public:
+    KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership);
+    ~KernelDriver() override;
+
+    std::string interface() const override { return interface_; }
+    Counts counters(const Interface& interface) override;
+    std::string counter_source() const override { return "ethtool -S"; }
+    nlohmann::json effective() override;
+    void require_alive() override;
+    void stop() override;
+
+  private:
+    std::string bdf_;
+    std::string driver_;
+    std::string interface_;
+    bool loaded_ = false;
+};
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The distribution's own driver on Linux's own strategies.
+#pragma once
+
+#include "../catalogue.hpp"
+#include "driver.hpp"
+
+namespace dmatoll::harness {
+
+class StockDriver final : public Driver {
+  public:
+    StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model, const std::string& bdf);
+    ~StockDriver() override;
+
+    std::string interface() const override { return interface_; }
+    Counts counters(const Interface& interface) override;
+    std::string counter_source() const override { return "ethtool -S (hardware) and /proc/net/dev (bytes)"; }
+    nlohmann::json effective() override;
+    void require_alive() override;
+    void stop() override;
+
+  private:
+    std::string bdf_;
+    std::string driver_;
+    std::string interface_;
+};
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "user_driver.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "../failure.hpp"
+#include "../paths.hpp"
+#include "../text.hpp"
+#include "pci.hpp"
+#include "system.hpp"
+
+namespace dmatoll::harness {
+namespace {
+constexpr const char* tap_name = "dmatoll0";
+constexpr const char* vfio_driver = "vfio-pci";
+}
+
+UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
+    : bdf_{bdf}, socket_path_{(system_paths().run / "user.sock").string()} {
+    const fs::path program = our_program("dmatoll-net-user");
+    if (program.empty()) throw Unavailable{"The program dmatoll-net-user is neither beside dmatoll nor in PATH; build it"};
+    set_driver_override(bdf, vfio_driver);
+    for (const char* module : {"vfio-pci", "vfio_iommu_type1", "tun"}) {
+        const Ended loaded = run({.arguments = {"modprobe", module}});
+        if (loaded.status != 0)
+            throw Unavailable{fmt::format("VFIO is not there: the module {} cannot be loaded: {}", module, trim(loaded.error))};
+    }
+    bind_driver(bdf, vfio_driver);
+    child_.emplace(Command{.arguments = {program.string(), "--device", bdf, "--tap", tap_name, "--strategy", trial.strategy,
+                                         "--receive-descriptors", std::to_string(trial.receive_descriptors),
+                                         "--transmit-descriptors", std::to_string(trial.transmit_descriptors),
+                                         "--interrupts-per-second", std::to_string(trial.interrupts_per_second), "--cpu",
+                                         std::to_string(cpu), "--control", socket_path_, "--restart", "0", "--json"},
+                           .own_group = true});
+    const auto line = child_->read_line(20);
+    const auto event = line ? nlohmann::json::parse(*line, nullptr, false) : nlohmann::json{};
+    if (!line || !event.is_object() || event.value("event", "") != "ready") {
+        const Ended ended = child_->terminate(5);
+        child_.reset();
+        fail("The user driver did not become ready on {}: status {}, {}{}", bdf, ended.status, line.value_or("no answer"),
+             ended.error.empty() ? "" : "; it said: " + trim(ended.error));
+    }
+    socket_ = Descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path_.c_str());
+    if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        fail("Cannot reach the user driver at {}: {}", socket_path_, system_error(errno));
+}
+
+UserDriver::~UserDriver() {
+    try {
+        stop();
+    } catch (const std::exception&) {
+        // The ownership file still tells how the device was.
+    }
+}
+
+std::string UserDriver::interface() const { return tap_name; }
+
+nlohmann::json UserDriver::ask() {
+    write_all(socket_.get(), "stats\n", socket_path_);
+    std::string answer;
+    const double deadline = now_seconds() + 5;
+    while (answer.find('\n') == std::string::npos) {
+        pollfd wait{socket_.get(), POLLIN, 0};
+        char block[8192];
+        ssize_t got = 0;
+        if (::poll(&wait, 1, 1000) == 1) {
+            got = ::read(socket_.get(), block, sizeof block);
+            if (got <= 0) fail("The user driver closed its control socket {}", socket_path_);
+            answer.append(block, static_cast<std::size_t>(got));
+        }
+        if (now_seconds() > deadline) fail("The user driver did not answer `stats` on {} within 5 s", socket_path_);
+    }
+    auto json = nlohmann::json::parse(answer, nullptr, false);
+    if (!json.is_object() || !json.contains("counters"))
+        fail("The user driver's answer to `stats` is no object with counters: {}", trim(answer));
+    return json;
+}
+
+Counts UserDriver::counters(const Interface&) {
+    Counts counts;
+    const auto answer = ask();
+    for (const auto& [name, value] : answer.at("counters").items()) counts[name] = value.get<std::uint64_t>();
+    if (answer.contains("process"))
+        for (const auto& [name, value] : answer["process"].items()) counts["process_" + name] = value.get<std::uint64_t>();
+    return counts;
+}
+
+nlohmann::json UserDriver::effective() {
+    auto answer = ask();
+    nlohmann::json result = answer.value("parameters", nlohmann::json::object());
+    for (const auto* name : {"domain", "page_size", "arena", "strategy", "placement", "code_generation"})
+        if (answer.contains(name)) result[name] = answer[name];
+    result["driver"] = pci_device(bdf_).driver;
+    return result;
+}
+
+void UserDriver::require_alive() {
+    if (!child_ || child_->wait_for(0)) {
+        const Ended ended = child_ ? child_->finish(0) : Ended{};
+        fail("The user driver of {} ended with status {}: {}", bdf_, ended.status,
+             trim(last_lines(ended.output + ended.error, 5)));
+    }
+}
+
+void UserDriver::stop() {
+    if (!child_) return;
+    socket_.reset();
+    const Ended ended = child_->terminate(5);
+    child_.reset();
+    unbind(bdf_);
+    if (ended.status != 0)
+        fail("The user driver of {} ended with status {} when it was told to: {}", bdf_, ended.status,
+             trim(last_lines(ended.output + ended.error, 5)));
+}
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Our driver as the process dmatoll-net-user over VFIO.
+#pragma once
+
+#include <optional>
+
+#include "../process.hpp"
+#include "driver.hpp"
+
+namespace dmatoll::harness {
+
+class UserDriver final : public Driver {
+  public:
+    UserDriver(const Trial& trial, const std::string& bdf, int cpu);
+    ~UserDriver() override;
+
+    std::string interface() const override;
+    Counts counters(const Interface& interface) override;
+    std::string counter_source() const override { return "control socket"; }
+    nlohmann::json effective() override;
+    void require_alive() override;
+    void stop() override;
+
+  private:
+    nlohmann::json ask();
+
+    std::string bdf_;
+    std::string socket_path_;
+    std::optional<Child> child_;
+    Descriptor socket_;
+};
+
+}  // namespace dmatoll::harness

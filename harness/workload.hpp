@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A workload as it is described in workloads/<name>/workload.toml. How one runs is in iperf3.hpp.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dmatoll::harness {
+
+// Every parameter is a whole number with its unit in its name.
+using Parameters = std::map<std::string, std::uint64_t>;
+nlohmann::json parameters_json(const Parameters& parameters);
+
+// As seen from the device under test.
+enum class Flow : std::uint8_t { transmit, receive };
+enum class Transport : std::uint8_t { tcp, udp };
+
+struct Workload {
+    std::string name;
+    std::string summary;
+    Transport transport = Transport::tcp;
+    Flow flow = Flow::transmit;
+    Parameters defaults;  // its keys are all the parameters there are
+};
+
+// Throws Failure if there is none of that name, or its description is wrong.
+Workload load_workload(const std::string& name);
+Workload parse_workload(std::string_view text, const std::string& file);
+std::vector<std::string> workload_names();
+
+}  // namespace dmatoll::harness

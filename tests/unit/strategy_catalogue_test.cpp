@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The catalogue of strategies says nothing that contradicts itself.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "core/strategy.hpp"
+#include "machine.hpp"
+
+namespace dmatoll::test {
+namespace {
+
+bool is_consistent(const Protection& protection) {
+    const bool holds_nothing = protection.granularity == Granularity::none;
+    if (holds_nothing != (protection.window.kind == WindowKind::none)) return false;
+    return (protection.window.bound_ns != 0) == (protection.window.kind == WindowKind::bounded);
+}
+
+TEST(StrategyCatalogue, NamesAreTheDocumentedOnes) {
+    std::set<std::string> names;
+    for (const Strategy* strategy : strategies::catalogue) {
+        EXPECT_TRUE(names.insert(strategy->name).second);
+        EXPECT_EQ(strategies::find(strategy->name), strategy);
+        EXPECT_GT(std::string{strategy->summary}.size(), 10u);
+        EXPECT_EQ(std::string{strategy->summary}.find('\n'), std::string::npos);
+    }
+    EXPECT_EQ(names, (std::set<std::string>{"strict", "persistent", "linux-strict", "linux-lazy",
+                                            "linux-identity"}));
+    EXPECT_EQ(strategies::find(""), nullptr);
+    EXPECT_EQ(strategies::find("linux-"), nullptr);
+}
+
+TEST(StrategyCatalogue, ProtectionIsConsistentWhereAStrategyRuns) {
+    for (const Strategy* strategy : strategies::catalogue) {
+        bool runs = false;
+        for (const Placement placement : {Placement::kernel, Placement::user, Placement::stock}) {
+            if (!strategy->runs_in(placement)) continue;
+            runs = true;
+            const ProtectionByPair& pairs = strategy->protection(placement);
+            EXPECT_TRUE(is_consistent(pairs.kernel_from_device)) << strategy->name << name_of(placement);
+            EXPECT_TRUE(is_consistent(pairs.kernel_from_driver)) << strategy->name << name_of(placement);
+            EXPECT_TRUE(is_consistent(pairs.driver_from_device)) << strategy->name << name_of(placement);
+            // A driver inside the kernel is not held by anything; a process never reaches the kernel.
+            EXPECT_EQ(pairs.kernel_from_driver.granularity,
+                      placement == Placement::user ? Granularity::domain : Granularity::none);
+        }
+        EXPECT_TRUE(runs) << strategy->name << " runs nowhere";
+    }
+}
+
+TEST(StrategyCatalogue, OursRunInBothPlacementsAndLinuxsNeverInAProcess) {
+    for (const Strategy* strategy : strategies::catalogue) {
+        const bool ours = strategy->domain == DomainKind::own;
+        EXPECT_EQ(strategy->runs_in(Placement::user), ours) << strategy->name;
+        EXPECT_EQ(strategy->runs_in(Placement::stock), !ours) << strategy->name;
+        EXPECT_TRUE(strategy->runs_in(Placement::kernel)) << strategy->name;
+        EXPECT_EQ(std::string{strategy->name}.rfind("linux-", 0) == 0, !ours) << strategy->name;
+    }
+}
+
+TEST(StrategyCatalogue, StrategiesReferToTheirOwnEntry) {
+    EXPECT_EQ(&StrictMapper::strategy, strategies::find("strict"));
+    EXPECT_EQ(&PersistentMapper::strategy, strategies::find("persistent"));
+}
+
+}  // namespace
+}  // namespace dmatoll::test

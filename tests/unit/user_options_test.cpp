@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "failure.hpp"
+#include "options.hpp"
+
+namespace {
+
+using dmatoll::user::ChildOptions;
+using dmatoll::user::Failure;
+using dmatoll::user::Options;
+
+std::optional<Options> parse(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "dmatoll-net-user");
+    return dmatoll::user::parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string complaint(const std::vector<const char*>& arguments) {
+    try {
+        parse(arguments);
+    } catch (const Failure& failure) {
+        return failure.what();
+    }
+    return "";
+}
+
+TEST(UserOptions, Defaults) {
+    const auto options = parse({"--device", "0000:00:03.0", "--tap", "dma0"});
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->device, "0000:00:03.0");
+    EXPECT_EQ(options->tap, "dma0");
+    EXPECT_EQ(options->driver.strategy, "strict");
+    EXPECT_EQ(options->driver.receive_descriptors, 256u);
+    EXPECT_EQ(options->driver.transmit_descriptors, 256u);
+    EXPECT_EQ(options->user, "nobody");
+    EXPECT_FALSE(options->cpu.has_value());
+    EXPECT_FALSE(options->json);
+}
+
+TEST(UserOptions, AllOfThem) {
+    const auto options = parse({"--device",
+                                "03:00.0",
+                                "--tap",
+                                "t",
+                                "--strategy",
+                                "persistent",
+                                "--receive-descriptors",
+                                "512",
+                                "--transmit-descriptors",
+                                "4096",
+                                "--interrupts-per-second",
+                                "0",
+                                "--cpu",
+                                "1",
+                                "--user",
+                                "daemon",
+                                "--control",
+                                "/run/c",
+                                "--restart",
+                                "7",
+                                "--json"});
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->driver.strategy, "persistent");
+    EXPECT_EQ(options->driver.receive_descriptors, 512u);
+    EXPECT_EQ(options->driver.transmit_descriptors, 4096u);
+    EXPECT_EQ(options->driver.interrupts_per_second, 0u);
+    EXPECT_EQ(options->cpu, 1u);
+    EXPECT_EQ(options->user, "daemon");
+    EXPECT_EQ(options->control, "/run/c");
+    EXPECT_EQ(options->restarts, 7u);
+    EXPECT_TRUE(options->json);
+}
+
+TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
+    EXPECT_NE(complaint({"--tap", "dma0"}).find("--device"), std::string::npos);
+    const std::string unknown = complaint({"--device", "d", "--tap", "t", "--strategy", "lenient"});
+    EXPECT_NE(unknown.find("lenient"), std::string::npos);
+    EXPECT_NE(unknown.find("strict, persistent"), std::string::npos);
+    EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--strategy", "linux-lazy"}).find("kernel only"),
+              std::string::npos);
+    for (const char* bad : {"0", "32", "100", "8192", "x", "-256"}) {
+        EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--receive-descriptors", bad}), "") << bad;
+    }
+    for (const char* bad : {"59", "1000001"}) {
+        EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--interrupts-per-second", bad}), "") << bad;
+    }
+    EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--frobnicate"}).find("--help"), std::string::npos);
+}
+
+TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
+    const ChildOptions sent{.bdf = "0000:00:03.0",
+                            .address_bits = 39,
+                            .driver = {.strategy = "persistent",
+                                       .receive_descriptors = 64,
+                                       .transmit_descriptors = 128,
+                                       .interrupts_per_second = 60},
+                            .user = 65534,
+                            .group = 65533,
+                            .parent = 12};
+    const ChildOptions got = dmatoll::user::child_options(dmatoll::user::to_text(sent));
+    EXPECT_EQ(got.bdf, sent.bdf);
+    EXPECT_EQ(got.address_bits, sent.address_bits);
+    EXPECT_EQ(got.driver.strategy, sent.driver.strategy);
+    EXPECT_EQ(got.driver.receive_descriptors, 64u);
+    EXPECT_EQ(got.driver.transmit_descriptors, 128u);
+    EXPECT_EQ(got.driver.interrupts_per_second, 60u);
+    EXPECT_EQ(got.user, 65534u);
+    EXPECT_EQ(got.group, 65533u);
+    EXPECT_EQ(got.parent, 12);
+    EXPECT_THROW(dmatoll::user::child_options("{}"), Failure);
+    EXPECT_THROW(dmatoll::user::child_options("not json"), Failure);
+}
+
+}  // namespace
