@@ -258,7 +258,20 @@ def row(record):
         elif name in METRICS:
             result[name] = number(value)
     result.update(instruction_split(record))
+    result.update(system_calls(record))
     return result
+
+
+def system_calls(record):
+    """System calls per packet of the driver's own process; a driver in the kernel has none to count."""
+    meter = (record.get("meters") or {}).get("driver_counters")
+    packets = (record.get("metrics") or {}).get("packets")
+    if not isinstance(meter, dict) or not meter.get("available") or not packets:
+        return {}
+    counts = meter.get("counts")
+    if not isinstance(counts, dict) or "process_system_calls" not in counts:
+        return {}
+    return {"system_calls_per_packet": number(counts["process_system_calls"]) / packets}
 
 
 def instruction_split(record):

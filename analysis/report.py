@@ -89,6 +89,7 @@ def section_view(run, section, index):
                 "claim": claim,
                 "rows": (rows := tables.claim_rows(section, claim)),
                 "modes": any(row["modes"] for row in rows),
+                "gaps": tables.gap_rows(section, claim),
                 "missing": [(labels.load(load_), reason) for load_, reason in claim.missing],
             }
             for claim in compare.claims(section)

@@ -152,6 +152,28 @@ def modes_text(*cells):
     return " : ".join(parts)
 
 
+def gap_rows(section, claim):
+    """Where the instructions go that a driver at user level needs beyond the one in the kernel, a packet; differences of means."""
+    labels = compare.Labels(section)
+    rows = []
+    for comparison in claim.comparisons:
+        top, bottom = comparison.numerator, comparison.denominator
+        if comparison.metric != "instructions_per_packet" or (top.placement, bottom.placement) != ("user", "kernel"):
+            continue
+        names = [f"{mode}instructions_per_packet" for mode in ("", "kernel_", "user_")]
+        if None in [cell.metric(name) for cell in (top, bottom) for name in names]:
+            continue
+        calls = top.metric("system_calls_per_packet")
+        rows.append(
+            {
+                "load": labels.load(top),
+                "values": [f"{top.metric(name).mean - bottom.metric(name).mean:+,.0f}" for name in names]
+                + [per_packet_text("system_calls_per_packet", calls)],
+            }
+        )
+    return rows
+
+
 def state(comparison):
     """holds, open or exceeds: for the colour of the verdict, which the words carry, too."""
     if not comparison.comparable:
@@ -166,6 +188,7 @@ PER_PACKET = (
     ("unmaps_per_packet", "unmaps"),
     ("invalidations_per_packet", "invalidations"),
     ("polls_per_packet", "polls"),
+    ("system_calls_per_packet", "driver's system calls"),
     ("kernel_instructions_per_packet", "kernel-mode instructions"),
     ("user_instructions_per_packet", "user-mode instructions"),
 )
@@ -182,7 +205,12 @@ def per_packet_table(section):
             cell = section.cell(configuration, load_)
             if cell is None:
                 continue
-            values = [per_packet_text(name, cell.metric(name)) for name, _ in columns]
+            values = [
+                ABSENT  # a driver in the kernel makes none: there is nothing to measure
+                if name == "system_calls_per_packet" and cell.placement != "user"
+                else per_packet_text(name, cell.metric(name))
+                for name, _ in columns
+            ]
             faults = cell.metric("iommu_faults")
             rows.append(
                 {
@@ -204,6 +232,9 @@ def per_packet_text(name, summary):
     return "0" if summary.mean == 0 else f"{summary.mean:.3g}"
 
 
+DEFAULT_DOMAINS = ("not recorded", "DMA", "DMA-FQ", "identity", "blocked")
+
+
 def protection_table(run, section):
     """(pairs, loads, rows): what each configuration protects, beside the work a packet costs under each load."""
     labels = compare.Labels(section)
@@ -221,7 +252,9 @@ def protection_table(run, section):
         stated.setdefault(configuration, provenance.protection(record))
         attached = load.text((record.get("domain") or {}).get("attached")) or "not recorded"
         requested = load.text((record.get("domain") or {}).get("requested"))
-        text = attached if requested in ("", attached) else f"{attached} (requested {requested})"
+        # A domain of the driver's own has no name of Linux's: anything but a default domain is what was asked for.
+        as_requested = requested in ("", attached) or (requested == "own" and attached not in DEFAULT_DOMAINS)
+        text = attached if as_requested else f"{attached} (requested {requested})"
         domains.setdefault(configuration, dict.fromkeys([])).setdefault(text)
     known = {pair for pairs in stated.values() for pair in pairs}
     pairs = [pair for pair in provenance.PAIRS if pair in known]
@@ -267,6 +300,12 @@ def load_table(section):
     return rows
 
 
+def reason_parts(reason):
+    """The first line of a reason, which says what happened, and what a console or a program said below it."""
+    first, _, rest = reason.strip().partition("\n")
+    return {"reason": first or "no reason recorded", "details": rest}
+
+
 def failure_rows(run):
     rows = []
     for _, row in run.unfinished().iterrows():
@@ -277,7 +316,7 @@ def failure_rows(run):
                 "what": " ".join(str(part) for part in what if isinstance(part, str)) or "not recorded",
                 "boot": row["replicate"],
                 "status": row["status"],
-                "reason": row["reason"] or "no reason recorded",
+                **reason_parts(row["reason"]),
             }
         )
     return rows

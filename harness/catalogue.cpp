@@ -55,9 +55,12 @@ bool find_placement(const std::string& name, Placement& placement) {
 
 const char* summary_of(Placement placement) {
     switch (placement) {
-        case Placement::stock: return "the distribution's own kernel driver: the reference from outside";
-        case Placement::kernel: return "our driver as a kernel module";
-        case Placement::user: return "our driver as an unprivileged process over VFIO";
+        case Placement::stock:
+            return "the distribution's own kernel driver: the reference from outside";
+        case Placement::kernel:
+            return "our driver as a kernel module";
+        case Placement::user:
+            return "our driver as an unprivileged process over VFIO";
     }
     return "";
 }
@@ -78,7 +81,8 @@ std::string window_text(const Window& window) {
 namespace {
 
 nlohmann::json pair_json(const Protection& protection) {
-    nlohmann::json result{{"granularity", name_of(protection.granularity)}, {"window", name_of(protection.window.kind)}};
+    nlohmann::json result{{"granularity", name_of(protection.granularity)},
+                          {"window", name_of(protection.window.kind)}};
     if (protection.window.kind == WindowKind::bounded) result["window_ns"] = protection.window.bound_ns;
     return result;
 }
@@ -87,7 +91,8 @@ nlohmann::json pair_json(const Protection& protection) {
 
 nlohmann::json protection_json(const Strategy& strategy, Placement placement) {
     const ProtectionByPair& pairs = strategy.protection(placement);
-    // One word for all: what the strategy itself decides, which is the memory that the driver's buffers live in.
+    // One word for all: what the strategy itself decides, which is the memory that the driver's buffers live
+    // in.
     nlohmann::json result = pair_json(pairs.driver_from_device);
     result["kernel_from_device"] = pair_json(pairs.kernel_from_device);
     result["kernel_from_driver"] = pair_json(pairs.kernel_from_driver);
@@ -120,8 +125,9 @@ nlohmann::json catalogue_json() {
     result["workloads"] = nlohmann::json::array();
     for (const auto& name : workload_names()) {
         const Workload workload = load_workload(name);
-        result["workloads"].push_back(
-            {{"name", name}, {"summary", workload.summary}, {"parameters", parameters_json(workload.defaults)}});
+        result["workloads"].push_back({{"name", name},
+                                       {"summary", workload.summary},
+                                       {"parameters", parameters_json(workload.defaults)}});
     }
     result["suites"] = nlohmann::json::array();
     for (const auto& name : suite_names()) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What there is to choose from on each axis: devices, placements, strategies (drivers/core/strategy.hpp) and workloads.
+// What there is to choose from on each axis: devices, placements, strategies (drivers/core/strategy.hpp) and
+// workloads.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,8 +15,8 @@
 namespace dmatoll::harness {
 
 struct DeviceModel {
-    const char* name;    // of the driver family: the trial's device.name
-    const char* model;   // the part: what a suite names
+    const char* name;   // of the driver family: the trial's device.name
+    const char* model;  // the part: what a suite names
     std::uint16_t vendor;
     std::uint16_t device;
     const char* stock_driver;  // the distribution's own
@@ -34,7 +35,8 @@ const char* summary_of(Placement placement);
 std::vector<std::string> strategy_names();
 const Strategy* find_strategy(const std::string& name);
 
-// Protection as the record has it: {granularity, window} of what a stray DMA reaches, and each pair by its name.
+// Protection as the record has it: {granularity, window} of what a stray DMA reaches, and each pair by its
+// name.
 nlohmann::json protection_json(const Strategy& strategy, Placement placement);
 std::string window_text(const Window& window);
 

@@ -14,6 +14,7 @@
 #include "file.hpp"
 #include "paths.hpp"
 #include "process.hpp"
+#include "provenance.hpp"
 #include "run_lab.hpp"
 #include "target/pci.hpp"
 #include "target/system.hpp"
@@ -33,18 +34,34 @@ Check file(const std::string& name, const fs::path& path, const std::string& rem
     return {name, false, path.empty() ? "nowhere" : path.string() + " is not there", remedy};
 }
 
+// The meter is written for version 1 of the plugin interface, which QEMU 9 gave up.
+Check meter(const fs::path& path, const std::string& build) {
+    Check check = file("instruction meter", path, build);
+    const std::string version = emulator_version();
+    unsigned major = 0;
+    if (!check.there || std::sscanf(version.c_str(), "QEMU emulator version %u", &major) != 1 || major < 9)
+        return check;
+    return {
+        check.name, false, version + " does not load it: it has another plugin interface",
+        "a QEMU from 4.2 to 8.x (Debian 12, Ubuntu 24.04), or --clock wall, which does without the meter"};
+}
+
 Check python_packages() {
-    const Ended ended = run({.arguments = {"/usr/bin/python3", "-c", "import numpy, pandas, scipy, matplotlib, jinja2"}}, 60);
+    if (!find_program("/usr/bin/python3"))
+        return {"analysis", false, "no /usr/bin/python3", "apt-get install python3"};
+    const Ended ended =
+        run({.arguments = {"/usr/bin/python3", "-c", "import numpy, pandas, scipy, matplotlib, jinja2"}}, 60);
     if (ended.status == 0) return {"analysis", true, "Python packages are there", ""};
     const auto said = lines(ended.error);
-    return {"analysis", false, said.empty() ? "no /usr/bin/python3" : said.back(),
+    return {"analysis", false, said.empty() ? "its Python packages cannot be loaded" : said.back(),
             "apt-get install python3-numpy python3-pandas python3-scipy python3-matplotlib python3-jinja2"};
 }
 
 Check two_cpus() {
     const auto count = allowed_cpus().size();
     if (count >= 2) return {"CPUs", true, fmt::format("{} usable", count), ""};
-    return {"CPUs", false, "one usable", "one for the device under test and one for the rest; guests run one at a time on one"};
+    return {"CPUs", false, "one usable",
+            "one for the device under test and one for the rest; guests run one at a time on one"};
 }
 
 Check iommu() {
@@ -54,29 +71,37 @@ Check iommu() {
         units.push_back(entry.path().filename().string());
     std::sort(units.begin(), units.end());
     if (!units.empty()) return {"IOMMU", true, join(units, ", "), ""};
-    return {"IOMMU", false, "none is active", "switch on VT-d or AMD-Vi in the firmware, boot with intel_iommu=on (Intel)"};
+    return {"IOMMU", false, "none is active",
+            "switch on VT-d or AMD-Vi in the firmware, boot with intel_iommu=on (Intel)"};
 }
 
-Check module_or_driver(const std::string& name, const std::string& module, const fs::path& shows, const std::string& remedy) {
+Check module_or_driver(const std::string& name, const std::string& module, const fs::path& shows,
+                       const std::string& remedy) {
     std::error_code error;
     if (fs::exists(shows, error)) return {name, true, shows.string(), ""};
-    if (find_program("modprobe") && run({.arguments = {"modprobe", "--dry-run", "--quiet", module}}).status == 0)
+    if (find_program("modprobe") &&
+        run({.arguments = {"modprobe", "--dry-run", "--quiet", module}}).status == 0)
         return {name, true, "module " + module + ", not loaded yet", ""};
     return {name, false, "neither loaded nor a module of this kernel", remedy};
 }
 
 Check hugepages() {
-    const std::string pool = read_attribute(system_paths().sys / "kernel/mm/hugepages/hugepages-2048kB/free_hugepages").value_or("");
+    const std::string pool =
+        read_attribute(system_paths().sys / "kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+            .value_or("");
     const int count = std::atoi(pool.c_str());
     if (count > 0) return {"huge pages", true, fmt::format("{} of 2 MiB are free", count), ""};
-    return {"huge pages", false, pool.empty() ? "the kernel has none of 2 MiB" : "none of 2 MiB is free; the user driver takes 4 KiB pages",
+    return {"huge pages", false,
+            pool.empty() ? "the kernel has none of 2 MiB"
+                         : "none of 2 MiB is free; the user driver takes 4 KiB pages",
             "echo 32 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"};
 }
 
 Check kvm() {
     // Permission is not enough: some machines have the file and no hardware behind it.
     if (Descriptor{::open("/dev/kvm", O_RDWR | O_CLOEXEC)}.valid()) return {"KVM", true, "/dev/kvm", ""};
-    return {"KVM", false, "/dev/kvm: " + system_error(errno), "not needed: the lab emulates, and its virtual clock cannot use KVM"};
+    return {"KVM", false, "/dev/kvm: " + system_error(errno),
+            "not needed: the lab emulates, and its virtual clock cannot use KVM"};
 }
 
 Check kernel() {
@@ -94,12 +119,14 @@ Check cards() {
         if (const DeviceModel* model = find_device_model(device.vendor, device.device))
             found.push_back(fmt::format("{} ({})", device.bdf, model->model));
     if (!found.empty()) return {"network cards", true, join(found, ", "), ""};
-    return {"network cards", false, "none that dmatoll drives (" + join(device_model_names(), ", ") + ")", "use the lab"};
+    return {"network cards", false, "none that dmatoll drives (" + join(device_model_names(), ", ") + ")",
+            "use the lab"};
 }
 
 Check privilege() {
     if (::geteuid() == 0) return {"privilege", true, "root", ""};
-    return {"privilege", false, "not root", "binding devices needs root: sudo dmatoll ... (the lab does not need it)"};
+    return {"privilege", false, "not root",
+            "binding devices needs root: sudo dmatoll ... (the lab does not need it)"};
 }
 
 bool all_there(const std::vector<Check>& checks) {
@@ -125,7 +152,7 @@ Diagnosis diagnose() {
         program("qemu-system-x86_64", "qemu-system-x86"),
         file("lab kernel", artefacts / "vmlinuz", build),
         file("lab image", artefacts / "initramfs.cpio", build),
-        file("instruction meter", artefacts / "libdmatoll_meter.so", build),
+        meter(artefacts / "libdmatoll_meter.so", build),
         python_packages(),
     };
     diagnosis.hardware = {
@@ -134,10 +161,12 @@ Diagnosis diagnose() {
         iommu(),
         cards(),
         two_cpus(),
-        module_or_driver("VFIO", "vfio-pci", system_paths().sys / "bus/pci/drivers/vfio-pci", "a kernel with CONFIG_VFIO_PCI"),
+        module_or_driver("VFIO", "vfio-pci", system_paths().sys / "bus/pci/drivers/vfio-pci",
+                         "a kernel with CONFIG_VFIO_PCI"),
         module_or_driver("TUN/TAP", "tun", "/dev/net/tun", "a kernel with CONFIG_TUN"),
         file("kernel module", our_module(),
-             "build it for this kernel: apt-get install linux-headers-$(uname -r), then make -C drivers/kernel and make install"),
+             "build it for this kernel: apt-get install linux-headers-$(uname -r), then make -C "
+             "drivers/kernel MO=$PWD/build/release/drivers/kernel/$(uname -r)"),
         file("user driver", our_program("dmatoll-net-user"), build),
         program("ip", "iproute2"),
         program("ethtool", "ethtool"),
@@ -147,7 +176,8 @@ Diagnosis diagnose() {
     diagnosis.optional = {
         hugepages(),
         kvm(),
-        {"two guests at a time", allowed_cpus().size() >= 2, fmt::format("{} CPUs usable", allowed_cpus().size()),
+        {"two guests at a time", allowed_cpus().size() >= 2,
+         fmt::format("{} CPUs usable", allowed_cpus().size()),
          allowed_cpus().size() >= 2 ? "" : "a second CPU would halve a suite's time"},
     };
     return diagnosis;

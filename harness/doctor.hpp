@@ -10,8 +10,8 @@ namespace dmatoll::harness {
 struct Check {
     std::string name;
     bool there = false;
-    std::string found;    // what is there, or what is there instead
-    std::string remedy;   // how to get it; empty if it is there
+    std::string found;   // what is there, or what is there instead
+    std::string remedy;  // how to get it; empty if it is there
 };
 
 struct Diagnosis {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What goes wrong where the program meets the machine: files, devices, processes. Thrown there, caught at a command or
-// at a trial, never in between.
+// What goes wrong where the program meets the machine: files, devices, processes. Thrown there, caught at a
+// command or at a trial, never in between.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,7 +16,8 @@ class Failure : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// This machine lacks something that the trial needs: it is skipped, with this reason, and not counted as an error.
+// This machine lacks something that the trial needs: it is skipped, with this reason, and not counted as an
+// error.
 class Unavailable : public Failure {
   public:
     using Failure::Failure;

@@ -32,10 +32,12 @@ class Descriptor {
 // The whole file. Failure if it cannot be read.
 std::string read_file(const fs::path& path);
 
-// The whole file without surrounding blanks; nothing if it cannot be read (no such device, no such attribute).
+// The whole file without surrounding blanks; nothing if it cannot be read (no such device, no such
+// attribute).
 std::optional<std::string> read_attribute(const fs::path& path);
 
-// Creates or replaces the file durably: whoever reads it sees the old content or the new one. Failure if the disk is full.
+// Creates or replaces the file durably: whoever reads it sees the old content or the new one. Failure if the
+// disk is full.
 void write_file(const fs::path& path, std::string_view content);
 
 // Writes one value into a file of sysfs or procfs with one write(). Failure says what the kernel answered.

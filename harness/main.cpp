@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/commands.hpp"
 #include "failure.hpp"
 #include "process.hpp"
 #include "provenance.hpp"
+#include "text.hpp"
 
 int main(int argc, char** argv) {
     using namespace dmatoll::harness;
     CLI::App program{
-        "dmatoll measures what safe DMA costs: the same driver in the kernel and as an unprivileged process, under every way of\n"
+        "dmatoll measures what safe DMA costs: the same driver in the kernel and as an unprivileged process, "
+        "under every way of\n"
         "mapping DMA memory through an IOMMU.\n",
         "dmatoll"};
     program.footer(
@@ -19,7 +25,8 @@ int main(int argc, char** argv) {
         "  dmatoll doctor                    what this machine can do, and what is missing\n"
         "  dmatoll list                      what there is to choose from\n"
         "  dmatoll plan quick                what would run, and how long it would take\n"
-        "  dmatoll run quick                 run it in the emulated lab (no hardware is touched) and write a report\n"
+        "  dmatoll run quick                 run it in the emulated lab (no hardware is touched) and write a "
+        "report\n"
         "  dmatoll run quick --filter placement=user,workload=iperf3-udp-*\n"
         "\n`dmatoll COMMAND --help` says more about each command.");
     program.set_version_flag("--version", fmt::format("dmatoll {}", program_version));
@@ -34,6 +41,18 @@ int main(int argc, char** argv) {
     cli::add_devices(program, outcome);
     cli::add_guest_job(program, outcome);
     install_interrupt_handler();
+    if (const std::string word = argc > 1 ? argv[1] : ""; !word.empty() && word.front() != '-') {
+        std::vector<std::string> known;
+        std::vector<std::string> shown;  // without what is not for users
+        for (const auto* command : std::as_const(program).get_subcommands({})) {
+            known.push_back(command->get_name());
+            if (!command->get_group().empty()) shown.push_back(command->get_name());
+        }
+        if (std::find(known.begin(), known.end(), word) == known.end()) {
+            fmt::print(stderr, "dmatoll: unknown command '{}'{}\n", word, suggestion(word, shown));
+            return cli::failed_status;
+        }
+    }
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

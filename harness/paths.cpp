@@ -26,12 +26,13 @@ fs::path build_tree() {
 fs::path share_directory(const std::string& kind) {
     if (const char* share = std::getenv("DMATOLL_SHARE")) return fs::path{share} / kind;
     const fs::path beside = own_program().parent_path();
-    for (const fs::path& candidate : {beside / "share/dmatoll" / kind, beside.parent_path() / "share/dmatoll" / kind})
+    for (const fs::path& candidate :
+         {beside / "share/dmatoll" / kind, beside.parent_path() / "share/dmatoll" / kind})
         if (present(candidate)) return candidate;
     const fs::path sources = source_tree();
     if (!sources.empty()) return kind == "suites" ? sources / "harness/suites" : sources / kind;
-    fail("The folder '{}' of dmatoll is nowhere beside {}; set DMATOLL_SHARE to the folder that holds it", kind,
-         own_program().string());
+    fail("The folder '{}' of dmatoll is nowhere beside {}; set DMATOLL_SHARE to the folder that holds it",
+         kind, own_program().string());
 }
 
 }  // namespace
@@ -84,9 +85,10 @@ fs::path our_module() {
     ::uname(&system);
     const std::string release = system.release;
     const fs::path build = build_tree();
-    for (const fs::path& candidate : {fs::path{"/lib/modules"} / release / "extra/dmatoll_net.ko",
-                                      fs::path{"/lib/modules"} / release / "updates/dmatoll_net.ko",
-                                      build.empty() ? fs::path{} : build / "drivers/kernel" / release / "dmatoll_net.ko"})
+    for (const fs::path& candidate :
+         {fs::path{"/lib/modules"} / release / "extra/dmatoll_net.ko",
+          fs::path{"/lib/modules"} / release / "updates/dmatoll_net.ko",
+          build.empty() ? fs::path{} : build / "drivers/kernel" / release / "dmatoll_net.ko"})
         if (!candidate.empty() && present(candidate)) return candidate;
     return {};
 }

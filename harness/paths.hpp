@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 // The running program, and the directory that it lies in.
 fs::path own_program();
 
-// Suites and workload descriptions: $DMATOLL_SHARE, else beside the program (share/dmatoll), else the source tree.
+// Suites and workload descriptions: $DMATOLL_SHARE, else beside the program (share/dmatoll), else the source
+// tree.
 fs::path share_file(const std::string& relative);
 std::vector<std::string> share_names(const std::string& directory);
 
@@ -26,7 +27,8 @@ fs::path source_tree();
 // Another program of ours: beside this one, else in the build tree, else in PATH. Empty if it is nowhere.
 fs::path our_program(const std::string& name);
 
-// The kernel module: $DMATOLL_MODULE, the running kernel's extra directory, or the build tree. Empty if it is nowhere.
+// The kernel module: $DMATOLL_MODULE, the running kernel's extra directory, or the build tree. Empty if it is
+// nowhere.
 fs::path our_module();
 
 }  // namespace dmatoll::harness

@@ -21,7 +21,9 @@ std::string workload_label(const SuiteWorkload& workload, const Suite& suite) {
     const auto same = [&](const SuiteWorkload& other) { return other.name == workload.name; };
     if (std::count_if(suite.workloads.begin(), suite.workloads.end(), same) == 1) return workload.name;
     const std::uint64_t load = workload.parameters.at("load_bps");
-    const auto same_load = [&](const SuiteWorkload& other) { return same(other) && other.parameters.at("load_bps") == load; };
+    const auto same_load = [&](const SuiteWorkload& other) {
+        return same(other) && other.parameters.at("load_bps") == load;
+    };
     std::string label = workload.name + (load == 0 ? "-unpaced" : fmt::format("-{}M", load / 1'000'000));
     if (std::count_if(suite.workloads.begin(), suite.workloads.end(), same_load) > 1) {
         const auto at = static_cast<std::size_t>(&workload - suite.workloads.data());
@@ -53,13 +55,14 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
                 Placement placement{};
                 const Strategy* strategy = find_strategy(strategy_name);
                 if (!find_placement(placement_name, placement) || !strategy)
-                    fail("The suite {} names the unknown pair {}, {}", suite.name, placement_name, strategy_name);
+                    fail("The suite {} names the unknown pair {}, {}", suite.name, placement_name,
+                         strategy_name);
                 if (strategy->runs_in(placement)) {
                     combinations.push_back({device, placement_name, strategy_name});
                 } else {
-                    plan.excluded.push_back(
-                        {placement_name, strategy_name,
-                         fmt::format("the strategy {} does not run in the placement {}", strategy_name, placement_name)});
+                    plan.excluded.push_back({placement_name, strategy_name,
+                                             fmt::format("the strategy {} does not run in the placement {}",
+                                                         strategy_name, placement_name)});
                 }
             }
 
@@ -96,7 +99,8 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
             }
         }
     }
-    if (plan.trials.empty()) fail("Nothing of the suite {} is left by the filter '{}'", suite.name, filter_text);
+    if (plan.trials.empty())
+        fail("Nothing of the suite {} is left by the filter '{}'", suite.name, filter_text);
     return plan;
 }
 
@@ -106,14 +110,17 @@ Filter::Filter(const std::string& expression) {
     for (const auto& part : split(expression, ',')) {
         const std::size_t equals = part.find('=');
         if (equals == std::string::npos || equals == 0)
-            fail("The filter term '{}' is not of the form key=value; an example: placement=user,strategy=strict|persistent",
-                 part);
+            fail(
+                "The filter term '{}' is not of the form key=value; an example: "
+                "placement=user,strategy=strict|persistent",
+                part);
         Term term;
         term.negated = part[equals - 1] == '!';
         term.key = trim(part.substr(0, term.negated ? equals - 1 : equals));
         if (std::find(keys.begin(), keys.end(), term.key) == keys.end())
             fail("Unknown key '{}' in the filter{}", term.key, suggestion(term.key, keys));
-        for (const auto& pattern : split(part.substr(equals + 1), '|')) term.patterns.push_back(trim(pattern));
+        for (const auto& pattern : split(part.substr(equals + 1), '|'))
+            term.patterns.push_back(trim(pattern));
 
         std::vector<std::string> known;
         if (term.key == "device") known = device_model_names();
@@ -123,7 +130,8 @@ Filter::Filter(const std::string& expression) {
         for (const auto& pattern : term.patterns) {
             const auto matches = [&](const std::string& name) { return glob_match(pattern, name); };
             if (!known.empty() && std::none_of(known.begin(), known.end(), matches))
-                fail("The filter asks for the unknown {} '{}'{}", term.key, pattern, suggestion(pattern, known));
+                fail("The filter asks for the unknown {} '{}'{}", term.key, pattern,
+                     suggestion(pattern, known));
         }
         terms_.push_back(std::move(term));
     }
@@ -147,10 +155,13 @@ bool Filter::accepts(const Trial& trial) const {
 double estimate_trial(const Trial& trial, ClockKind clock) {
     const auto load = trial.parameters.at("load_bps");
     const double measured =
-        static_cast<double>(trial.parameters.at("warm_up_ms") + trial.parameters.at("window_ms")) * 1e-3 + 0.3;
-    // Where no load is given the machine is busy all the time; an offered load leaves the clock idle jumps that cost nothing.
+        static_cast<double>(trial.parameters.at("warm_up_ms") + trial.parameters.at("window_ms")) * 1e-3 +
+        0.3;
+    // Where no load is given the machine is busy all the time; an offered load leaves the clock idle jumps
+    // that cost nothing.
     const double busy = load == 0 ? 1.0 : std::min(1.0, static_cast<double>(load) / 200e6);
-    // 2.5 s of this machine buy 1 s of busy guest time; starting and ending the traffic programs is about 0.5 s.
+    // 2.5 s of this machine buy 1 s of busy guest time; starting and ending the traffic programs is about 0.5
+    // s.
     return clock == ClockKind::virtual_clock ? 0.5 + 2.5 * measured * busy : 0.5 + measured;
 }
 
@@ -217,16 +228,14 @@ Trial trial_from_json(const nlohmann::json& json) {
 }
 
 nlohmann::json to_json(const Plan& plan) {
-    nlohmann::json result{{"suite", plan.suite},
-                          {"suite_file", plan.suite_file},
-                          {"seed", plan.seed},
-                          {"filter", plan.filter},
-                          {"trials", nlohmann::json::array()},
-                          {"excluded", nlohmann::json::array()}};
+    nlohmann::json result{
+        {"suite", plan.suite},   {"suite_file", plan.suite_file},     {"seed", plan.seed},
+        {"filter", plan.filter}, {"trials", nlohmann::json::array()}, {"excluded", nlohmann::json::array()}};
     for (const auto& trial : plan.trials) result["trials"].push_back(to_json(trial));
     for (const auto& excluded : plan.excluded)
-        result["excluded"].push_back(
-            {{"placement", excluded.placement}, {"strategy", excluded.strategy}, {"reason", excluded.reason}});
+        result["excluded"].push_back({{"placement", excluded.placement},
+                                      {"strategy", excluded.strategy},
+                                      {"reason", excluded.reason}});
     return result;
 }
 

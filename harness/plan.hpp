@@ -51,13 +51,15 @@ struct Plan {
     [[nodiscard]] std::uint32_t boots() const;
 };
 
-// The product of the axes in a random order that the seed decides: boots one after the other; in each, combinations of device,
-// placement and strategy are shuffled, and the workloads within each. Points that the strategy table rules out are listed as
-// excluded. Throws Failure for a bad filter and for one that leaves nothing.
+// The product of the axes in a random order that the seed decides: boots one after the other; in each,
+// combinations of device, placement and strategy are shuffled, and the workloads within each. Points that the
+// strategy table rules out are listed as excluded. Throws Failure for a bad filter and for one that leaves
+// nothing.
 Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter);
 
-// "key=value" terms separated by commas, all of which must hold; key!=value excludes; value|value gives a choice; * is any text.
-// Keys: device, placement, strategy, workload, boot, load. Throws Failure for an unknown key, or a value that nothing has.
+// "key=value" terms separated by commas, all of which must hold; key!=value excludes; value|value gives a
+// choice; * is any text. Keys: device, placement, strategy, workload, boot, load. Throws Failure for an
+// unknown key, or a value that nothing has.
 class Filter {
   public:
     explicit Filter(const std::string& expression);
@@ -76,7 +78,7 @@ class Filter {
 struct Estimate {
     double trials_seconds = 0;  // of all trials, one after the other
     double boots_seconds = 0;
-    double total_seconds = 0;   // with that many guests at a time
+    double total_seconds = 0;  // with that many guests at a time
 };
 enum class ClockKind : std::uint8_t { virtual_clock, wall_clock };
 Estimate estimate(const Plan& plan, bool lab, ClockKind clock, unsigned jobs);

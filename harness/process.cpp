@@ -26,8 +26,10 @@ std::atomic<bool> stop_requested{false};
 
 void on_signal(int) { stop_requested = true; }
 
-// What the child does between fork and exec. Its own failures are exit statuses that no program uses by itself.
-[[noreturn]] void become(const Command& command, const std::string& program, int output, int error, pid_t parent) {
+// What the child does between fork and exec. Its own failures are exit statuses that no program uses by
+// itself.
+[[noreturn]] void become(const Command& command, const std::string& program, int output, int error,
+                         pid_t parent) {
     // A killed harness leaves nothing running.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(126);
@@ -35,12 +37,10 @@ void on_signal(int) { stop_requested = true; }
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGTERM, SIG_DFL);
     ::signal(SIGPIPE, SIG_DFL);
-    if (!command.inherit) {
-        const int null = ::open("/dev/null", O_RDONLY);
-        ::dup2(null, 0);
-        ::dup2(output, 1);
-        ::dup2(error, 2);
-    }
+    const int null = ::open("/dev/null", O_RDONLY);
+    ::dup2(null, 0);
+    ::dup2(output, 1);
+    ::dup2(error, 2);
     if (command.cpu) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -72,7 +72,8 @@ std::optional<std::string> find_program(const std::string& name) {
         return ::access(name.c_str(), X_OK) == 0 ? std::optional{name} : std::nullopt;
     const char* path = std::getenv("PATH");
     // A user's PATH may lack the sbin directories, where ip and modprobe live.
-    const std::string search = std::string{path ? path : "/usr/bin:/bin"} + ":/usr/sbin:/sbin:/usr/local/sbin";
+    const std::string search =
+        std::string{path ? path : "/usr/bin:/bin"} + ":/usr/sbin:/sbin:/usr/local/sbin";
     for (const auto& directory : split(search, ':')) {
         std::string candidate = directory + "/" + name;
         if (::access(candidate.c_str(), X_OK) == 0) return candidate;
@@ -85,26 +86,17 @@ Child::Child(const Command& command) : name_{command.arguments.at(0)} {
     if (!program) fail("The program '{}' is not installed; `dmatoll doctor` says how to get it", name_);
     int output[2] = {-1, -1};
     int error[2] = {-1, -1};
-    Descriptor file;
-    if (!command.inherit && !command.output_file.empty()) {
-        file = Descriptor{::open(command.output_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
-        if (!file.valid()) fail("Cannot create {}: {}", command.output_file, system_error(errno));
-    } else if (!command.inherit) {
-        if (::pipe2(output, O_CLOEXEC) != 0 || ::pipe2(error, O_CLOEXEC) != 0)
-            fail("Cannot start {}: no pipe: {}", name_, system_error(errno));
-    }
+    if (::pipe2(output, O_CLOEXEC) != 0 || ::pipe2(error, O_CLOEXEC) != 0)
+        fail("Cannot start {}: no pipe: {}", name_, system_error(errno));
     const pid_t parent = ::getpid();
     pid_ = ::fork();
     if (pid_ < 0) fail("Cannot start {}: {}", name_, system_error(errno));
-    if (pid_ == 0)
-        become(command, *program, file.valid() ? file.get() : output[1], file.valid() ? file.get() : error[1], parent);
+    if (pid_ == 0) become(command, *program, output[1], error[1], parent);
     if (command.own_group) ::setpgid(pid_, pid_);
-    if (output[1] >= 0) {
-        ::close(output[1]);
-        ::close(error[1]);
-        output_ = Descriptor{output[0]};
-        error_ = Descriptor{error[0]};
-    }
+    ::close(output[1]);
+    ::close(error[1]);
+    output_ = Descriptor{output[0]};
+    error_ = Descriptor{error[0]};
 }
 
 Child::Child(Child&& other) noexcept
@@ -162,7 +154,8 @@ bool Child::wait_for(double seconds) {
         if (got == pid_) {
             ended_ = true;
             result_.status = status_of(raw);
-            // What was written before the end is still in the pipes; a grandchild may keep them open, so no waiting.
+            // What was written before the end is still in the pipes; a grandchild may keep them open, so no
+            // waiting.
             for (int blocks = 0; blocks < 1024 && drain(0); ++blocks) {
                 pollfd probe[2] = {{output_.get(), POLLIN, 0}, {error_.get(), POLLIN, 0}};
                 if (::poll(probe, 2, 0) <= 0) break;
@@ -249,7 +242,8 @@ std::uint64_t now_ns() {
 double now_seconds() { return static_cast<double>(now_ns()) * 1e-9; }
 
 void sleep_until_ns(std::uint64_t deadline) {
-    const timespec until{static_cast<time_t>(deadline / 1'000'000'000), static_cast<long>(deadline % 1'000'000'000)};
+    const timespec until{static_cast<time_t>(deadline / 1'000'000'000),
+                         static_cast<long>(deadline % 1'000'000'000)};
     while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == EINTR) check_interrupted();
 }
 

@@ -13,12 +13,13 @@
 namespace dmatoll::harness {
 
 struct Command {
-    std::vector<std::string> arguments{};  // the first is the program, looked up in PATH and the sbin directories
-    std::optional<int> cpu{};            // pinned there
-    std::string network_namespace{};     // of `ip netns`; empty: ours
-    bool own_group = false;              // Ctrl-C at the terminal is for us only
-    std::string output_file{};           // stdout and stderr go there; empty: both are captured
-    bool inherit = false;                // stdin, stdout and stderr are ours
+    std::vector<std::string>
+        arguments{};                  // the first is the program, looked up in PATH and the sbin directories
+    std::optional<int> cpu{};         // pinned there
+    std::string network_namespace{};  // of `ip netns`; empty: ours
+    // A process group of its own: Ctrl-C at the terminal is for us, who then end it in order. A program that
+    // is in the middle of changing the machine is not cut short.
+    bool own_group = true;
 };
 
 struct Ended {
@@ -75,14 +76,16 @@ void check_interrupted();  // throws Interrupted
 // Monotonic, in seconds and nanoseconds.
 double now_seconds();
 std::uint64_t now_ns();
-// Sleeps to an absolute monotonic time: wakes once, so that the sleeper adds nothing to the window that it measures.
+// Sleeps to an absolute monotonic time: wakes once, so that the sleeper adds nothing to the window that it
+// measures.
 void sleep_until_ns(std::uint64_t deadline);
 void sleep_seconds(double seconds);  // ends early, by throwing, when interrupted
 
 void pin_to_cpu(int cpu);
 
-// From now on nothing but the kernel runs before us on our CPU; programs that we start run as ever. Between reading a counter
-// and opening a window no traffic program may be scheduled. Throws Failure without the right to.
+// From now on nothing but the kernel runs before us on our CPU; programs that we start run as ever. Between
+// reading a counter and opening a window no traffic program may be scheduled. Throws Failure without the
+// right to.
 void run_first();
 
 }  // namespace dmatoll::harness

@@ -12,7 +12,11 @@
 namespace dmatoll::harness {
 
 Progress::Progress(const std::vector<Trial>& trials, double estimated_seconds, bool quiet)
-    : total_{trials.size()}, estimated_{estimated_seconds}, begun_{now_seconds()}, quiet_{quiet}, terminal_{::isatty(1) == 1} {
+    : total_{trials.size()},
+      estimated_{estimated_seconds},
+      begun_{now_seconds()},
+      quiet_{quiet},
+      terminal_{::isatty(1) == 1} {
     for (const auto& trial : trials) weight_total_ += estimate_trial(trial, ClockKind::virtual_clock);
 }
 
@@ -37,7 +41,8 @@ double Progress::seconds_left() const {
 
 void Progress::started(const Trial& trial) {
     if (!terminal_) return;
-    line(fmt::format("[{:3}/{}] {} left: {} ...", done_, total_, duration_text(seconds_left()), trial.id), false);
+    line(fmt::format("[{:3}/{}] {} left: {} ...", done_, total_, duration_text(seconds_left()), trial.id),
+         false);
 }
 
 void Progress::finished(const Trial& trial, const nlohmann::json& record) {
@@ -51,12 +56,15 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
         const auto& metrics = record.at("metrics");
         result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
         if (metrics.contains("instructions_per_packet"))
-            result += fmt::format(" {:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>());
-        if (metrics.contains("cpu_utilisation")) result += fmt::format(" {:5.1f} % CPU", metrics["cpu_utilisation"].get<double>() * 100);
+            result +=
+                fmt::format(" {:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>());
+        if (metrics.contains("cpu_utilisation"))
+            result += fmt::format(" {:5.1f} % CPU", metrics["cpu_utilisation"].get<double>() * 100);
     } else {
         result += ": " + record.value("reason", "");
     }
-    line(fmt::format("[{:3}/{}] {} left | {:<58} {}", done_, total_, duration_text(seconds_left()), trial.id, result),
+    line(fmt::format("[{:3}/{}] {} left | {:<58} {}", done_, total_, duration_text(seconds_left()), trial.id,
+                     result),
          status != "ok" || !terminal_);
 }
 

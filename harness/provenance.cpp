@@ -14,7 +14,9 @@
 namespace dmatoll::harness {
 
 nlohmann::json program_provenance() {
-    nlohmann::json result{{"git", "unknown"}, {"compiler", DMATOLL_COMPILER}, {"build_type", DMATOLL_BUILD_TYPE},
+    nlohmann::json result{{"git", "unknown"},
+                          {"compiler", DMATOLL_COMPILER},
+                          {"build_type", DMATOLL_BUILD_TYPE},
                           {"version", program_version}};
     const fs::path sources = source_tree();
     if (sources.empty() || !find_program("git")) return result;
@@ -25,7 +27,9 @@ nlohmann::json program_provenance() {
     return result;
 }
 
-unsigned vtd_address_width(std::uint64_t capability) { return static_cast<unsigned>(capability >> 16 & 0x3f) + 1; }
+unsigned vtd_address_width(std::uint64_t capability) {
+    return static_cast<unsigned>(capability >> 16 & 0x3f) + 1;
+}
 
 nlohmann::json machine_provenance() {
     utsname system{};

@@ -19,7 +19,8 @@ nlohmann::json machine_provenance();
 // "QEMU emulator version 7.2.22 ..."; empty if it is not installed.
 std::string emulator_version();
 
-// Bits of an I/O virtual address that an Intel IOMMU translates, from its capability register [VT-d 4.1 §11.4.2, MGAW].
+// Bits of an I/O virtual address that an Intel IOMMU translates, from its capability register [VT-d 4.1
+// §11.4.2, MGAW].
 unsigned vtd_address_width(std::uint64_t capability);
 
 }  // namespace dmatoll::harness

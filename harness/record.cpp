@@ -2,6 +2,7 @@
 #include "record.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,10 @@ RecordFile::RecordFile(std::filesystem::path path) : path_{std::move(path)} {
     file_ = Descriptor{::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
     if (!file_.valid()) fail("Cannot open {} for the records: {}", path_.string(), system_error(errno));
     struct stat status {};
-    if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return;
+    if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+    if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        fail("Another dmatoll is writing {}; wait for it or stop it", path_.string());
+    if (status.st_size == 0) return;
     const std::string content = read_file(path_);
     const std::size_t newline = content.rfind('\n');
     const std::size_t whole = newline == std::string::npos ? 0 : newline + 1;
@@ -37,8 +41,8 @@ void RecordFile::append(const nlohmann::json& record) {
             fail("Cannot store {}: {}", path_.string(), system_error(errno));
     } catch (const Failure& failure) {
         if (before >= 0 && ::ftruncate(file_.get(), before) == 0) ::fsync(file_.get());
-        fail("{}. The trial {} is not recorded, all earlier ones are; make room and go on with --resume", failure.what(),
-             record.value("trial", "?"));
+        fail("{}. The trial {} is not recorded, all earlier ones are; make room and go on with --resume",
+             failure.what(), record.value("trial", "?"));
     }
 }
 
@@ -50,11 +54,12 @@ Records read_records(const std::filesystem::path& path) {
     all.pop_back();  // what stands behind the last newline: nothing, or a torn line
     for (std::size_t i = 0; i < all.size(); ++i) {
         auto record = nlohmann::json::parse(all[i], nullptr, false);
-        if (record.is_discarded() || !record.is_object() || !record.contains("schema"))
+        if (!record.is_object() || !record.contains("schema") ||
+            !record.value("trial", nlohmann::json{}).is_string())
             fail("{}:{}: this line is not a record", path.string(), i + 1);
         if (record["schema"] != record_schema)
-            fail("{}:{}: the record has schema {}; this program reads {}", path.string(), i + 1, record["schema"].dump(),
-                 record_schema);
+            fail("{}:{}: the record has schema {}; this program reads {}", path.string(), i + 1,
+                 record["schema"].dump(), record_schema);
         result.records.push_back(std::move(record));
     }
     return result;
@@ -74,7 +79,8 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     record["schema"] = record_schema;
     record["run"] = run;
     record["trial"] = trial.id;
-    record["repetition"] = {{"index", trial.index}, {"of", trial.of}, {"boot", trial.boot}, {"seed", trial.boot_seed}};
+    record["repetition"] = {
+        {"index", trial.index}, {"of", trial.of}, {"boot", trial.boot}, {"seed", trial.boot_seed}};
     record["started_utc"] = utc_now();
     record["device"] = {{"model", trial.device}};
     if (const DeviceModel* model = find_device_model(trial.device)) record["device"]["name"] = model->name;
@@ -96,7 +102,8 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     return record;
 }
 
-nlohmann::json without_result(const Trial& trial, const std::string& run, const std::string& status, const std::string& reason) {
+nlohmann::json without_result(const Trial& trial, const std::string& run, const std::string& status,
+                              const std::string& reason) {
     auto record = requested(trial, run);
     record["status"] = status;
     record["reason"] = reason;

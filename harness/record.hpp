@@ -16,11 +16,12 @@ namespace dmatoll::harness {
 
 inline constexpr int record_schema = 1;
 
-// Appends whole lines. If a line cannot be stored completely (a full disk) the file is cut back to the whole lines before it and
-// append() throws Failure: nothing that was stored is lost.
+// Appends whole lines. If a line cannot be stored completely (a full disk) the file is cut back to the whole
+// lines before it and append() throws Failure: nothing that was stored is lost.
 class RecordFile {
   public:
-    // Opens or creates. A torn last line, which a killed harness or a power cut left, is cut off.
+    // Opens or creates. A torn last line, which a killed harness or a power cut left, is cut off. Throws
+    // Failure if another process is writing the file.
     explicit RecordFile(std::filesystem::path path);
     void append(const nlohmann::json& record);
 
@@ -43,6 +44,7 @@ std::set<std::string> finished_trials(const Records& records);
 // What every record of that trial begins with: what was asked for.
 nlohmann::json requested(const Trial& trial, const std::string& run);
 // A record of a trial that has no result; `status` is "error" or "skipped".
-nlohmann::json without_result(const Trial& trial, const std::string& run, const std::string& status, const std::string& reason);
+nlohmann::json without_result(const Trial& trial, const std::string& run, const std::string& status,
+                              const std::string& reason);
 
 }  // namespace dmatoll::harness

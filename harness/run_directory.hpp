@@ -18,8 +18,10 @@ namespace dmatoll::harness {
 
 class RunDirectory {
   public:
-    // Makes a new one and writes its manifest. `where` empty: results/runs/<suite>-<time> below the current directory.
-    static RunDirectory create(const std::filesystem::path& where, const Plan& plan, const nlohmann::json& manifest);
+    // Makes a new one and writes its manifest. `where` empty: results/runs/<suite>-<time> below the current
+    // directory.
+    static RunDirectory create(const std::filesystem::path& where, const Plan& plan,
+                               const nlohmann::json& manifest);
     // One that exists, by path or by its name below results/runs. Throws Failure if it is none.
     static RunDirectory open(const std::string& path_or_name);
 

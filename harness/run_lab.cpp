@@ -20,7 +20,6 @@ namespace {
 
 // Seconds of this machine, generous: another load may share the CPU with a guest.
 constexpr double boot_deadline_seconds = 120;
-constexpr double trial_deadline_seconds = 120;
 constexpr std::size_t console_lines = 25;
 // The user driver's arena, and room for a second one.
 constexpr unsigned huge_pages = 32;
@@ -30,8 +29,8 @@ struct Shared {
     RunDirectory& run;
     Progress& progress;
     const LabSettings& settings;
-    std::mutex mutex;                             // guards all of the following, and run and progress
-    std::vector<std::vector<Trial>> boots;        // not begun yet, the last one is next
+    std::mutex mutex;                       // guards all of the following, and run and progress
+    std::vector<std::vector<Trial>> boots;  // not begun yet, the last one is next
     std::exception_ptr failure;
 };
 
@@ -49,7 +48,8 @@ class BootRunner {
             fruitless_ = rest_.size() == before ? fruitless_ + 1 : 0;
             if (fruitless_ && hopeless_) fruitless_ = 2;
             if (fruitless_ < 2) continue;
-            while (!rest_.empty()) finish(without_result(rest_.front(), shared_.run.name(), "error", last_problem_));
+            while (!rest_.empty())
+                finish(without_result(rest_.front(), shared_.run.name(), "error", last_problem_));
         }
     }
 
@@ -61,11 +61,10 @@ class BootRunner {
         options.clock = shared_.settings.virtual_clock ? lab::Clock::virtual_clock : lab::Clock::wall_clock;
         options.seed = rest_.front().boot_seed;
         if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
-        nlohmann::json job{{"run", shared_.run.name()},
-                           {"device", lab::device_bdf},
+        // Nothing but the trials: the guest's instructions must not depend on the run's name or the commit.
+        nlohmann::json job{{"device", lab::device_bdf},
                            {"peer", lab::peer_bdf},
                            {"virtual_clock", shared_.settings.virtual_clock},
-                           {"environment", shared_.run.manifest().at("environment")},
                            {"trials", nlohmann::json::array()}};
         for (const auto& trial : rest_) job["trials"].push_back(to_json(trial));
         options.files["/dmatoll/job.json"] = job.dump();
@@ -84,9 +83,10 @@ class BootRunner {
         for (bool running = true; running && !rest_.empty();) {
             running = !guest.wait(std::chrono::milliseconds{50});
             for (const auto& line : guest.new_records())
-                if (take(line, guest)) deadline = now_seconds() + trial_deadline_seconds;
+                if (take(line, guest)) deadline = now_seconds() + shared_.settings.deadline_seconds;
             check_interrupted();
-            if (const std::lock_guard lock{shared_.mutex}; shared_.failure) throw Interrupted{};  // the other guest's run failed
+            if (const std::lock_guard lock{shared_.mutex}; shared_.failure)
+                throw Interrupted{};  // the other guest's run failed
             if (running && now_seconds() > deadline) {
                 guest.kill();
                 late = true;
@@ -107,9 +107,10 @@ class BootRunner {
 
     std::string problem(lab::Guest& guest, bool late, const std::filesystem::path& console) {
         const auto tail = guest.console_tail(console_lines);
-        std::string what = late ? fmt::format("The guest hung: no progress within {} s",
-                                              current_ ? trial_deadline_seconds : boot_deadline_seconds)
-                                : "The guest ended: " + guest.explanation();
+        std::string what =
+            late ? fmt::format("The guest hung: no progress within {} s",
+                               current_ ? shared_.settings.deadline_seconds : boot_deadline_seconds)
+                 : "The guest ended: " + guest.explanation();
         return fmt::format("{}. Its console ({}) ends with:\n{}", what, console.string(), join(tail, "\n"));
     }
 
@@ -120,7 +121,8 @@ class BootRunner {
         const std::string kind = event["event"];
         if (kind == "exit" || !event.contains("trial")) return false;
         const std::string id = event["trial"];
-        const auto trial = std::find_if(rest_.begin(), rest_.end(), [&](const Trial& candidate) { return candidate.id == id; });
+        const auto trial = std::find_if(rest_.begin(), rest_.end(),
+                                        [&](const Trial& candidate) { return candidate.id == id; });
         if (trial == rest_.end()) return false;
         if (kind == "start") {
             current_ = *trial;
@@ -134,13 +136,18 @@ class BootRunner {
             if (shared_.settings.virtual_clock && std::filesystem::exists(guest.windows_path()))
                 add_lab_instructions(record, lab::read_windows(guest.windows_path()));
             const std::uint64_t refused = guest.refused_accesses();
-            record["meters"]["lab_faults"] = {{"available", true},
-                                              {"source", "accesses that the emulated IOMMU refused since the record before"},
-                                              {"refused", refused - refused_}};
+            record["meters"]["lab_faults"] = {
+                {"available", true},
+                {"source", "accesses that the emulated IOMMU refused since the record before"},
+                {"refused", refused - refused_}};
             if (record.contains("metrics")) record["metrics"]["iommu"]["faults"] = refused - refused_;
             refused_ = refused;
             record["repetition"]["guest"] = guests_;
             record["started_utc"] = started_utc_;  // the guest's own date is made up
+            record["run"] = shared_.run.name();
+            auto environment = shared_.run.manifest().at("environment");
+            environment.update(record["environment"]);
+            record["environment"] = environment;
             finish(record);
         }
         return true;
@@ -149,12 +156,14 @@ class BootRunner {
     // Stores the record of a trial and takes the trial off the list.
     void finish(const nlohmann::json& record) {
         const std::string id = record.at("trial");
-        const auto trial = std::find_if(rest_.begin(), rest_.end(), [&](const Trial& candidate) { return candidate.id == id; });
+        const auto trial = std::find_if(rest_.begin(), rest_.end(),
+                                        [&](const Trial& candidate) { return candidate.id == id; });
         const Trial finished = *trial;
         rest_.erase(trial);
         current_.reset();
         auto complete = record;
-        if (!complete.contains("environment")) complete["environment"] = shared_.run.manifest().at("environment");
+        if (!complete.contains("environment"))
+            complete["environment"] = shared_.run.manifest().at("environment");
         const std::lock_guard lock{shared_.mutex};
         shared_.run.append(complete);
         shared_.progress.finished(finished, complete);
@@ -212,14 +221,17 @@ std::vector<unsigned> allowed_cpus() {
     return cpus;
 }
 
-void run_lab(RunDirectory& run, const std::vector<Trial>& trials, const LabSettings& settings, Progress& progress) {
+void run_lab(RunDirectory& run, const std::vector<Trial>& trials, const LabSettings& settings,
+             Progress& progress) {
     Shared shared{run, progress, settings, {}, {}, {}};
     std::map<std::uint32_t, std::vector<Trial>> boots;
     for (const auto& trial : trials) boots[trial.boot].push_back(trial);
-    for (auto boot = boots.rbegin(); boot != boots.rend(); ++boot) shared.boots.push_back(std::move(boot->second));
+    for (auto boot = boots.rbegin(); boot != boots.rend(); ++boot)
+        shared.boots.push_back(std::move(boot->second));
 
     const auto cpus = allowed_cpus();
-    const std::size_t workers = std::min({static_cast<std::size_t>(std::max(settings.jobs, 1U)), cpus.size(), boots.size()});
+    const std::size_t workers =
+        std::min({static_cast<std::size_t>(std::max(settings.jobs, 1U)), cpus.size(), boots.size()});
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < workers; ++i) threads.emplace_back(work, std::ref(shared), cpus[i]);
     for (auto& thread : threads) thread.join();

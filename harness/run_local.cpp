@@ -9,6 +9,7 @@
 #include "file.hpp"
 #include "process.hpp"
 #include "session.hpp"
+#include "target/pci.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -46,7 +47,8 @@ class LineSink final : public Sink {
 
   private:
     void send(const nlohmann::json& event) {
-        write_all(file_.get(), event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", path_);
+        write_all(file_.get(), event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
+                  path_);
     }
 
     std::string path_;
@@ -55,7 +57,13 @@ class LineSink final : public Sink {
 
 }  // namespace
 
-void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings, Progress& progress) {
+void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings,
+               Progress& progress) {
+    // Before anything is taken: an address that was mistyped costs no device its driver.
+    require_drivable(pci_device(settings.device));
+    if (settings.device == settings.peer)
+        fail("The device under test and its peer are both {}; two connected cards are needed",
+             settings.device);
     DirectorySink sink{run, progress};
     Session session{{.run = run.name(),
                      .device = settings.device,
@@ -71,12 +79,12 @@ void run_guest_job(const std::string& job_file, const std::string& records) {
     const auto job = nlohmann::json::parse(read_file(job_file), nullptr, false);
     if (!job.is_object()) fail("{} is not a job of dmatoll", job_file);
     LineSink sink{records};
-    Session session{{.run = job.at("run"),
+    Session session{{.run = "",
                      .device = job.at("device"),
                      .peer = job.at("peer"),
                      .force = false,
                      .virtual_clock = job.at("virtual_clock"),
-                     .environment = job.at("environment")},
+                     .environment = nlohmann::json::object()},
                     sink};
     for (const auto& trial : job.at("trials")) session.run(trial_from_json(trial));
 }

@@ -16,7 +16,8 @@ struct LocalSettings {
 };
 
 // Throws Failure, Interrupted; devices are given back either way.
-void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings, Progress& progress);
+void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings,
+               Progress& progress);
 
 // The lab's guest: reads trials and settings from `job`, writes events as JSON lines to `records`:
 // {"event":"start","trial"}, {"event":"raw","trial","name","content"}, {"event":"record","trial","record"}.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Runs trials on this machine, one after the other: the lab's guest does so, and a machine with real hardware.
+// Runs trials on this machine, one after the other: the lab's guest does so, and a machine with real
+// hardware.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,10 +16,10 @@
 namespace dmatoll::harness {
 
 struct SessionSettings {
-    std::string run;          // the run's name, for the records
-    std::string device;       // PCI addresses
+    std::string run;     // the run's name, for the records; empty in the lab, where the host adds it
+    std::string device;  // PCI addresses
     std::string peer;
-    bool force = false;       // take them even if they carry the default route
+    bool force = false;  // take them even if they carry the default route
     bool virtual_clock = false;
     nlohmann::json environment;  // complete, but for what only this machine knows
 };
@@ -32,8 +33,8 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    // Runs one trial and hands exactly one record to the sink, whatever happens. The driver of the trial before is kept if it is
-    // of the same combination. Throws only Interrupted, and what the sink throws.
+    // Runs one trial and hands exactly one record to the sink, whatever happens. The driver of the trial
+    // before is kept if it is of the same combination. Throws only Interrupted, and what the sink throws.
     void run(const Trial& trial);
 
   private:

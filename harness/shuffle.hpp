@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A random order that is the same everywhere: std::mt19937_64 is specified to the bit, std::shuffle and the distributions are not.
+// A random order that is the same everywhere: std::mt19937_64 is specified to the bit, std::shuffle and the
+// distributions are not.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 #include "suite.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "catalogue.hpp"
 #include "failure.hpp"
@@ -23,6 +24,14 @@ std::vector<std::string> axis(const TomlTable& axes, const std::string& key, con
             fail("{}: '{}' stands there more than once", axes.at(key), value);
     }
     return values;
+}
+
+// What all placements can have: ours need a power of two, the distribution's driver at least 80.
+std::uint32_t descriptors(const TomlTable& driver, const std::string& key) {
+    const auto count = static_cast<std::uint32_t>(driver.number(key, 256, 128, 4096));
+    if (!std::has_single_bit(count))
+        fail("{}: a power of two from 128 to 4096 was expected, not {}", driver.at(key), count);
+    return count;
 }
 
 SuiteWorkload read_workload(const TomlTable& table) {
@@ -64,9 +73,10 @@ Suite parse_suite(std::string_view text, const std::string& file) {
     if (top.has("driver")) {
         const TomlTable driver = top.table("driver");
         driver.only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second"});
-        suite.receive_descriptors = static_cast<std::uint32_t>(driver.number("receive_descriptors", 256, 80, 4096));
-        suite.transmit_descriptors = static_cast<std::uint32_t>(driver.number("transmit_descriptors", 256, 80, 4096));
-        suite.interrupts_per_second = static_cast<std::uint32_t>(driver.number("interrupts_per_second", 8000, 0, 100000));
+        suite.receive_descriptors = descriptors(driver, "receive_descriptors");
+        suite.transmit_descriptors = descriptors(driver, "transmit_descriptors");
+        suite.interrupts_per_second =
+            static_cast<std::uint32_t>(driver.number("interrupts_per_second", 8000, 0, 100000));
     }
     for (const TomlTable& table : top.tables("workload")) suite.workloads.push_back(read_workload(table));
     return suite;

@@ -20,7 +20,7 @@ struct SuiteWorkload {
 struct Suite {
     std::string name;
     std::string summary;
-    std::string file;  // where it was read from
+    std::string file;         // where it was read from
     std::uint32_t boots = 1;  // repetitions, each with a seed of its own
     std::vector<std::string> devices;
     std::vector<std::string> placements;
@@ -31,8 +31,9 @@ struct Suite {
     std::uint32_t interrupts_per_second = 8000;
 };
 
-// By name, or by the path of a file (anything that contains a slash or ends in .toml). Throws Failure: no such suite; a key,
-// a strategy, a device or a workload that is unknown, with the file, the line and the nearest name; a value out of range.
+// By name, or by the path of a file (anything that contains a slash or ends in .toml). Throws Failure: no
+// such suite; a key, a strategy, a device or a workload that is unknown, with the file, the line and the
+// nearest name; a value out of range.
 Suite load_suite(const std::string& name_or_path);
 Suite parse_suite(std::string_view text, const std::string& file);
 

@@ -92,7 +92,8 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
 bool glob_match(std::string_view pattern, std::string_view text) {
     if (pattern.empty()) return text.empty();
     if (pattern.front() != '*')
-        return !text.empty() && pattern.front() == text.front() && glob_match(pattern.substr(1), text.substr(1));
+        return !text.empty() && pattern.front() == text.front() &&
+               glob_match(pattern.substr(1), text.substr(1));
     for (std::size_t skip = 0; skip <= text.size(); ++skip)
         if (glob_match(pattern.substr(1), text.substr(skip))) return true;
     return false;

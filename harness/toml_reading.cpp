@@ -84,9 +84,11 @@ std::vector<std::string> TomlTable::keys() const {
 
 std::vector<TomlTable> TomlTable::tables(const std::string& key) const {
     const auto* array = node(key).as_array();
-    if (!array || !array->is_array_of_tables() || array->empty()) fail("{}: [[{}]] tables were expected", at(key), key);
+    if (!array || !array->is_array_of_tables() || array->empty())
+        fail("{}: [[{}]] tables were expected", at(key), key);
     std::vector<TomlTable> result;
-    for (const auto& element : *array) result.emplace_back(*element.as_table(), file_, fmt::format("[[{}]]", key));
+    for (const auto& element : *array)
+        result.emplace_back(*element.as_table(), file_, fmt::format("[[{}]]", key));
     return result;
 }
 

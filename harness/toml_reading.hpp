@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strict reading of TOML: a key that nobody asked for is an error, told with its line and the name that was probably meant.
+// Strict reading of TOML: a key that nobody asked for is an error, told with its line and the name that was
+// probably meant.
 #pragma once
 
 #include <cstdint>

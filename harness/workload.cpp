@@ -25,10 +25,12 @@ Workload parse_workload(std::string_view text, const std::string& file) {
     workload.name = top.text("name");
     workload.summary = top.text("summary");
     if (const std::string program = top.text("program"); program != "iperf3")
-        fail("{}: no way to run '{}' is known{}", top.at("program"), program, suggestion(program, {"iperf3"}));
+        fail("{}: no way to run '{}' is known{}", top.at("program"), program,
+             suggestion(program, {"iperf3"}));
     const std::string transport = top.text("transport");
     if (transport != "tcp" && transport != "udp")
-        fail("{}: unknown transport '{}'{}", top.at("transport"), transport, suggestion(transport, {"tcp", "udp"}));
+        fail("{}: unknown transport '{}'{}", top.at("transport"), transport,
+             suggestion(transport, {"tcp", "udp"}));
     workload.transport = transport == "tcp" ? Transport::tcp : Transport::udp;
     const std::string flow = top.text("flow");
     if (flow != "transmit" && flow != "receive")
@@ -48,7 +50,8 @@ Workload load_workload(const std::string& name) {
         fail("Unknown workload '{}'{}", name, suggestion(name, names));
     const fs::path file = share_file("workloads/" + name + "/workload.toml");
     Workload workload = parse_workload(read_file(file), file.string());
-    if (workload.name != name) fail("{}: the name '{}' does not match its folder", file.string(), workload.name);
+    if (workload.name != name)
+        fail("{}: the name '{}' does not match its folder", file.string(), workload.name);
     return workload;
 }
 

@@ -159,6 +159,7 @@ netdev_tx_t dmatoll_start_xmit(struct sk_buff* skb, struct net_device* netdev) {
 
     /* Before the doorbell: until then the frame is not sent, and so not freed either. */
     skb_tx_timestamp(skb);
+    /* `room` may be old by now: this frame's own completion comes later than a stop, and ends it. */
     netif_txq_maybe_stop(queue, room, DMATOLL_MOST_DESCRIPTORS_PER_FRAME, DMATOLL_MOST_DESCRIPTORS_PER_FRAME);
     if (__netdev_tx_sent_queue(queue, skb->len, netdev_xmit_more())) dmatoll_nic_ring_doorbell(net->nic);
     return NETDEV_TX_OK;

@@ -30,6 +30,7 @@ struct dmatoll_net {
     struct dmatoll_link link;
     bool transmit_pending;
     u64 transmitted;
+    unsigned long transmit_stuck_since; /* jiffies; the last look that found something else */
 };
 
 /* netdev.c */

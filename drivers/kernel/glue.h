@@ -35,8 +35,7 @@ enum dmatoll_checksum { DMATOLL_CHECKSUM_UNKNOWN, DMATOLL_CHECKSUM_GOOD, DMATOLL
 #define DMATOLL_MOST_DESCRIPTORS_PER_FRAME 53u
 /* The device's headers in front of a segmented payload are described in eight bits. */
 #define DMATOLL_MOST_HEADER_BYTES 255u
-/* The longest frame that a receive buffer of the smallest useful size, 2 KiB, has to hold: no jumbo frames.
- */
+/* The smallest of the device's buffer sizes that holds every frame; there are no jumbo frames. */
 #define DMATOLL_RECEIVE_BUFFER_BYTES 2048u
 
 /* As struct Segment in e1000/driver.hpp. */
@@ -121,7 +120,8 @@ int dmatoll_nic_create(void* memory, int strategy, const struct dmatoll_surround
 void dmatoll_nic_destroy(struct dmatoll_nic* nic);
 void dmatoll_nic_mac(const struct dmatoll_nic* nic, uint8_t mac[6]);
 
-/* Process context; may sleep. 0 or a negative errno; then dmatoll_nic_stop() is still due. */
+/* Process context; may sleep. Bus mastering is on. 0 or a negative errno; then dmatoll_nic_stop() is still
+ * due. */
 int dmatoll_nic_start(struct dmatoll_nic* nic);
 void dmatoll_nic_stop(struct dmatoll_nic* nic);
 struct dmatoll_link dmatoll_nic_link(struct dmatoll_nic* nic);

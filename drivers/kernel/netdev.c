@@ -35,20 +35,23 @@ static void show_link(struct dmatoll_net* net) {
 }
 
 /*
- * Frames were with the device at the last look, are there now, and none has left in between: two seconds,
- * where the slowest frame takes milliseconds. The stack's own timeout misses this as long as too little is
- * queued to stop the queue, which is all that a few TCP connections ever queue.
+ * Frames have been with the device for two seconds and none has left in that time, where the slowest frame
+ * takes milliseconds. The stack's own timeout misses this as long as too little is queued to stop the queue,
+ * which is all that a few TCP connections ever queue. By the clock and not by the looks: a link that comes
+ * and goes brings looks at any distance.
  */
 static bool transmission_hangs(struct dmatoll_net* net) {
     bool pending = dmatoll_nic_transmit_room(net->nic) != net->surroundings.settings.transmit_descriptors - 1;
-    bool was_pending = net->transmit_pending;
-    u64 before = net->transmitted;
     struct dmatoll_totals totals;
 
     dmatoll_nic_totals(net->nic, &totals);
-    net->transmit_pending = pending;
-    net->transmitted = totals.frames_transmitted;
-    return pending && was_pending && totals.frames_transmitted == before;
+    if (!pending || !net->transmit_pending || totals.frames_transmitted != net->transmitted) {
+        net->transmit_pending = pending;
+        net->transmitted = totals.frames_transmitted;
+        net->transmit_stuck_since = jiffies;
+        return false;
+    }
+    return time_after_eq(jiffies, net->transmit_stuck_since + WATCH_PERIOD);
 }
 
 static void watch(struct work_struct* work) {
@@ -80,6 +83,8 @@ static int dmatoll_open(struct net_device* netdev) {
         netdev_err(netdev, "no pool of receive buffers (%d)\n", error);
         return error;
     }
+    /* The core has left the device quiet, with no ring in it. */
+    pci_set_master(net->pci);
     error = dmatoll_nic_start(net->nic);
     if (error) goto stop;
     /* Still masked at the device; the line may be another's. */
@@ -98,6 +103,7 @@ static int dmatoll_open(struct net_device* netdev) {
     return 0;
 
 stop:
+    pci_clear_master(net->pci);
     dmatoll_nic_stop(net->nic);
     dmatoll_pool_destroy(net);
     return error;
@@ -109,10 +115,10 @@ static int dmatoll_close(struct net_device* netdev) {
     /* A restart that failed has left it closed. */
     if (!net->open) return 0;
     net->open = false;
-    /* No transmission, then no polling, which could unmask interrupts, then no interrupt, which could queue
-     * the watch. */
-    netif_tx_disable(netdev);
+    /* No polling, which could start the queue again and unmask interrupts (at a restart the stack goes on
+     * sending), then no transmission, then no interrupt, which could queue the watch. */
     napi_disable(&net->napi);
+    netif_tx_disable(netdev);
     dmatoll_nic_disable_interrupts(net->nic);
     free_irq(net->pci->irq, net);
     cancel_delayed_work_sync(&net->watch);
@@ -120,6 +126,8 @@ static int dmatoll_close(struct net_device* netdev) {
     net->link = (struct dmatoll_link){};
     /* What the device counted since the last look would be lost. */
     dmatoll_net_update_statistics(net);
+    /* Even a device that does not obey the stop must not reach the buffers that it gives back. */
+    pci_clear_master(net->pci);
     dmatoll_nic_stop(net->nic);
     dmatoll_pool_destroy(net);
     return 0;

@@ -195,7 +195,8 @@ static int probe(struct pci_dev* pci, bool own) {
         dev_err(device, "the device cannot be enabled (%d)\n", error);
         goto free;
     }
-    /* An earlier driver's rings may still be programmed: nothing moves before the core has cleared them. */
+    /* An earlier driver's rings may still be programmed: nothing moves before the core has cleared them. From
+     * then on bus mastering is set while the interface is open. */
     pci_clear_master(pci);
     /* What the part's other driver asks for on a bus that is not PCI-X, so that IOVAs come from the same
      * space. */
@@ -215,7 +216,6 @@ static int probe(struct pci_dev* pci, bool own) {
         dev_err(device, "the driver core did not take the device (%d)\n", error);
         goto detach;
     }
-    pci_set_master(pci);
     error = dmatoll_net_register(net);
     if (error) {
         dev_err(device, "the interface cannot be registered (%d)\n", error);
@@ -228,7 +228,6 @@ static int probe(struct pci_dev* pci, bool own) {
     return 0;
 
 destroy:
-    pci_clear_master(pci);
     destroy_core(net);
 detach:
     dmatoll_domain_detach(net);
@@ -250,7 +249,6 @@ static void dmatoll_remove(struct pci_dev* pci) {
 
     /* Closes the interface: the device is quiet after it. */
     dmatoll_net_unregister(net);
-    pci_clear_master(pci);
     destroy_core(net);
     dmatoll_domain_detach(net);
     unmap_registers(net);
@@ -266,7 +264,6 @@ static void dmatoll_shutdown(struct pci_dev* pci) {
     netif_device_detach(net->netdev);
     dev_close(net->netdev);
     rtnl_unlock();
-    pci_clear_master(pci);
 }
 
 /* All devices, so that the wrong one gets an answer; none by itself. No MODULE_DEVICE_TABLE: nothing loads

@@ -18,7 +18,7 @@ template <class B>
 concept IommuBackend =
     requires(B backend, Iova iova, Memory memory, std::uint64_t bytes, Direction direction, Invalidate when, typename B::Lock lock) {
         // Maps whole pages. Addresses and bytes are multiples of page_bytes. Callable wherever the driver's data path runs
-        // (in the kernel: softirq). Errors: mapping_failed, no_memory.
+        // (in the kernel: softirq). After an error no translation of the range is left. Errors: mapping_failed, no_memory.
         { backend.map(iova, memory, bytes, direction) } -> std::same_as<Status>;
 
         // Clears the entries of a range that one map() made. With Invalidate::now no translation of the range is used after

@@ -42,7 +42,7 @@ class Domain {
         if (mapped.ok()) return iova;
 
         lock_.lock();
-        // The range was never valid, so no translation of it can be cached: it can be used again at once.
+        // The backend has left no translation of the range: it can be used again at once.
         allocator_.free(iova.value(), bytes / page_bytes);
         maps_.take_back();
         if (first_touch) first_touches_.take_back();

@@ -36,9 +36,11 @@ constexpr std::size_t longest_report = 4096;
         }
     }
     ::syscall(SYS_close_range, static_cast<unsigned>(inherited_end), ~0U, 0U);
+    // Events on standard output are the supervisor's word.
+    ::dup2(STDERR_FILENO, STDOUT_FILENO);
     ::setrlimit(RLIMIT_MEMLOCK, &locked);
-    if (cpus != nullptr) {
-        ::sched_setaffinity(0, sizeof(*cpus), cpus);
+    if (cpus != nullptr && ::sched_setaffinity(0, sizeof(*cpus), cpus) != 0) {
+        ::_exit(126);
     }
     sigset_t none;
     ::sigemptyset(&none);

@@ -4,8 +4,8 @@
 // to 64 KiB instead of one frame.
 //
 // A frame is joined only if nothing is lost by it: checksums verified, headers equal but for sequence number,
-// length and checksum, no flags but ACK and PSH, nothing missing between. The kernel can cut the result into
-// the same segments again.
+// lengths, checksums and IPv4's identification, no flags but ACK and PSH, nothing missing between. The kernel
+// can cut the result into the same segments again, which it numbers anew.
 #pragma once
 
 #include <sys/uio.h>

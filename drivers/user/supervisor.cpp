@@ -2,6 +2,7 @@
 #include "supervisor.hpp"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +48,23 @@ std::string how_it_ended(int status) {
                ::strsignal(WTERMSIG(status)) + ")";
     }
     return "exited with status " + std::to_string(WEXITSTATUS(status));
+}
+
+// Throws Failure if the driver process cannot be pinned there: one that ran elsewhere would measure something
+// else. Tried on this process, since the other one has nobody to tell yet when it is pinned.
+void check_cpu(unsigned cpu) {
+    cpu_set_t own;
+    cpu_set_t wanted;
+    CPU_ZERO(&wanted);
+    // Beyond the set's end CPU_SET does nothing, and an empty set is refused as well.
+    CPU_SET(cpu, &wanted);
+    if (::sched_getaffinity(0, sizeof(own), &own) != 0 ||
+        ::sched_setaffinity(0, sizeof(wanted), &wanted) != 0) {
+        throw system_failure("the driver process cannot be pinned to CPU " + std::to_string(cpu) +
+                                 " (/sys/devices/system/cpu/online lists them)",
+                             errno);
+    }
+    ::sched_setaffinity(0, sizeof(own), &own);
 }
 
 // SIGTERM, SIGINT and SIGCHLD as something to poll.
@@ -248,6 +266,9 @@ int supervise(const Options& options) {
             "this program needs root to open VFIO's group and to make a TAP (the driver itself then runs as "
             "`" +
             options.user + "`). Start it with sudo."};
+    }
+    if (options.cpu) {
+        check_cpu(*options.cpu);
     }
     return Supervisor{options}.run();
 }

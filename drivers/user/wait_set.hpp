@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -43,6 +44,7 @@ class WaitSet {
                     break;
                 case timer_tag:
                     events.timer = true;
+                    rearm_timer();
                     break;
                 case stop_tag:
                     events.stop = true;
@@ -63,6 +65,12 @@ class WaitSet {
     static constexpr std::uint32_t stop_tag = 3;
 
     void add(int fd, std::uint32_t events, std::uint32_t tag) const;
+
+    // A periodic timerfd runs on only once its expiration has been read.
+    void rearm_timer() const {
+        std::uint64_t expirations = 0;
+        [[maybe_unused]] const auto got = ::read(timer_.get(), &expirations, sizeof(expirations));
+    }
 
     Descriptor epoll_;
     Descriptor timer_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The commands of dmatoll. Each adds itself to the program; its callback throws Failure, or sets the exit status.
+// The commands of dmatoll. Each adds itself to the program; its callback throws Failure, or sets the exit
+// status.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -6,6 +6,7 @@
 #include "../process.hpp"
 #include "../target/ownership.hpp"
 #include "../target/pci.hpp"
+#include "../target/system.hpp"
 #include "../text.hpp"
 #include "commands.hpp"
 
@@ -30,24 +31,30 @@ nlohmann::json device_json(const PciDevice& device, const DeviceModel& model) {
 void print_devices(bool as_json) {
     nlohmann::json list = nlohmann::json::array();
     for (const auto& device : pci_devices())
-        if (const DeviceModel* model = find_device_model(device.vendor, device.device)) list.push_back(device_json(device, *model));
+        if (const DeviceModel* model = find_device_model(device.vendor, device.device))
+            list.push_back(device_json(device, *model));
     if (as_json) {
         fmt::print("{}\n", list.dump(2));
         return;
     }
     if (list.empty()) {
-        fmt::print("This machine has no network card that dmatoll can drive (it drives: {}). The emulated lab has one: dmatoll run "
-                   "quick\n",
-                   join(device_model_names(), ", "));
+        fmt::print(
+            "This machine has no network card that dmatoll can drive (it drives: {}). The emulated lab has "
+            "one: dmatoll run "
+            "quick\n",
+            join(device_model_names(), ", "));
         return;
     }
-    fmt::print("{:13} {:10} {:8} {:12} {:12} {}\n", "address", "id", "model", "driver", "interface", "IOMMU group");
+    fmt::print("{:13} {:10} {:8} {:12} {:12} {}\n", "address", "id", "model", "driver", "interface",
+               "IOMMU group");
     for (const auto& device : list) {
         const auto interfaces = device["interfaces"].get<std::vector<std::string>>();
         const auto companions = device["group_companions"].get<std::vector<std::string>>();
-        fmt::print("{:13} {:10} {:8} {:12} {:12} {}{}{}\n", device["bdf"].get<std::string>(), device["pci_id"].get<std::string>(),
-                   device["model"].get<std::string>(), device["driver"].get<std::string>(), join(interfaces, ","),
-                   device.contains("group") ? fmt::format("{} ({})", device["group"].get<int>(), device["group_type"].get<std::string>())
+        fmt::print("{:13} {:10} {:8} {:12} {:12} {}{}{}\n", device["bdf"].get<std::string>(),
+                   device["pci_id"].get<std::string>(), device["model"].get<std::string>(),
+                   device["driver"].get<std::string>(), join(interfaces, ","),
+                   device.contains("group") ? fmt::format("{} ({})", device["group"].get<int>(),
+                                                          device["group_type"].get<std::string>())
                                             : "none: no IOMMU is active",
                    companions.empty() ? "" : ", shared with " + join(companions, ", "),
                    device["default_route"].get<bool>() ? "; carries the default route" : "");
@@ -56,19 +63,24 @@ void print_devices(bool as_json) {
 
 void bind_device(const std::string& bdf, const std::string& driver, bool force) {
     const PciDevice device = pci_device(bdf);
-    if (!find_device_model(device.vendor, device.device))
-        fail("{} is {:04x}:{:04x}; dmatoll drives {} and leaves other devices alone", bdf, device.vendor, device.device,
-             join(device_model_names(), ", "));
+    require_drivable(device);
     require_free(device, force);
     if (driver == "vfio-pci") require_own_group(device, "VFIO");
     Ownership ownership;
-    ownership.take(bdf, force);
-    if (!fs::exists(fs::path{"/sys/bus/pci/drivers"} / driver)) {
-        // Before the module comes it must be told not to take other devices' places: the override already names it.
-        const Ended loaded = run({.arguments = {"modprobe", driver}});
-        if (loaded.status != 0) fail("There is no PCI driver '{}', and no module of that name: {}", driver, trim(loaded.error));
+    const bool loaded = fs::exists(system_paths().sys / "bus/pci/drivers" / driver);
+    if (!loaded) {
+        const Ended known = run({.arguments = {"modprobe", "--dry-run", driver}});
+        if (known.status != 0)
+            fail("There is no PCI driver '{}', and no module of that name: {}", driver, trim(known.error));
     }
-    bind_driver(bdf, driver);
+    ownership.take(bdf, force);
+    try {
+        if (!loaded) run_or_fail({.arguments = {"modprobe", driver}}, "load the driver " + driver);
+        bind_driver(bdf, driver);
+    } catch (const Failure& failure) {
+        fail("{}\n`dmatoll restore` gives {} back{}", failure.what(), bdf,
+             device.driver.empty() ? "" : " to " + device.driver);
+    }
     fmt::print("{} is with {} now; `dmatoll restore` gives it back{}\n", bdf, driver,
                device.driver.empty() ? "" : " to " + device.driver);
 }
@@ -85,7 +97,8 @@ int restore_devices() {
 }  // namespace
 
 void add_devices(CLI::App& program, Outcome& outcome) {
-    auto* devices = program.add_subcommand("devices", "Lists this machine's network cards that dmatoll can drive");
+    auto* devices =
+        program.add_subcommand("devices", "Lists this machine's network cards that dmatoll can drive");
     auto json = std::make_shared<bool>(false);
     devices->add_flag("--json", *json, "as a JSON array");
     devices->callback([json] { print_devices(*json); });
@@ -95,14 +108,18 @@ void add_devices(CLI::App& program, Outcome& outcome) {
         bool force = false;
     };
     auto options = std::make_shared<Bind>();
-    auto* bind_command = program.add_subcommand("bind", "Takes a network card from its driver and gives it to another");
+    auto* bind_command =
+        program.add_subcommand("bind", "Takes a network card from its driver and gives it to another");
     bind_command->add_option("BDF", options->bdf, "PCI address, as `dmatoll devices` prints it")->required();
-    bind_command->add_option("DRIVER", options->driver, "for example vfio-pci, dmatoll-net, e1000")->required();
+    bind_command->add_option("DRIVER", options->driver, "for example vfio-pci, dmatoll-net, e1000")
+        ->required();
     bind_command->add_flag("--force", options->force, "even if it carries this machine's default route");
-    bind_command->footer("How the card was is written down first: `dmatoll restore` undoes it, even after a crash.");
+    bind_command->footer(
+        "How the card was is written down first: `dmatoll restore` undoes it, even after a crash.");
     bind_command->callback([options] { bind_device(options->bdf, options->driver, options->force); });
 
-    auto* restore = program.add_subcommand("restore", "Gives back every device that dmatoll took, as it was before");
+    auto* restore =
+        program.add_subcommand("restore", "Gives back every device that dmatoll took, as it was before");
     restore->callback([&outcome] { outcome.status = restore_devices(); });
 }
 

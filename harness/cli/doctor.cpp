@@ -30,7 +30,8 @@ nlohmann::json group_json(const std::vector<Check>& checks) {
 }  // namespace
 
 void add_doctor(CLI::App& program, Outcome& outcome) {
-    auto* command = program.add_subcommand("doctor", "Says what this machine can do, what is missing, and how to get it");
+    auto* command =
+        program.add_subcommand("doctor", "Says what this machine can do, what is missing, and how to get it");
     auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "as one JSON object");
     command->footer("Exit status 0 if the lab or the hardware can be used, 1 if neither.");

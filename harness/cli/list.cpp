@@ -12,43 +12,54 @@ std::string protection_text(const nlohmann::json& pair) {
     if (text == "none") return text;
     const std::string window = pair.at("window");
     if (window == "zero") return text + ", at once";
-    if (window == "bounded") return text + fmt::format(", within {} ms", pair.at("window_ns").get<std::uint64_t>() / 1'000'000);
+    if (window == "bounded")
+        return text + fmt::format(", within {} ms", pair.at("window_ns").get<std::uint64_t>() / 1'000'000);
     return text + ", " + window;
 }
 
 void print_catalogue(const nlohmann::json& catalogue) {
-    const auto text = [](const nlohmann::json& entry, const char* key) { return entry.at(key).get<std::string>(); };
+    const auto text = [](const nlohmann::json& entry, const char* key) {
+        return entry.at(key).get<std::string>();
+    };
     fmt::print("Devices\n");
     for (const auto& device : catalogue.at("devices"))
-        fmt::print("  {:16} {} [{}]\n", text(device, "model"), text(device, "summary"), text(device, "pci_id"));
+        fmt::print("  {:16} {} [{}]\n", text(device, "model"), text(device, "summary"),
+                   text(device, "pci_id"));
     fmt::print("\nPlacements\n");
     for (const auto& placement : catalogue.at("placements"))
         fmt::print("  {:16} {}\n", text(placement, "name"), text(placement, "summary"));
-    fmt::print("\nStrategies; below each, for every placement, what holds a device back (what it is held to, how soon after the end "
-               "of a use)\n");
+    fmt::print(
+        "\nStrategies; below each, for every placement, what holds a device back (what it is held to, how "
+        "soon after the end "
+        "of a use)\n");
     for (const auto& strategy : catalogue.at("strategies")) {
         fmt::print("  {:16} {}\n", text(strategy, "name"), text(strategy, "summary"));
         for (const auto& placement : strategy.at("placements")) {
             const auto& pairs = strategy.at("protection").at(placement.get<std::string>());
-            fmt::print("      {:8} kernel from device: {:22} kernel from driver: {:16} driver from device: {}\n",
-                       placement.get<std::string>(), protection_text(pairs.at("kernel_from_device")),
-                       protection_text(pairs.at("kernel_from_driver")), protection_text(pairs.at("driver_from_device")));
+            fmt::print(
+                "      {:8} kernel from device: {:22} kernel from driver: {:16} driver from device: {}\n",
+                placement.get<std::string>(), protection_text(pairs.at("kernel_from_device")),
+                protection_text(pairs.at("kernel_from_driver")),
+                protection_text(pairs.at("driver_from_device")));
         }
     }
     fmt::print("\nWorkloads, with their parameters\n");
     for (const auto& workload : catalogue.at("workloads")) {
         fmt::print("  {:16} {}\n                  ", text(workload, "name"), text(workload, "summary"));
-        for (const auto& [name, value] : workload.at("parameters").items()) fmt::print(" {}={}", name, value.dump());
+        for (const auto& [name, value] : workload.at("parameters").items())
+            fmt::print(" {}={}", name, value.dump());
         fmt::print("\n");
     }
     fmt::print("\nSuites\n");
-    for (const auto& suite : catalogue.at("suites")) fmt::print("  {:16} {}\n", text(suite, "name"), text(suite, "summary"));
+    for (const auto& suite : catalogue.at("suites"))
+        fmt::print("  {:16} {}\n", text(suite, "name"), text(suite, "summary"));
 }
 
 }  // namespace
 
 void add_list(CLI::App& program, Outcome&) {
-    auto* command = program.add_subcommand("list", "Lists devices, placements, strategies with their protection, workloads, suites");
+    auto* command = program.add_subcommand(
+        "list", "Lists devices, placements, strategies with their protection, workloads, suites");
     auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "as one JSON object");
     command->callback([json] {

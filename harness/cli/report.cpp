@@ -14,13 +14,17 @@ void make_report(const std::string& run) {
     const fs::path directory = find_run(run);
     const fs::path sources = source_tree();
     fs::path script = sources.empty() ? fs::path{} : sources / "analysis/report.py";
-    if (script.empty() || !fs::exists(script)) script = own_program().parent_path().parent_path() / "share/dmatoll/analysis/report.py";
-    if (!fs::exists(script)) fail("The analysis is not there: neither in the source tree nor at {}", script.string());
+    if (script.empty() || !fs::exists(script))
+        script = own_program().parent_path().parent_path() / "share/dmatoll/analysis/report.py";
+    if (!fs::exists(script))
+        fail("The analysis is not there: neither in the source tree nor at {}", script.string());
     // The distribution's Python has the packages; another one may come first in PATH.
     const char* python = "/usr/bin/python3";
-    const Ended ended = harness::run({.arguments = {python, script.string(), directory.string()}}, 300);
+    const Ended ended =
+        harness::run({.arguments = {python, script.string(), directory.string()}, .own_group = false}, 300);
     if (ended.status != 0)
-        fail("The analysis of {} ended with status {}:\n{}", directory.string(), ended.status, trim(last_lines(ended.error, 15)));
+        fail("The analysis of {} ended with status {}:\n{}", directory.string(), ended.status,
+             trim(last_lines(ended.error, 15)));
     const fs::path report = directory / "report.html";
     if (!fs::exists(report)) fail("The analysis ended well, but {} is not there", report.string());
     fmt::print("{}", ended.output);

@@ -21,6 +21,7 @@ struct Options {
     std::string output;
     std::uint64_t seed = 1;
     unsigned jobs = 2;
+    unsigned deadline_seconds = LabSettings{}.deadline_seconds;
     std::string device;
     std::string peer;
     bool force = false;
@@ -35,9 +36,11 @@ nlohmann::json make_manifest(const Options& options) {
     environment["kind"] = !lab ? "hardware" : options.clock == "virtual" ? "lab-virtual" : "lab-wall";
     if (lab) {
         environment["qemu"] = emulator_version();
-        environment["host"] = {{"kernel", host.value("kernel", "")}, {"cpu_model", host.value("cpu_model", "")}};
+        environment["host"] = {{"kernel", host.value("kernel", "")},
+                               {"cpu_model", host.value("cpu_model", "")}};
     }
-    nlohmann::json manifest{{"target", options.target}, {"seed", options.seed}, {"environment", environment}, {"host", host}};
+    nlohmann::json manifest{
+        {"target", options.target}, {"seed", options.seed}, {"environment", environment}, {"host", host}};
     if (lab) manifest["clock"] = options.clock;
     if (!lab) manifest["local"] = {{"device", options.device}, {"peer", options.peer}};
     return manifest;
@@ -50,13 +53,17 @@ RunDirectory open_run(const Options& options) {
     }
     RunDirectory run = RunDirectory::open(options.resume);
     if (run.plan().suite != load_suite(options.suite).name)
-        fail("The run {} is one of the suite {}, not of {}", run.path().string(), run.plan().suite, options.suite);
+        fail("The run {} is one of the suite {}, not of {}", run.path().string(), run.plan().suite,
+             options.suite);
     return run;
 }
 
 int run_suite(const Options& options) {
-    if (options.target == "local" && options.resume.empty() && (options.device.empty() || options.peer.empty()))
-        fail("--target local needs --device and --peer: PCI addresses of two connected network cards; `dmatoll devices` lists them");
+    if (options.target == "local" && options.resume.empty() &&
+        (options.device.empty() || options.peer.empty()))
+        fail(
+            "--target local needs --device and --peer: PCI addresses of two connected network cards; "
+            "`dmatoll devices` lists them");
     RunDirectory run = open_run(options);
     const auto& manifest = run.manifest();
     const bool lab = manifest.at("target") == "lab";
@@ -65,25 +72,32 @@ int run_suite(const Options& options) {
     Plan rest = run.plan();
     rest.trials = trials;
     const unsigned jobs = std::min<unsigned>(options.jobs, static_cast<unsigned>(allowed_cpus().size()));
-    const Estimate time = estimate(rest, lab, virtual_clock ? ClockKind::virtual_clock : ClockKind::wall_clock, jobs);
+    const Estimate time =
+        estimate(rest, lab, virtual_clock ? ClockKind::virtual_clock : ClockKind::wall_clock, jobs);
     Progress progress{trials, time.total_seconds, options.quiet};
-    progress.message(fmt::format("{}: {} trials{}, about {}", run.path().string(), trials.size(),
-                                 trials.size() == run.plan().trials.size() ? "" : fmt::format(" of {} left", run.plan().trials.size()),
-                                 duration_text(time.total_seconds)));
+    progress.message(fmt::format(
+        "{}: {} trials{}, about {}", run.path().string(), trials.size(),
+        trials.size() == run.plan().trials.size() ? "" : fmt::format(" of {} left", run.plan().trials.size()),
+        duration_text(time.total_seconds)));
     const double begun = now_seconds();
     const auto resume_hint = [&] {
         progress.done();
-        fmt::print(stderr, "Finished trials are in {}; go on with: dmatoll run {} --resume {}\n", run.records_path().string(),
-                   options.suite, run.path().string());
+        fmt::print(stderr, "Finished trials are in {}; go on with: dmatoll run {} --resume {}\n",
+                   run.records_path().string(), options.suite, run.path().string());
     };
     try {
         if (trials.empty()) {
             progress.message("Nothing is left to run.");
         } else if (lab) {
-            run_lab(run, trials, {.virtual_clock = virtual_clock, .jobs = jobs}, progress);
+            run_lab(
+                run, trials,
+                {.virtual_clock = virtual_clock, .jobs = jobs, .deadline_seconds = options.deadline_seconds},
+                progress);
         } else {
             run_local(run, trials,
-                      {.device = manifest.at("local").at("device"), .peer = manifest.at("local").at("peer"), .force = options.force},
+                      {.device = manifest.at("local").at("device"),
+                       .peer = manifest.at("local").at("peer"),
+                       .force = options.force},
                       progress);
         }
     } catch (...) {
@@ -91,9 +105,10 @@ int run_suite(const Options& options) {
         throw;
     }
     progress.done();
-    fmt::print("{} trials in {}: {} ok, {} errors, {} skipped. Records: {}\n", progress.count(), duration_text(now_seconds() - begun),
-               progress.count() - progress.errors() - progress.skipped(), progress.errors(), progress.skipped(),
-               run.records_path().string());
+    fmt::print("{} trials in {}: {} ok, {} errors, {} skipped. Records: {}\n", progress.count(),
+               duration_text(now_seconds() - begun),
+               progress.count() - progress.errors() - progress.skipped(), progress.errors(),
+               progress.skipped(), run.records_path().string());
     if (options.report) {
         try {
             make_report(run.path().string());
@@ -110,27 +125,49 @@ int run_suite(const Options& options) {
 
 void add_run(CLI::App& program, Outcome& outcome) {
     auto options = std::make_shared<Options>();
-    auto* command = program.add_subcommand("run", "Runs a suite and writes records and a report to results/runs/<suite>-<time>/");
-    command->add_option("SUITE", options->suite, "name of a suite (dmatoll list), or a TOML file")->required();
-    command->add_option("--target", options->target, "lab: emulated guests, no hardware is touched; local: this machine's cards")
+    auto* command = program.add_subcommand(
+        "run", "Runs a suite and writes records and a report to results/runs/<suite>-<time>/");
+    command->add_option("SUITE", options->suite, "name of a suite (dmatoll list), or a TOML file")
+        ->required();
+    command
+        ->add_option("--target", options->target,
+                     "lab: emulated guests, no hardware is touched; local: this machine's cards")
         ->check(CLI::IsMember({"lab", "local"}))
         ->capture_default_str();
-    command->add_option("--filter", options->filter, "only some trials, for example: placement=kernel|user,workload=*-rx,boot=0");
-    command->add_option("--seed", options->seed, "decides the order of trials, and with it each boot's seed")->capture_default_str();
-    command->add_option("--clock", options->clock, "of the lab; virtual: guest instructions, repeatable; wall: real concurrency")
+    command->add_option("--filter", options->filter,
+                        "only some trials, for example: placement=kernel|user,workload=*-rx,boot=0");
+    command->add_option("--seed", options->seed, "decides the order of trials, and with it each boot's seed")
+        ->capture_default_str();
+    command
+        ->add_option("--clock", options->clock,
+                     "of the lab; virtual: guest instructions, repeatable; wall: real concurrency")
         ->check(CLI::IsMember({"virtual", "wall"}))
         ->capture_default_str();
-    command->add_option("--resume", options->resume, "go on with a run: its directory, its name, or 'latest'");
-    command->add_option("--output", options->output, "directory of the run, instead of results/runs/<suite>-<time>");
-    command->add_option("--jobs", options->jobs, "guests at a time, each on a CPU of its own")->check(CLI::Range(1, 64))->capture_default_str();
-    command->add_option("--device", options->device, "target local: PCI address of the device under test; it is unbound!");
-    command->add_option("--peer", options->peer, "target local: PCI address of the card at the other end of the cable");
-    command->add_flag("--force", options->force, "target local: take a device even if it carries the default route");
+    command->add_option("--resume", options->resume,
+                        "go on with a run: its directory, its name, or 'latest'");
+    command->add_option("--output", options->output,
+                        "directory of the run, instead of results/runs/<suite>-<time>");
+    command->add_option("--jobs", options->jobs, "guests at a time, each on a CPU of its own")
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+    command
+        ->add_option("--deadline", options->deadline_seconds,
+                     "target lab: seconds without progress after which a guest has hung")
+        ->check(CLI::Range(1, 86400))
+        ->capture_default_str();
+    command->add_option("--device", options->device,
+                        "target local: PCI address of the device under test; it is unbound!");
+    command->add_option("--peer", options->peer,
+                        "target local: PCI address of the card at the other end of the cable");
+    command->add_flag("--force", options->force,
+                      "target local: take a device even if it carries the default route");
     command->add_flag("!--no-report", options->report, "do not make the report at the end");
     command->add_flag("--quiet", options->quiet, "no progress, only the summary");
     command->footer(
-        "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from there.\n"
-        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 1 the run broke off; 130 interrupted.");
+        "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from "
+        "there.\n"
+        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 1 the run broke "
+        "off; 130 interrupted.");
     command->callback([options, &outcome] { outcome.status = run_suite(*options); });
 }
 

@@ -332,6 +332,11 @@ std::string Guest::explanation() {
         case ExitState::finished:
             return fmt::format("the command in the guest ended with status {}", *command_status());
         case ExitState::panicked:
+            // A dump of registers follows the words that say why: they are not among the console's last lines.
+            for (const std::string& line : lines_of(read_file(console_path()))) {
+                const std::size_t words = line.find(panic_words);
+                if (words != std::string::npos) return "the guest's kernel panicked: " + line.substr(words);
+            }
             return "the guest's kernel panicked";
         case ExitState::stopped:
             return "the guest went down before its command had ended, without a panic: it was reset, or the "

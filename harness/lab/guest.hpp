@@ -55,6 +55,8 @@ struct GuestOptions {
     unsigned address_bits = 39;
     /// Added to the kernel's command line.
     std::string kernel_arguments;
+    /// Added to the emulator's command line: more devices, for example.
+    std::vector<std::string> emulator_arguments;
     /// Host CPU to run on. Without it a guest on the virtual clock is not exactly repeatable.
     std::optional<unsigned> host_cpu;
     /// Loads the instruction meter where it can count (see meter_unavailable()).

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The part of QEMU's TCG plugin interface, version 1 (QEMU 4.2 to 8.x), that the instruction meter uses. QEMU's
- * own header is not packaged by Debian 12, so what the meter calls is declared here. QEMU resolves these names
- * when it loads the plugin.
+ * The part of QEMU's TCG plugin interface, version 1 (QEMU 4.2 to 8.x), that the instruction meter uses.
+ * QEMU's own header is not packaged by Debian 12, so what the meter calls is declared here; QEMU
+ * resolves these names when it loads the plugin.
  */
 #ifndef DMATOLL_LAB_QEMU_PLUGIN_H
 #define DMATOLL_LAB_QEMU_PLUGIN_H

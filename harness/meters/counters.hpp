@@ -12,7 +12,8 @@ namespace dmatoll::harness {
 inline Counts difference(const Counts& before, const Counts& after) {
     Counts result;
     for (const auto& [name, value] : after)
-        if (const auto earlier = before.find(name); earlier != before.end()) result[name] = value - earlier->second;
+        if (const auto earlier = before.find(name); earlier != before.end())
+            result[name] = value - earlier->second;
     return result;
 }
 

@@ -12,16 +12,19 @@ void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>
     auto& meter = record["meters"]["lab_instructions"];
     if (!meter.contains("window")) return;
     const auto number = meter["window"].get<std::uint64_t>();
-    const auto found = std::find_if(windows.begin(), windows.end(), [&](const lab::Window& window) { return window.number == number; });
+    const auto found = std::find_if(windows.begin(), windows.end(),
+                                    [&](const lab::Window& window) { return window.number == number; });
     if (found == windows.end() || found->vcpus.size() <= device_cpu) {
         meter = {{"available", false},
-                 {"reason", found == windows.end() ? fmt::format("the meter wrote no window {}", number)
-                            : found->unavailable.empty() ? "the meter counted no vCPU" : found->unavailable}};
+                 {"reason", found == windows.end()       ? fmt::format("the meter wrote no window {}", number)
+                            : found->unavailable.empty() ? "the meter counted no vCPU"
+                                                         : found->unavailable}};
         return;
     }
     meter["available"] = true;
     meter["vcpus"] = nlohmann::json::array();
-    for (const auto& vcpu : found->vcpus) meter["vcpus"].push_back({{"user", vcpu.user}, {"kernel", vcpu.kernel}});
+    for (const auto& vcpu : found->vcpus)
+        meter["vcpus"].push_back({{"user", vcpu.user}, {"kernel", vcpu.kernel}});
 
     const auto instructions = static_cast<double>(found->vcpus[device_cpu].total());
     auto& metrics = record["metrics"];

@@ -15,9 +15,9 @@ namespace dmatoll::harness {
 inline constexpr std::size_t device_cpu = 0;
 inline constexpr std::size_t other_cpu = 1;
 
-// Fills in meters.lab_instructions.vcpus and the metrics that follow from it: instructions_per_packet and cpu_utilisation. If the
-// record names a window that the meter did not write, the meter is marked as unavailable with the reason. A record without a
-// window number stays as it is.
+// Fills in meters.lab_instructions.vcpus and the metrics that follow from it: instructions_per_packet and
+// cpu_utilisation. If the record names a window that the meter did not write, the meter is marked as
+// unavailable with the reason. A record without a window number stays as it is.
 void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>& windows);
 
 }  // namespace dmatoll::harness

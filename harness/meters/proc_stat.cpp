@@ -18,7 +18,8 @@ CpuTicks parse_cpu_ticks(std::string_view text, int cpu) {
         // user nice system idle iowait irq softirq steal; guest times are part of user and nice.
         std::uint64_t v[8]{};
         for (auto& value : v)
-            if (!(fields >> value)) fail("/proc/stat: the line of CPU {} has fewer than 8 numbers: {}", cpu, line);
+            if (!(fields >> value))
+                fail("/proc/stat: the line of CPU {} has fewer than 8 numbers: {}", cpu, line);
         return {.busy = v[0] + v[1] + v[2] + v[5] + v[6] + v[7], .idle = v[3] + v[4]};
     }
     fail("/proc/stat has no CPU {}", cpu);

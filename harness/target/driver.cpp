@@ -11,7 +11,8 @@
 
 namespace dmatoll::harness {
 
-std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu) {
+std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
+                                     int cpu) {
     const Strategy* strategy = find_strategy(trial.strategy);
     Placement placement{};
     if (!strategy || !find_placement(trial.placement, placement) || !strategy->runs_in(placement))
@@ -19,16 +20,21 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
     const PciDevice device = pci_device(bdf);
     const DeviceModel* model = find_device_model(device.vendor, device.device);
     if (!model || trial.device != model->model)
-        fail("{} is {:04x}:{:04x}, not the {} that the trial asks for", bdf, device.vendor, device.device, trial.device);
+        fail("{} is {:04x}:{:04x}, not the {} that the trial asks for", bdf, device.vendor, device.device,
+             trial.device);
     if (!device.group)
-        throw Unavailable{fmt::format("{} has no IOMMU group: no IOMMU is active here; `dmatoll doctor` says more", bdf)};
+        throw Unavailable{
+            fmt::format("{} has no IOMMU group: no IOMMU is active here; `dmatoll doctor` says more", bdf)};
     require_own_group(device, "the strategy " + trial.strategy);
 
     unbind(bdf);
     switch (placement) {
-        case Placement::stock: return std::make_unique<StockDriver>(trial, *strategy, *model, bdf);
-        case Placement::kernel: return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
-        case Placement::user: return std::make_unique<UserDriver>(trial, bdf, cpu);
+        case Placement::stock:
+            return std::make_unique<StockDriver>(trial, *strategy, *model, bdf);
+        case Placement::kernel:
+            return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
+        case Placement::user:
+            return std::make_unique<UserDriver>(trial, bdf, cpu);
     }
     fail("The placement {} is unknown", trial.placement);
 }

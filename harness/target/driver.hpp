@@ -33,8 +33,9 @@ class Driver {
     virtual void stop() = 0;
 };
 
-// Brings the device to the trial's state: group type, module or process, binding. Throws Unavailable if this machine lacks what
-// that needs, Failure if it goes wrong.
-std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu);
+// Brings the device to the trial's state: group type, module or process, binding. Throws Unavailable if this
+// machine lacks what that needs, Failure if it goes wrong.
+std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
+                                     int cpu);
 
 }  // namespace dmatoll::harness

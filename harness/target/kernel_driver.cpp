@@ -15,11 +15,14 @@ namespace {
 constexpr const char* module_name = "dmatoll_net";
 }
 
-KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership)
+KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
+                           Ownership& ownership)
     : bdf_{bdf}, driver_{strategy.domain == DomainKind::own ? "dmatoll-net" : "dmatoll-net-linux"} {
     const fs::path module = our_module();
     if (module.empty())
-        throw Unavailable{"The module dmatoll_net.ko is not built for this kernel (6.11 or later and its headers are needed)"};
+        throw Unavailable{
+            "The module dmatoll_net.ko is not built for this kernel (6.11 or later and its headers are "
+            "needed); `dmatoll doctor` says how to build it"};
     set_driver_override(bdf, driver_);
     if (strategy.domain != DomainKind::own) set_group_type(bdf, name_of(strategy.domain));
     if (fs::exists(system_paths().sys / "module" / module_name))
@@ -50,7 +53,8 @@ KernelDriver::~KernelDriver() {
 
 Counts KernelDriver::counters(const Interface& interface) {
     Counts counts = interface.ethtool_statistics();
-    for (const auto* needed : {"frames_transmitted", "frames_received", "bytes_transmitted", "bytes_received"})
+    for (const auto* needed :
+         {"frames_transmitted", "frames_received", "bytes_transmitted", "bytes_received"})
         if (!counts.contains(needed))
             fail("The module's counter {} is missing from `ethtool -S {}`", needed, interface.name());
     Counts ours;

@@ -34,7 +34,8 @@ InNamespace::InNamespace(const std::string& name) {
 }
 
 InNamespace::~InNamespace() {
-    if (before_.valid() && ::setns(before_.get(), CLONE_NEWNET) != 0) std::abort();  // nothing would be where it is thought to be
+    if (before_.valid() && ::setns(before_.get(), CLONE_NEWNET) != 0)
+        std::abort();  // nothing would be where it is thought to be
 }
 
 Interface::Interface(std::string name, std::string network_namespace)
@@ -66,13 +67,15 @@ std::string Interface::mac() const {
         fail("Cannot read the address of {}: {}", name_, system_error(errno));
     std::string text;
     for (int i = 0; i < 6; ++i)
-        text += fmt::format("{}{:02x}", i ? ":" : "", static_cast<unsigned char>(request.ifr_hwaddr.sa_data[i]));
+        text +=
+            fmt::format("{}{:02x}", i ? ":" : "", static_cast<unsigned char>(request.ifr_hwaddr.sa_data[i]));
     return text;
 }
 
 bool Interface::running() const {
     ifreq request = request_for(name_);
-    return ::ioctl(socket_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) && (request.ifr_flags & IFF_RUNNING);
+    return ::ioctl(socket_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) &&
+           (request.ifr_flags & IFF_RUNNING);
 }
 
 std::string Interface::driver() const {
@@ -88,7 +91,8 @@ Counts Interface::ethtool_statistics() const {
     if (!ethtool(&information) || information.n_stats == 0) return counts;
     const std::uint32_t count = information.n_stats;
 
-    std::vector<char> name_block(sizeof(ethtool_gstrings) + static_cast<std::size_t>(count) * ETH_GSTRING_LEN);
+    std::vector<char> name_block(sizeof(ethtool_gstrings) +
+                                 static_cast<std::size_t>(count) * ETH_GSTRING_LEN);
     auto* names = reinterpret_cast<ethtool_gstrings*>(name_block.data());
     names->cmd = ETHTOOL_GSTRINGS;
     names->string_set = ETH_SS_STATS;
@@ -99,7 +103,8 @@ Counts Interface::ethtool_statistics() const {
     values->n_stats = count;
     if (!ethtool(names) || !ethtool(values)) return counts;
     for (std::uint32_t i = 0; i < count; ++i) {
-        const char* text = reinterpret_cast<const char*>(names->data) + static_cast<std::size_t>(i) * ETH_GSTRING_LEN;
+        const char* text =
+            reinterpret_cast<const char*>(names->data) + static_cast<std::size_t>(i) * ETH_GSTRING_LEN;
         counts[std::string(text, strnlen(text, ETH_GSTRING_LEN))] = values->data[i];
     }
     return counts;
@@ -112,8 +117,8 @@ Counts Interface::interface_statistics() const {
         const std::size_t colon = line.find(':');
         if (colon == std::string::npos || trim(line.substr(0, colon)) != name_) continue;
         unsigned long long v[10]{};
-        if (std::sscanf(line.c_str() + colon + 1, "%llu %llu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3],
-                        &v[4], &v[5], &v[6], &v[7], &v[8], &v[9]) == 10)
+        if (std::sscanf(line.c_str() + colon + 1, "%llu %llu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0],
+                        &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8], &v[9]) == 10)
             return {{"rx_bytes", v[0]}, {"rx_packets", v[1]}, {"tx_bytes", v[8]}, {"tx_packets", v[9]}};
     }
     fail("The interface {} is gone", name_);
@@ -123,8 +128,9 @@ nlohmann::json Interface::offloads() const {
     static constexpr struct {
         const char* name;
         std::uint32_t command;
-    } switches[] = {{"receive_checksum", ETHTOOL_GRXCSUM}, {"transmit_checksum", ETHTOOL_GTXCSUM}, {"scatter_gather", ETHTOOL_GSG},
-                    {"segmentation", ETHTOOL_GTSO},        {"generic_segmentation", ETHTOOL_GGSO}, {"generic_receive", ETHTOOL_GGRO}};
+    } switches[] = {{"receive_checksum", ETHTOOL_GRXCSUM},  {"transmit_checksum", ETHTOOL_GTXCSUM},
+                    {"scatter_gather", ETHTOOL_GSG},        {"segmentation", ETHTOOL_GTSO},
+                    {"generic_segmentation", ETHTOOL_GGSO}, {"generic_receive", ETHTOOL_GGRO}};
     nlohmann::json result = nlohmann::json::object();
     for (const auto& entry : switches) {
         ethtool_value value{entry.command, 0};
@@ -149,13 +155,16 @@ void Interface::configure(const std::string& address) const {
         const fs::path metrics = system_paths().proc / "sys/net/ipv4/tcp_no_metrics_save";
         if (fs::exists(metrics)) write_attribute(metrics, "1");
     }
-    run_or_fail({.arguments = {"ip", "address", "replace", address + "/24", "dev", name_}, .network_namespace = namespace_},
+    run_or_fail({.arguments = {"ip", "address", "replace", address + "/24", "dev", name_},
+                 .network_namespace = namespace_},
                 "give " + name_ + " an address");
-    run_or_fail({.arguments = {"ip", "link", "set", name_, "up"}, .network_namespace = namespace_}, "bring up " + name_);
+    run_or_fail({.arguments = {"ip", "link", "set", name_, "up"}, .network_namespace = namespace_},
+                "bring up " + name_);
 }
 
 void Interface::set_neighbour(const std::string& address, const std::string& mac) const {
-    run_or_fail({.arguments = {"ip", "neighbour", "replace", address, "lladdr", mac, "dev", name_, "nud", "permanent"},
+    run_or_fail({.arguments = {"ip", "neighbour", "replace", address, "lladdr", mac, "dev", name_, "nud",
+                               "permanent"},
                  .network_namespace = namespace_},
                 "tell " + name_ + " its neighbour");
 }
@@ -164,7 +173,10 @@ void Interface::wait_until_running(double seconds) const {
     const double deadline = now_seconds() + seconds;
     while (!running()) {
         if (now_seconds() >= deadline)
-            fail("{} has no link after {} s; expected: up, with carrier. Is the cable in, is the other end up?", name_, seconds);
+            fail(
+                "{} has no link after {} s; expected: up, with carrier. Is the cable in, is the other end "
+                "up?",
+                name_, seconds);
         sleep_seconds(0.02);
     }
 }
@@ -184,18 +196,23 @@ void wait_until_peer_answers(double seconds) {
         address.sin_family = AF_INET;
         address.sin_port = htons(9);  // discard: nobody listens
         ::inet_pton(AF_INET, peer_address, &address.sin_addr);
-        int result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+        int result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0
+                         ? 0
+                         : errno;
         if (result == EINPROGRESS) {
             pollfd wait{socket.get(), POLLOUT, 0};
             socklen_t length = sizeof result;
-            if (::poll(&wait, 1, 100) == 1) ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &result, &length);
+            if (::poll(&wait, 1, 100) == 1)
+                ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &result, &length);
         }
         if (result == 0 || result == ECONNREFUSED) return;
         check_interrupted();
         if (now_seconds() >= deadline)
-            fail("The peer {} does not answer: {} attempts to connect in {} s, the last one: {}. Are both interfaces on one cable "
-                 "or switch?",
-                 peer_address, attempts, seconds, system_error(result));
+            fail(
+                "The peer {} does not answer: {} attempts to connect in {} s, the last one: {}. Are both "
+                "interfaces on one cable "
+                "or switch?",
+                peer_address, attempts, seconds, system_error(result));
         if (result != EINPROGRESS) sleep_seconds(0.05);
     }
 }
@@ -205,7 +222,8 @@ std::string pin_interrupts(const std::string& bdf, int cpu) {
         try {
             write_attribute(system_paths().proc / "irq" / irq / "smp_affinity_list", std::to_string(cpu));
         } catch (const Failure&) {
-            // An interrupt that nobody has requested, or one that the kernel manages itself: read back by the caller.
+            // An interrupt that nobody has requested, or one that the kernel manages itself: read back by the
+            // caller.
         }
     };
     std::error_code error;

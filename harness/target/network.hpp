@@ -67,8 +67,8 @@ class Interface {
 // Makes the namespace and moves the interface there.
 void move_to_namespace(const std::string& interface, const std::string& name);
 
-// Connects to a port of the peer where nobody listens: its refusal shows that both directions work. Throws Failure when no
-// answer came in time.
+// Connects to a port of the peer where nobody listens: its refusal shows that both directions work. Throws
+// Failure when no answer came in time.
 void wait_until_peer_answers(double seconds);
 
 // Sends the device's interrupts to that CPU. Returns "INTx" or "MSI".

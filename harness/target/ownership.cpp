@@ -24,10 +24,11 @@ Ownership::Ownership() {
     const fs::path lock = system_paths().run / "lock";
     lock_ = Descriptor{::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
     if (!lock_.valid())
-        fail("Cannot open {}: {}. Binding devices to drivers needs root; run dmatoll with sudo", lock.string(),
-             system_error(errno));
+        fail("Cannot open {}: {}. Binding devices to drivers needs root; run dmatoll with sudo",
+             lock.string(), system_error(errno));
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0)
-        fail("Another dmatoll is at work with this machine's devices ({} is locked); wait for it or stop it", lock.string());
+        fail("Another dmatoll is at work with this machine's devices ({} is locked); wait for it or stop it",
+             lock.string());
     load();
 }
 
@@ -35,13 +36,17 @@ void Ownership::load() {
     const auto text = read_attribute(state_file());
     if (!text || text->empty()) return;
     const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (json.is_discarded())
-        fail("{} is not what dmatoll wrote. Look at the bindings with `dmatoll devices`, then remove the file",
-             state_file().string());
-    for (const auto& entry : json.at("devices"))
-        taken_.push_back({entry.at("bdf"), entry.at("driver"), entry.at("driver_override"), entry.at("group_type")});
-    namespaces_ = json.at("namespaces");
-    modules_ = json.at("modules");
+    try {
+        for (const auto& entry : json.at("devices"))
+            taken_.push_back(
+                {entry.at("bdf"), entry.at("driver"), entry.at("driver_override"), entry.at("group_type")});
+        namespaces_ = json.at("namespaces").get<std::vector<std::string>>();
+        modules_ = json.at("modules").get<std::vector<std::string>>();
+    } catch (const nlohmann::json::exception&) {
+        fail(
+            "{} is not what dmatoll wrote. Look at the bindings with `dmatoll devices`, then remove the file",
+            state_file().string());
+    }
 }
 
 void Ownership::store() const {
@@ -49,7 +54,8 @@ void Ownership::store() const {
         ::unlink(state_file().c_str());
         return;
     }
-    nlohmann::json json{{"devices", nlohmann::json::array()}, {"namespaces", namespaces_}, {"modules", modules_}};
+    nlohmann::json json{
+        {"devices", nlohmann::json::array()}, {"namespaces", namespaces_}, {"modules", modules_}};
     for (const auto& device : taken_)
         json["devices"].push_back({{"bdf", device.bdf},
                                    {"driver", device.driver},
@@ -97,22 +103,27 @@ Ownership::Report Ownership::restore() {
         if (!fs::exists("/run/netns/" + name)) return true;
         // Physical interfaces fall back into the first namespace when theirs goes.
         return attempt("removed the network namespace " + name, [&] {
-            run_or_fail({.arguments = {"ip", "netns", "delete", name}}, "remove the network namespace " + name);
+            run_or_fail({.arguments = {"ip", "netns", "delete", name}},
+                        "remove the network namespace " + name);
         });
     });
     std::erase_if(taken_, [&](const Taken& before) {
-        return attempt(fmt::format("{} is with {} again", before.bdf, before.driver.empty() ? "no driver" : before.driver), [&] {
-            const PciDevice now = pci_device(before.bdf);
-            if (now.driver != before.driver || now.group_type != before.group_type) unbind(before.bdf);
-            if (!before.group_type.empty()) set_group_type(before.bdf, before.group_type);
-            if (!before.driver.empty()) bind_driver(before.bdf, before.driver);
-            set_driver_override(before.bdf, before.driver_override);
-        });
+        return attempt(fmt::format("{} is with {} again", before.bdf,
+                                   before.driver.empty() ? "no driver" : before.driver),
+                       [&] {
+                           const PciDevice now = pci_device(before.bdf);
+                           if (now.driver != before.driver || now.group_type != before.group_type)
+                               unbind(before.bdf);
+                           if (!before.group_type.empty()) set_group_type(before.bdf, before.group_type);
+                           if (!before.driver.empty()) bind_driver(before.bdf, before.driver);
+                           set_driver_override(before.bdf, before.driver_override);
+                       });
     });
     std::erase_if(modules_, [&](const std::string& name) {
         if (!fs::exists(system_paths().sys / "module" / name)) return true;
-        return attempt("removed the module " + name,
-                       [&] { run_or_fail({.arguments = {"rmmod", name}}, "remove the module " + name); });
+        return attempt("removed the module " + name, [&] {
+            run_or_fail({.arguments = {"rmmod", name}}, "remove the module " + name);
+        });
     });
     store();
     return report;

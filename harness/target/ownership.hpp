@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What dmatoll took from this machine and how it was before. Written down before anything is changed, so that `dmatoll restore`
-// can undo a harness that was killed.
+// What dmatoll took from this machine and how it was before. Written down before anything is changed, so that
+// `dmatoll restore` can undo a harness that was killed.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -22,19 +22,20 @@ struct Taken {
 
 class Ownership {
   public:
-    // One process at a time: throws Failure if another one holds this machine's devices, or without the right to.
+    // One process at a time: throws Failure if another one holds this machine's devices, or without the right
+    // to.
     Ownership();
 
-    // Writes down how the device is, unless that was written before. Durable when it returns. Throws Failure if the device must
-    // not be taken (pci.hpp, require_free).
+    // Writes down how the device is, unless that was written before. Durable when it returns. Throws Failure
+    // if the device must not be taken (pci.hpp, require_free).
     void take(const std::string& bdf, bool force);
     void note_namespace(const std::string& name);
     void note_module(const std::string& name);
 
     [[nodiscard]] const std::vector<Taken>& taken() const { return taken_; }
 
-    // Gives everything back, as far as it goes; returns what was done, one line each. Problems are among them and leave their
-    // device in the file.
+    // Gives everything back, as far as it goes; returns what was done, one line each. Problems are among them
+    // and leave their device in the file.
     struct Report {
         std::vector<std::string> done;
         std::vector<std::string> problems;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <regex>
 
+#include "../catalogue.hpp"
 #include "../failure.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
@@ -32,7 +33,8 @@ PciDevice read_device(const std::string& bdf, const std::vector<std::string>& ro
     if (device.driver_override == "(null)") device.driver_override.clear();
     if (const auto group = link_name(path / "iommu_group")) {
         device.group = std::atoi(group->c_str());
-        device.group_type = read_attribute(system_paths().sys / "kernel/iommu_groups" / *group / "type").value_or("");
+        device.group_type =
+            read_attribute(system_paths().sys / "kernel/iommu_groups" / *group / "type").value_or("");
     }
     device.irq = std::atoi(read_attribute(path / "irq").value_or("0").c_str());
     std::error_code error;
@@ -45,9 +47,10 @@ PciDevice read_device(const std::string& bdf, const std::vector<std::string>& ro
             device.interfaces.push_back(inner.path().filename().string());
     }
     std::sort(device.interfaces.begin(), device.interfaces.end());
-    device.default_route = std::any_of(device.interfaces.begin(), device.interfaces.end(), [&](const std::string& name) {
-        return std::find(routed.begin(), routed.end(), name) != routed.end();
-    });
+    device.default_route =
+        std::any_of(device.interfaces.begin(), device.interfaces.end(), [&](const std::string& name) {
+            return std::find(routed.begin(), routed.end(), name) != routed.end();
+        });
     return device;
 }
 
@@ -55,18 +58,36 @@ PciDevice read_device(const std::string& bdf, const std::vector<std::string>& ro
 
 fs::path device_path(const std::string& bdf) { return system_paths().sys / "bus/pci/devices" / bdf; }
 
+namespace {
+
+// Those below a bridge, a bond or a VLAN carry what it carries.
+void add_with_lower(const std::string& name, std::vector<std::string>& names) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) return;
+    names.push_back(name);
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(system_paths().sys / "class/net" / name, error)) {
+        constexpr std::string_view lower = "lower_";
+        const std::string link = entry.path().filename().string();
+        if (link.starts_with(lower)) add_with_lower(link.substr(lower.size()), names);
+    }
+}
+
+}  // namespace
+
 std::vector<std::string> default_route_interfaces() {
     std::vector<std::string> names;
-    // Iface Destination Gateway Flags RefCnt Use Metric Mask ...: the default route has destination and mask 0.
+    // Iface Destination Gateway Flags RefCnt Use Metric Mask ...: the default route has destination and mask
+    // 0.
     for (const auto& line : lines(read_attribute(system_paths().proc / "net/route").value_or(""))) {
         const auto fields = split(line, '\t');
-        if (fields.size() > 7 && fields[1] == "00000000" && fields[7] == "00000000") names.push_back(fields[0]);
+        if (fields.size() > 7 && fields[1] == "00000000" && fields[7] == "00000000")
+            add_with_lower(fields[0], names);
     }
     // destination length source length next-hop metric reference use flags interface
     for (const auto& line : lines(read_attribute(system_paths().proc / "net/ipv6_route").value_or(""))) {
         if (!line.starts_with(std::string(32, '0') + " 00 ")) continue;
         const std::string name = trim(line.substr(line.rfind(' ')));
-        if (name != "lo") names.push_back(name);
+        if (name != "lo") add_with_lower(name, names);
     }
     return names;
 }
@@ -77,14 +98,18 @@ std::vector<PciDevice> pci_devices() {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(system_paths().sys / "bus/pci/devices", error))
         devices.push_back(read_device(entry.path().filename().string(), routed));
-    std::sort(devices.begin(), devices.end(), [](const PciDevice& a, const PciDevice& b) { return a.bdf < b.bdf; });
+    std::sort(devices.begin(), devices.end(),
+              [](const PciDevice& a, const PciDevice& b) { return a.bdf < b.bdf; });
     return devices;
 }
 
 PciDevice pci_device(const std::string& bdf) {
     static const std::regex form{"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]"};
     if (!std::regex_match(bdf, form))
-        fail("'{}' is not a PCI address: one looks like 0000:00:04.0; `dmatoll devices` lists those that can be driven", bdf);
+        fail(
+            "'{}' is not a PCI address: one looks like 0000:00:04.0; `dmatoll devices` lists those that can "
+            "be driven",
+            bdf);
     if (!fs::exists(device_path(bdf)))
         fail("There is no PCI device {} here; `dmatoll devices` lists those that can be driven", bdf);
     return read_device(bdf, default_route_interfaces());
@@ -94,7 +119,8 @@ std::vector<std::string> group_companions(const PciDevice& device) {
     std::vector<std::string> companions;
     if (!device.group) return companions;
     std::error_code error;
-    const fs::path members = system_paths().sys / "kernel/iommu_groups" / std::to_string(*device.group) / "devices";
+    const fs::path members =
+        system_paths().sys / "kernel/iommu_groups" / std::to_string(*device.group) / "devices";
     for (const auto& entry : fs::directory_iterator(members, error)) {
         const std::string bdf = entry.path().filename().string();
         if (bdf == device.bdf || read_device(bdf, {}).is_bridge()) continue;
@@ -105,21 +131,38 @@ std::vector<std::string> group_companions(const PciDevice& device) {
 }
 
 void require_free(const PciDevice& device, bool force) {
+    if (!device.is_network())
+        fail(
+            "{} is {:04x}:{:04x} of class {:06x}, no network card, and is not taken; `dmatoll devices` lists "
+            "those that can be driven",
+            device.bdf, device.vendor, device.device, device.class_code);
     if (device.default_route && !force)
-        fail("{} ({}) carries this machine's default route and is not taken. If you reach this machine another way, say --force",
-             device.bdf, join(device.interfaces, ", "));
+        fail(
+            "{} ({}) carries this machine's default route and is not taken. If you reach this machine "
+            "another way, say --force",
+            device.bdf, join(device.interfaces, ", "));
+}
+
+void require_drivable(const PciDevice& device) {
+    if (!find_device_model(device.vendor, device.device))
+        fail("{} is {:04x}:{:04x}; dmatoll drives {} and leaves other devices alone", device.bdf,
+             device.vendor, device.device, join(device_model_names(), ", "));
 }
 
 void require_own_group(const PciDevice& device, const std::string& purpose) {
     if (!device.group)
-        fail("{} has no IOMMU group, which {} needs: no IOMMU is active. Switch it on in the firmware (VT-d, AMD-Vi) and boot "
-             "with intel_iommu=on; `dmatoll doctor` checks this",
-             device.bdf, purpose);
+        fail(
+            "{} has no IOMMU group, which {} needs: no IOMMU is active. Switch it on in the firmware (VT-d, "
+            "AMD-Vi) and boot "
+            "with intel_iommu=on; `dmatoll doctor` checks this",
+            device.bdf, purpose);
     const auto companions = group_companions(device);
     if (!companions.empty())
-        fail("{} shares the IOMMU group {} with {}, and {} needs a group of its own: all devices of a group share one domain. "
-             "Put the card into another slot",
-             device.bdf, *device.group, join(companions, ", "), purpose);
+        fail(
+            "{} shares the IOMMU group {} with {}, and {} needs a group of its own: all devices of a group "
+            "share one domain. "
+            "Put the card into another slot",
+            device.bdf, *device.group, join(companions, ", "), purpose);
 }
 
 void unbind(const std::string& bdf) {
@@ -155,15 +198,16 @@ void bind_driver(const std::string& bdf, const std::string& driver) {
 
 void set_group_type(const std::string& bdf, const std::string& type) {
     const PciDevice device = pci_device(bdf);
+    if (device.group && device.group_type == type) return;
     require_own_group(device, fmt::format("a domain of type {}", type));
-    if (device.group_type == type) return;
-    const fs::path attribute = system_paths().sys / "kernel/iommu_groups" / std::to_string(*device.group) / "type";
+    const fs::path attribute =
+        system_paths().sys / "kernel/iommu_groups" / std::to_string(*device.group) / "type";
     unbind(bdf);
     write_attribute(attribute, type);
     const std::string now = read_attribute(attribute).value_or("");
     if (now != type)
-        fail("The type of IOMMU group {} of {} is {} after {} was written to {}", *device.group, bdf, now, type,
-             attribute.string());
+        fail("The type of IOMMU group {} of {} is {} after {} was written to {}", *device.group, bdf, now,
+             type, attribute.string());
 }
 
 void load_modules_for(const std::string& bdf) {
@@ -184,7 +228,8 @@ std::string wait_for_interface(const std::string& bdf, double seconds) {
         if (!device.interfaces.empty()) return device.interfaces.front();
         if (now_seconds() >= deadline)
             fail("{} of {} made no network interface within {} s. The kernel said:\n{}",
-                 device.driver.empty() ? "No driver" : "The driver " + device.driver, bdf, seconds, kernel_log_about(bdf));
+                 device.driver.empty() ? "No driver" : "The driver " + device.driver, bdf, seconds,
+                 kernel_log_about(bdf));
         sleep_seconds(0.02);
     }
 }

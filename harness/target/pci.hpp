@@ -39,25 +39,29 @@ std::vector<std::string> default_route_interfaces();
 // Other functions in the same group that a driver of their own could make do DMA: all but bridges.
 std::vector<std::string> group_companions(const PciDevice& device);
 
-// Throws Failure, with the reason and what can be done, if the device must not be taken: it carries the default route (unless
-// `force`).
+// Throws Failure, with the reason and what can be done, if the device must not be taken: it is no network
+// card, or carries the default route (unless `force`).
 void require_free(const PciDevice& device, bool force);
+// ... is none that our driver drives.
+void require_drivable(const PciDevice& device);
 // ... has no IOMMU group, or shares it.
 void require_own_group(const PciDevice& device, const std::string& purpose);
 
 // Leaves the device without a driver. Nothing happens if it has none.
 void unbind(const std::string& bdf);
 
-// Binds by driver_override; another driver is unbound first. Throws Failure, with the kernel's last words about the device,
-// if the driver does not take it.
+// Binds by driver_override; another driver is unbound first. Throws Failure, with the kernel's last words
+// about the device, if the driver does not take it.
 void bind_driver(const std::string& bdf, const std::string& driver);
 
 void set_driver_override(const std::string& bdf, const std::string& driver);  // empty: none
 
-// Sets the type of the device's group, unbound, and reads it back. Throws Failure if it is another one afterwards.
+// Sets the type of the device's group, unbound, and reads it back. Throws Failure if it is another one
+// afterwards.
 void set_group_type(const std::string& bdf, const std::string& type);
 
-// Asks modprobe for the drivers of the function and of what sits on it (a virtio device). Nothing happens if there is none.
+// Asks modprobe for the drivers of the function and of what sits on it (a virtio device). Nothing happens if
+// there is none.
 void load_modules_for(const std::string& bdf);
 
 // The interface that the bound driver made, waiting for it at most that long. Throws Failure.

@@ -8,21 +8,24 @@
 
 namespace dmatoll::harness {
 
-StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model, const std::string& bdf)
+StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model,
+                         const std::string& bdf)
     : bdf_{bdf}, driver_{model.stock_driver} {
     // Loaded before, it would take the device while the type of its group is being changed.
     set_driver_override(bdf, driver_);
     set_group_type(bdf, name_of(strategy.domain));
     const Ended loaded = run({.arguments = {"modprobe", driver_}});
     if (loaded.status != 0)
-        throw Unavailable{fmt::format("The distribution's driver {} cannot be loaded: {}", driver_, loaded.error)};
+        throw Unavailable{
+            fmt::format("The distribution's driver {} cannot be loaded: {}", driver_, loaded.error)};
     bind_driver(bdf, driver_);
     interface_ = wait_for_interface(bdf, 5);
     // Both placements use what the device offers; this driver leaves receive checksums off by itself.
-    run_or_fail({.arguments = {"ethtool", "-K", interface_, "rx", "on", "tx", "on", "sg", "on", "tso", "on", "gso", "on", "gro", "on"}},
+    run_or_fail({.arguments = {"ethtool", "-K", interface_, "rx", "on", "tx", "on", "sg", "on", "tso", "on",
+                               "gso", "on", "gro", "on"}},
                 "switch on the offloads of " + interface_);
-    run_or_fail({.arguments = {"ethtool", "-G", interface_, "rx", std::to_string(trial.receive_descriptors), "tx",
-                               std::to_string(trial.transmit_descriptors)}},
+    run_or_fail({.arguments = {"ethtool", "-G", interface_, "rx", std::to_string(trial.receive_descriptors),
+                               "tx", std::to_string(trial.transmit_descriptors)}},
                 "set the ring sizes of " + interface_ + " (80 to 4096 descriptors)");
 }
 
@@ -38,13 +41,15 @@ Counts StockDriver::counters(const Interface& interface) {
     const Counts hardware = interface.ethtool_statistics();
     const Counts software = interface.interface_statistics();
     if (!hardware.contains("tx_packets") || !hardware.contains("rx_packets"))
-        fail("The driver {} of {} has no packet counters; expected tx_packets and rx_packets in `ethtool -S`", driver_, bdf_);
+        fail("The driver {} of {} has no packet counters; expected tx_packets and rx_packets in `ethtool -S`",
+             driver_, bdf_);
     // The part's octet counters include the CRC or not, depending on the model; the interface's do not.
     Counts counts{{"frames_transmitted", hardware.at("tx_packets")},
                   {"frames_received", hardware.at("rx_packets")},
                   {"bytes_transmitted", software.at("tx_bytes")},
                   {"bytes_received", software.at("rx_bytes")}};
-    for (const auto& [theirs, ours] : {std::pair{"tx_errors", "transmit_errors"}, {"rx_errors", "receive_errors"},
+    for (const auto& [theirs, ours] : {std::pair{"tx_errors", "transmit_errors"},
+                                       {"rx_errors", "receive_errors"},
                                        {"rx_missed_errors", "receive_missed"}})
         if (hardware.contains(theirs)) counts[ours] = hardware.at(theirs);
     return counts;

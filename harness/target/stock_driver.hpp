@@ -9,7 +9,8 @@ namespace dmatoll::harness {
 
 class StockDriver final : public Driver {
   public:
-    StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model, const std::string& bdf);
+    StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model,
+                const std::string& bdf);
     ~StockDriver() override;
 
     std::string interface() const override { return interface_; }

@@ -9,7 +9,8 @@ namespace dmatoll::harness {
 struct SystemPaths {
     std::filesystem::path sys = "/sys";
     std::filesystem::path proc = "/proc";
-    std::filesystem::path run = "/run/dmatoll";  // our own state; gone after a reboot, as are the bindings that it tells of
+    std::filesystem::path run =
+        "/run/dmatoll";  // our own state; gone after a reboot, as are the bindings that it tells of
 };
 
 inline SystemPaths& system_paths() {

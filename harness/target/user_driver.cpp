@@ -18,32 +18,48 @@ namespace dmatoll::harness {
 namespace {
 constexpr const char* tap_name = "dmatoll0";
 constexpr const char* vfio_driver = "vfio-pci";
-}
+}  // namespace
 
 UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
     : bdf_{bdf}, socket_path_{(system_paths().run / "user.sock").string()} {
     const fs::path program = our_program("dmatoll-net-user");
-    if (program.empty()) throw Unavailable{"The program dmatoll-net-user is neither beside dmatoll nor in PATH; build it"};
+    if (program.empty())
+        throw Unavailable{"The program dmatoll-net-user is neither beside dmatoll nor in PATH; build it"};
     set_driver_override(bdf, vfio_driver);
     for (const char* module : {"vfio-pci", "vfio_iommu_type1", "tun"}) {
         const Ended loaded = run({.arguments = {"modprobe", module}});
         if (loaded.status != 0)
-            throw Unavailable{fmt::format("VFIO is not there: the module {} cannot be loaded: {}", module, trim(loaded.error))};
+            throw Unavailable{fmt::format("VFIO is not there: the module {} cannot be loaded: {}", module,
+                                          trim(loaded.error))};
     }
     bind_driver(bdf, vfio_driver);
-    child_.emplace(Command{.arguments = {program.string(), "--device", bdf, "--tap", tap_name, "--strategy", trial.strategy,
-                                         "--receive-descriptors", std::to_string(trial.receive_descriptors),
-                                         "--transmit-descriptors", std::to_string(trial.transmit_descriptors),
-                                         "--interrupts-per-second", std::to_string(trial.interrupts_per_second), "--cpu",
-                                         std::to_string(cpu), "--control", socket_path_, "--restart", "0", "--json"},
-                           .own_group = true});
+    child_.emplace(Command{.arguments = {program.string(),
+                                         "--device",
+                                         bdf,
+                                         "--tap",
+                                         tap_name,
+                                         "--strategy",
+                                         trial.strategy,
+                                         "--receive-descriptors",
+                                         std::to_string(trial.receive_descriptors),
+                                         "--transmit-descriptors",
+                                         std::to_string(trial.transmit_descriptors),
+                                         "--interrupts-per-second",
+                                         std::to_string(trial.interrupts_per_second),
+                                         "--cpu",
+                                         std::to_string(cpu),
+                                         "--control",
+                                         socket_path_,
+                                         "--restart",
+                                         "0",
+                                         "--json"}});
     const auto line = child_->read_line(20);
     const auto event = line ? nlohmann::json::parse(*line, nullptr, false) : nlohmann::json{};
     if (!line || !event.is_object() || event.value("event", "") != "ready") {
         const Ended ended = child_->terminate(5);
         child_.reset();
-        fail("The user driver did not become ready on {}: status {}, {}{}", bdf, ended.status, line.value_or("no answer"),
-             ended.error.empty() ? "" : "; it said: " + trim(ended.error));
+        fail("The user driver did not become ready on {}: status {}, {}{}", bdf, ended.status,
+             line.value_or("no answer"), ended.error.empty() ? "" : "; it said: " + trim(ended.error));
     }
     socket_ = Descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     sockaddr_un address{};
@@ -76,7 +92,8 @@ nlohmann::json UserDriver::ask() {
             if (got <= 0) fail("The user driver closed its control socket {}", socket_path_);
             answer.append(block, static_cast<std::size_t>(got));
         }
-        if (now_seconds() > deadline) fail("The user driver did not answer `stats` on {} within 5 s", socket_path_);
+        if (now_seconds() > deadline)
+            fail("The user driver did not answer `stats` on {} within 5 s", socket_path_);
     }
     auto json = nlohmann::json::parse(answer, nullptr, false);
     if (!json.is_object() || !json.contains("counters"))
@@ -89,7 +106,8 @@ Counts UserDriver::counters(const Interface&) {
     const auto answer = ask();
     for (const auto& [name, value] : answer.at("counters").items()) counts[name] = value.get<std::uint64_t>();
     if (answer.contains("process"))
-        for (const auto& [name, value] : answer["process"].items()) counts["process_" + name] = value.get<std::uint64_t>();
+        for (const auto& [name, value] : answer["process"].items())
+            counts["process_" + name] = value.get<std::uint64_t>();
     return counts;
 }
 

@@ -171,6 +171,69 @@ def test_the_page_says_what_failed_and_how_to_repeat(page):
     assert "page, window at most 10 ms" in page and "domain, window zero" in page
 
 
+def with_system_calls(record, calls):
+    """The record of a driver's process that made so many system calls a packet."""
+    count = calls * record["metrics"]["packets"]
+    record["meters"]["driver_counters"] = {"available": True, "counts": {"process_system_calls": count}}
+    return record
+
+
+def test_the_page_says_where_the_instructions_of_the_user_placement_go(tmp_path):
+    records = [
+        with_system_calls(record, 3) if record["placement"] == "user" else record for record in synthetic.records()
+    ]
+    run, (section,) = sections_of(records, tmp_path)
+    driver, placement = compare.claims(section)
+    assert tables.gap_rows(section, driver) == []
+    rows = tables.gap_rows(section, placement)
+    assert [row["load"] for row in rows] == [row["load"] for row in tables.claim_rows(section, placement) if "instr" in row["metric"]]
+    for row in rows:
+        total, kernel, user, calls = row["values"]
+        assert calls == "3"
+        parts = int(kernel.replace(",", "")) + int(user.replace(",", ""))
+        assert abs(int(total.replace(",", "")) - parts) <= 1  # each is rounded by itself
+    content = program.page(run, [section])
+    assert "Where the difference goes" in content
+
+    titles, groups = tables.per_packet_table(section)
+    column = titles.index("driver's system calls")
+    shown = {row["placement"]: row["values"][column] for row in groups[0]["rows"]}
+    assert shown == {"stock": tables.ABSENT, "kernel": tables.ABSENT, "user": "3"}
+
+
+def test_without_its_counter_no_system_calls_are_claimed(tmp_path):
+    _, (section,) = sections_of(synthetic.records(), tmp_path)
+    assert "driver's system calls" not in tables.per_packet_table(section)[0]
+    assert all(row["values"][-1] == "not measured" for row in tables.gap_rows(section, compare.claims(section)[1]))
+
+
+@pytest.mark.parametrize(
+    ("requested", "attached", "expected"),
+    [
+        ("own", "paging", "paging"),
+        ("own", "vfio-type1", "vfio-type1"),
+        ("own", "DMA", "DMA (requested own)"),
+        ("DMA-FQ", "DMA-FQ", "DMA-FQ"),
+        ("DMA-FQ", "DMA", "DMA (requested DMA-FQ)"),
+    ],
+)
+def test_a_domain_that_was_not_asked_for_is_named(tmp_path, requested, attached, expected):
+    domain = {"requested": requested, "attached": attached}
+    run, (section,) = sections_of([synthetic.record(1, "kernel", "strict", "iperf3-udp-tx", domain=domain)], tmp_path)
+    _, _, (row,) = tables.protection_table(run, section)
+    assert row["domain"] == expected
+
+
+def test_a_reason_is_one_line_and_its_details_stand_below(tmp_path):
+    lines = synthetic.records() + [
+        synthetic.failed(9, "user", "strict", "iperf3-udp-tx", "The guest ended. Its console:\nfirst words\nlast words")
+    ]
+    run, sections = sections_of(lines, tmp_path)
+    (row,) = tables.failure_rows(run)
+    assert (row["reason"], row["details"]) == ("The guest ended. Its console:", "first words\nlast words")
+    assert "<pre>first words\nlast words</pre>" in program.page(run, sections)
+
+
 def test_what_records_say_is_escaped(tmp_path):
     evil = '<script>alert(1)</script>$\\frac{"&$'
     lines = [

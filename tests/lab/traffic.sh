@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Runs inside the lab's guest: the probe's windows with both vCPUs busy, then TCP and UDP through the
-# distribution's own e1000 with a window around each. Exits with 7, so that the host sees whether a status arrives.
+# distribution's own e1000 with a window around each. Exits with 7: the host sees whether a status arrives.
 set -e
 taskset 2 sh -c 'while :; do :; done' &
 busy=$!

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Frames as the driver and its surroundings hand them to each other.
+//
+// [8254x] Intel 317453.
+#pragma once
+
+#include <cstdint>
+
+#include "../core/address.hpp"
+#include "offload.hpp"
+#include "settings.hpp"
+
+namespace dmatoll::e1000 {
+
+// One descriptor takes at most this much. The manual's limit is 16288 bytes [8254x §3.3.3]; a power of two
+// below it.
+inline constexpr std::uint32_t most_bytes_per_descriptor = 8192;
+
+// A frame has at most this many segments: a linear part and the 17 fragments of Linux's largest buffer.
+inline constexpr std::uint32_t most_segments = 18;
+
+// What the largest frame needs at worst: its context; one descriptor for every page that it fills; and two
+// more for each segment, which can begin and end inside a page. Holds for every Mapper whose extent() is at
+// least the rest of the page. With fewer free descriptors than this transmit() may answer ring_full: stop the
+// queue below it.
+inline constexpr std::uint32_t most_descriptors_per_frame =
+    1 + static_cast<std::uint32_t>(longest_segmented_frame / page_bytes) + 2 * most_segments;
+static_assert(most_descriptors_per_frame < fewest_descriptors);
+
+// cookie: the surroundings' own (a page's address, a slot's number); the driver only carries it. The memory
+// is receive_buffer_bytes long and the Mapper takes it in one piece: under page-by-page strategies it lies in
+// one page.
+struct ReceiveBuffer {
+    Memory memory;
+    std::uint64_t cookie;
+};
+
+// The TCP or UDP checksum as the device found it. unknown: the device did not look.
+enum class Checksum : std::uint8_t { unknown, good, bad };
+
+struct ReceivedFrame {
+    std::uint64_t cookie;
+    std::uint32_t length;  // without CRC; 1 to receive_buffer_bytes
+    Checksum checksum;
+};
+
+struct Segment {
+    Memory memory;
+    std::uint32_t length;
+};
+
+}  // namespace dmatoll::e1000

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The receive side: its ring, the buffers that are with the device, and the frames that come back in them.
+//
+// [8254x] Intel 317453.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "../core/address.hpp"
+#include "../core/barrier.hpp"
+#include "../core/counter.hpp"
+#include "../core/mapper.hpp"
+#include "../core/platform.hpp"
+#include "../core/register.hpp"
+#include "../core/result.hpp"
+#include "../core/ring.hpp"
+#include "descriptor_ring.hpp"
+#include "descriptors.hpp"
+#include "frames.hpp"
+#include "registers.hpp"
+#include "settings.hpp"
+
+namespace dmatoll::e1000 {
+
+// One a descriptor.
+struct ReceiveSlot {
+    Iova iova;
+    std::uint64_t cookie;
+};
+static_assert(sizeof(ReceiveSlot) == 16);
+
+// receive() and fill() belong to one caller at a time. starved() and the counts may be read from anywhere.
+// All else has the driver to itself. What the caller of the data path may rely on is said in driver.hpp.
+template <Platform P, Mapper M>
+class ReceiveSide {
+  public:
+    ReceiveSide(P& platform, M& mapper) : platform_{platform}, mapper_{mapper} {}
+
+    // After an error release() gives back what there is. Errors: those of the Platform.
+    Status allocate(const Settings& settings) {
+        buffer_bytes_ = settings.receive_buffer_bytes;
+        return ring_.allocate(platform_, settings.receive_descriptors);
+    }
+
+    // Everything was taken back.
+    void release() {
+        ring_.release(platform_);
+        next_.store(0, std::memory_order_relaxed);
+        filled_.store(0, std::memory_order_relaxed);
+        discarding_ = false;
+    }
+
+    [[nodiscard]] bool allocated() const { return ring_.descriptors != nullptr; }
+
+    // [8254x §14.4]: the ring, still empty.
+    void program() {
+        ring_.program<ReceiveBaseLow, ReceiveBaseHigh, ReceiveLength>(platform_);
+        write_register(platform_, ReceiveHead{});
+        // No delay of their own: ITR alone moderates.
+        write_register(platform_, ReceiveDelay{});
+        write_register(platform_, ReceiveAbsoluteDelay{});
+        write_register(platform_, ReceiveChecksumControl{}
+                                      .set(ReceiveChecksumControl::ip_offload)
+                                      .set(ReceiveChecksumControl::tcp_udp_offload));
+        write_register(platform_, ReceiveTail{});
+    }
+
+    // The one write of RCTL: QEMU's receiver sleeps for a second after each.
+    void enable() {
+        ReceiveControl control{};
+        control.set(ReceiveControl::enable)
+            .set(ReceiveControl::multicast_promiscuous)
+            .set(ReceiveControl::broadcast_accept)
+            .set(ReceiveControl::minimum_threshold, ReceiveControl::threshold_eighth)
+            .set(ReceiveControl::strip_crc);
+        switch (buffer_bytes_) {
+            case 256:
+                control.set(ReceiveControl::buffer_size, 3);
+                break;
+            case 512:
+                control.set(ReceiveControl::buffer_size, 2);
+                break;
+            case 1024:
+                control.set(ReceiveControl::buffer_size, 1);
+                break;
+            case 4096:
+                control.set(ReceiveControl::buffer_size, 3).set(ReceiveControl::buffer_size_extension);
+                break;
+            case 8192:
+                control.set(ReceiveControl::buffer_size, 2).set(ReceiveControl::buffer_size_extension);
+                break;
+            case 16384:
+                control.set(ReceiveControl::buffer_size, 1).set(ReceiveControl::buffer_size_extension);
+                break;
+            default:
+                break;  // 2048
+        }
+        write_register(platform_, control);
+    }
+
+    // The device is off: return_buffer(cookie) for every buffer that it had, and for the spare one.
+    template <class ReturnBuffer>
+    void take_back(ReturnBuffer&& return_buffer) {
+        const std::uint32_t end = filled_.load(std::memory_order_relaxed);
+        std::uint32_t index = next_.load(std::memory_order_relaxed);
+        for (; index != end; ++index) {
+            const ReceiveSlot& slot = ring_.slots[ring_.size.slot(index)];
+            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device);
+            return_buffer(slot.cookie);
+        }
+        next_.store(index, std::memory_order_relaxed);
+        if (has_spare_) {
+            has_spare_ = false;
+            return_buffer(spare_.cookie);
+        }
+    }
+
+    template <class Deliver, class ReturnBuffer>
+    std::uint32_t receive(std::uint32_t budget, Deliver&& deliver, ReturnBuffer&& drop) {
+        std::uint32_t index = next_.load(std::memory_order_relaxed);
+        std::uint32_t frames = 0;
+        std::uint64_t bytes = 0;
+        const std::uint32_t begin = index;
+        // From filled_ on nothing is with the device: a status there is a leftover, or a lie.
+        const std::uint32_t filled = filled_.load(std::memory_order_relaxed);
+        const std::uint32_t end = ahead(filled, index) < budget ? filled : index + budget;
+        while (index != end) {
+            const std::uint32_t position = ring_.size.slot(index);
+            const ReceiveDescriptor& descriptor = ring_.descriptors[position];
+            const std::uint8_t status = read_once(descriptor.status);
+            if ((status & ReceiveDescriptor::descriptor_done) == 0) break;
+            // The length and the errors are valid only once the status says so.
+            dma_read_barrier();
+            const std::uint32_t length = read_once(descriptor.length);
+            const std::uint8_t errors = read_once(descriptor.errors);
+            const ReceiveSlot slot = ring_.slots[position];
+            ++index;
+            // Unmapped before the length is believed and anybody looks inside.
+            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device);
+
+            const bool whole = (status & ReceiveDescriptor::end_of_packet) != 0 && !discarding_;
+            if (!whole || (errors & ReceiveDescriptor::frame_errors) != 0 || length == 0 ||
+                length > buffer_bytes_) [[unlikely]] {
+                // Long frames are off and a buffer holds the longest: a frame over several descriptors is the
+                // device's mistake, or a setting with small buffers. It is dropped up to its end and counts
+                // once.
+                if (!discarding_) errors_.add(1);
+                discarding_ = (status & ReceiveDescriptor::end_of_packet) == 0;
+                drop(slot.cookie);
+                continue;
+            }
+            ++frames;
+            bytes += length;
+            deliver(ReceivedFrame{slot.cookie, length, checksum_of(status, errors)});
+        }
+        next_.store(index, std::memory_order_relaxed);
+        if (frames != 0) {
+            frames_.add(frames);
+            bytes_.add(bytes);
+        }
+        return index - begin;
+    }
+
+    // Gives the device a buffer for every free descriptor and rings the doorbell once. Returns why it ended:
+    // none if the ring is full.
+    template <class Provide>
+    Error fill(Provide&& provide_buffer) {
+        // Tail one behind head: equal they would mean that the device has no buffer at all.
+        const std::uint32_t end = next_.load(std::memory_order_relaxed) + ring_.size.slots() - 1;
+        const std::uint32_t begin = filled_.load(std::memory_order_relaxed);
+        std::uint32_t index = begin;
+        Error reason = Error::none;
+        while (index != end) {
+            ReceiveBuffer buffer{};
+            if (has_spare_) [[unlikely]] {
+                buffer = spare_;
+                has_spare_ = false;
+            } else {
+                const Result<ReceiveBuffer> provided = provide_buffer();
+                if (!provided.ok()) [[unlikely]] {
+                    reason = provided.error();
+                    break;
+                }
+                buffer = provided.value();
+            }
+            const Result<Iova> mapped = mapper_.map(buffer.memory, buffer_bytes_, Direction::from_device);
+            if (!mapped.ok()) [[unlikely]] {
+                spare_ = buffer;
+                has_spare_ = true;
+                reason = mapped.error();
+                break;
+            }
+            const std::uint32_t position = ring_.size.slot(index);
+            ring_.slots[position] = ReceiveSlot{mapped.value(), buffer.cookie};
+            // All of it: a status left over from the last round would be taken for a frame.
+            ring_.descriptors[position] = ReceiveDescriptor{.address = mapped.value().value,
+                                                            .length = 0,
+                                                            .checksum = 0,
+                                                            .status = 0,
+                                                            .errors = 0,
+                                                            .special = 0};
+            ++index;
+        }
+        if (index != begin) {
+            filled_.store(index, std::memory_order_relaxed);
+            // The descriptors must be complete before the tail leads the device to them.
+            dma_write_barrier();
+            platform_.write32(ReceiveTail::offset, ring_.size.slot(index));
+        }
+        return reason;
+    }
+
+    // Elsewhere than on the receive side the answer is a moment old.
+    [[nodiscard]] bool starved() const {
+        return filled_.load(std::memory_order_relaxed) == next_.load(std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] std::uint64_t frames() const { return frames_.read(); }
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_.read(); }
+    [[nodiscard]] std::uint64_t errors() const { return errors_.read(); }
+
+  private:
+    static Checksum checksum_of(std::uint8_t status, std::uint8_t errors) {
+        if ((status & ReceiveDescriptor::ignore_checksum) != 0 ||
+            (status & ReceiveDescriptor::tcp_checksum_calculated) == 0) {
+            return Checksum::unknown;
+        }
+        constexpr std::uint8_t either =
+            ReceiveDescriptor::tcp_checksum_error | ReceiveDescriptor::ip_checksum_error;
+        return (errors & either) != 0 ? Checksum::bad : Checksum::good;
+    }
+
+    // Read-only while the data path runs.
+    P& platform_;
+    M& mapper_;
+    std::uint32_t buffer_bytes_ = 0;
+    DescriptorRing<ReceiveDescriptor, ReceiveSlot> ring_;
+
+    // Written on the receive side only; in cache lines of their own. [next_, filled_) is with the device.
+    alignas(64) std::atomic<std::uint32_t> next_{0};
+    std::atomic<std::uint32_t> filled_{0};
+    bool discarding_ = false;  // in the middle of a frame that is dropped
+    bool has_spare_ = false;
+    ReceiveBuffer spare_{};  // could not be mapped when it was provided
+    Counter frames_;
+    Counter bytes_;
+    Counter errors_;
+};
+
+}  // namespace dmatoll::e1000

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The transmit side: its ring, the contexts that the device holds, and the frames that are with the device.
+//
+// [8254x] Intel 317453.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <span>
+
+#include "../core/address.hpp"
+#include "../core/barrier.hpp"
+#include "../core/counter.hpp"
+#include "../core/mapper.hpp"
+#include "../core/platform.hpp"
+#include "../core/register.hpp"
+#include "../core/result.hpp"
+#include "../core/ring.hpp"
+#include "descriptor_ring.hpp"
+#include "descriptors.hpp"
+#include "frames.hpp"
+#include "offload.hpp"
+#include "registers.hpp"
+#include "settings.hpp"
+
+namespace dmatoll::e1000 {
+
+// One a descriptor. The frame's own part stands in the slot of its first descriptor; a mapping in the slot of
+// the first descriptor that it feeds.
+struct TransmitSlot {
+    Iova iova;
+    std::uint64_t cookie;
+    std::uint32_t mapped_bytes;  // 0: nothing to unmap
+    std::uint32_t last;          // free-running index of the frame's last descriptor
+    std::uint32_t wire_frames;
+    std::uint32_t wire_bytes;
+};
+static_assert(sizeof(TransmitSlot) == 32);
+
+// transmit() and ring_doorbell() belong to one caller at a time, reclaim() to another, which may run at the
+// same time. room() and the counts may be read from anywhere. All else has the driver to itself. What the
+// caller of the data path may rely on is said in driver.hpp.
+template <Platform P, Mapper M>
+class TransmitSide {
+  public:
+    TransmitSide(P& platform, M& mapper) : platform_{platform}, mapper_{mapper} {}
+
+    // After an error release() gives back what there is. Errors: those of the Platform.
+    Status allocate(const Settings& settings) {
+        return ring_.allocate(platform_, settings.transmit_descriptors);
+    }
+
+    // Everything was taken back.
+    void release() {
+        ring_.release(platform_);
+        next_.store(0, std::memory_order_relaxed);
+        announced_.store(0, std::memory_order_relaxed);
+        head_.store(0, std::memory_order_relaxed);
+        context_ = ContextWords{};
+        context_frames_ = 1;
+    }
+
+    // [8254x §14.5]
+    void program() {
+        ring_.program<TransmitBaseLow, TransmitBaseHigh, TransmitLength>(platform_);
+        write_register(platform_, TransmitHead{});
+        write_register(platform_, TransmitTail{});
+        // The values of [8254x §13.4 TIPG] for copper: 8, 8 and 6 byte times on top of the minimum.
+        write_register(platform_, TransmitGap{}
+                                      .set(TransmitGap::back_to_back, 10)
+                                      .set(TransmitGap::part_1, 8)
+                                      .set(TransmitGap::part_2, 6));
+        write_register(platform_, TransmitDelay{});
+        write_register(platform_, TransmitAbsoluteDelay{});
+        // A write-back for every descriptor that asks for one, at once: a threshold would hold reclaiming up.
+        write_register(platform_, TransmitDescriptorControl{}
+                                      .set(TransmitDescriptorControl::write_back_threshold, 1)
+                                      .set(TransmitDescriptorControl::granularity_descriptors));
+    }
+
+    // Thresholds for collisions from [8254x §13.4 TCTL]: they matter at half duplex only.
+    void enable() {
+        write_register(platform_, TransmitControl{}
+                                      .set(TransmitControl::enable)
+                                      .set(TransmitControl::pad_short_packets)
+                                      .set(TransmitControl::collision_threshold, 0x0f)
+                                      .set(TransmitControl::collision_distance, 0x40)
+                                      .set(TransmitControl::retransmit_late_collision));
+    }
+
+    // The device is off: transmit_done(cookie) for every frame that was not reclaimed.
+    template <class TransmitDone>
+    void take_back(TransmitDone&& transmit_done) {
+        const std::uint32_t next = next_.load(std::memory_order_relaxed);
+        std::uint32_t head = head_.load(std::memory_order_relaxed);
+        while (head != next) {
+            const TransmitSlot& first = ring_.slots[ring_.size.slot(head)];
+            const std::uint64_t cookie = first.cookie;
+            head = release_frame(head, first.last);
+            transmit_done(cookie);
+        }
+        head_.store(head, std::memory_order_relaxed);
+    }
+
+    Status transmit(std::span<const Segment> segments, const TransmitOffload& offload, std::uint64_t cookie,
+                    bool more_coming) {
+        if (segments.size() - 1 >= most_segments) [[unlikely]]
+            return refuse(Error::invalid_argument);
+        std::uint32_t total = 0;
+        for (const Segment& segment : segments) {
+            // Checked one by one, so that the sum cannot wrap.
+            if (segment.length - 1 >= longest_segmented_frame) [[unlikely]]
+                return refuse(Error::invalid_argument);
+            total += segment.length;
+        }
+        if (!valid_offload(offload, total)) [[unlikely]]
+            return refuse(Error::invalid_argument);
+
+        const std::uint32_t begin = next_.load(std::memory_order_relaxed);
+        // Tail one behind head: equal they would mean an empty ring.
+        const std::uint32_t end = head_.load(std::memory_order_acquire) + ring_.size.slots() - 1;
+        if (ahead(end, begin) < most_descriptors_per_frame) [[unlikely]] {
+            if (ahead(end, begin) < descriptors_needed(segments)) {
+                ring_doorbell();
+                return Error::ring_full;
+            }
+        }
+
+        std::uint32_t index = begin;
+        std::uint32_t command = TransmitDescriptor::insert_crc;
+        std::uint32_t options = 0;
+        std::uint32_t wire_frames = 1;
+        ContextWords context{};
+        const bool needs_context = offload.checksum || offload.segment;
+        if (needs_context) {
+            command |= TransmitDescriptor::extension | TransmitDescriptor::type_data;
+            options = TransmitDescriptor::insert_tcp_udp_checksum;
+            context = context_for(offload, total);
+            if (offload.segment) {
+                command |= TransmitDescriptor::segmentation_enable;
+                if (!offload.ipv6) options |= TransmitDescriptor::insert_ip_checksum;
+            }
+            if (context == context_) {
+                wire_frames = context_frames_;
+            } else {
+                if (offload.segment) {
+                    const std::uint32_t payload = total - offload.header_bytes;
+                    wire_frames = (payload + offload.segment_bytes - 1) / offload.segment_bytes;
+                }
+                // The device has a context for segmentation and one without. We remember the last one only,
+                // whichever it was, and so need not rely on their being independent.
+                const std::uint32_t position = ring_.size.slot(index);
+                ring_.descriptors[position] = std::bit_cast<TransmitDescriptor>(context);
+                ring_.slots[position].mapped_bytes = 0;
+                ++index;
+            }
+        }
+
+        for (const Segment& segment : segments) {
+            Memory memory = segment.memory;
+            std::uint32_t left = segment.length;
+            while (left != 0) {
+                const std::uint32_t extent = mapper_.extent(memory, left);
+                if (index == end) [[unlikely]]
+                    return undo(begin, index, Error::ring_full);
+                const Result<Iova> mapped = mapper_.map(memory, extent, Direction::to_device);
+                if (!mapped.ok()) [[unlikely]]
+                    return undo(begin, index, mapped.error());
+                Iova iova = mapped.value();
+                TransmitSlot& slot = ring_.slots[ring_.size.slot(index)];
+                slot.iova = iova;
+                slot.mapped_bytes = extent;
+                std::uint32_t rest = extent;
+                while (rest > most_bytes_per_descriptor) {
+                    put(index++, iova, most_bytes_per_descriptor | command, options);
+                    if (index == end) [[unlikely]]
+                        return undo(begin, index, Error::ring_full);
+                    ring_.slots[ring_.size.slot(index)].mapped_bytes = 0;
+                    iova = iova + most_bytes_per_descriptor;
+                    rest -= most_bytes_per_descriptor;
+                }
+                put(index++, iova, rest | command, options);
+                memory = memory + extent;
+                left -= extent;
+            }
+        }
+
+        const std::uint32_t last = index - 1;
+        // Status is asked for on the last descriptor only: it is written back when the whole frame has been
+        // fetched.
+        ring_.descriptors[ring_.size.slot(last)].command_and_length |=
+            TransmitDescriptor::end_of_packet | TransmitDescriptor::report_status;
+        TransmitSlot& first = ring_.slots[ring_.size.slot(begin)];
+        first.cookie = cookie;
+        first.last = last;
+        first.wire_frames = wire_frames;
+        first.wire_bytes = total + (wire_frames - 1) * offload.header_bytes;
+        if (needs_context) {
+            context_ = context;
+            context_frames_ = wire_frames;
+        }
+        next_.store(index, std::memory_order_relaxed);
+        if (!more_coming) ring_doorbell();
+        return {};
+    }
+
+    void ring_doorbell() {
+        const std::uint32_t next = next_.load(std::memory_order_relaxed);
+        if (announced_.load(std::memory_order_relaxed) == next) return;
+        // The descriptors must be complete before the tail leads the device to them; the same store gives
+        // reclaim() their slots.
+        dma_write_barrier();
+        announced_.store(next, std::memory_order_release);
+        platform_.write32(TransmitTail::offset, ring_.size.slot(next));
+    }
+
+    template <class TransmitDone>
+    std::uint32_t reclaim(std::uint32_t budget, TransmitDone&& done) {
+        std::uint32_t head = head_.load(std::memory_order_relaxed);
+        // Only what was announced: a write-back ahead of the doorbell is a lie.
+        const std::uint32_t announced = announced_.load(std::memory_order_acquire);
+        std::uint32_t count = 0;
+        std::uint64_t frames = 0;
+        std::uint64_t bytes = 0;
+        while (head != announced && count != budget) {
+            const TransmitSlot& first = ring_.slots[ring_.size.slot(head)];
+            const std::uint32_t last = first.last;
+            // Only the write-back says that the buffers were fetched. The head register is no proof: it moves
+            // before the write-back, and reading it costs a round trip to the device.
+            const std::uint32_t status =
+                read_once(ring_.descriptors[ring_.size.slot(last)].options_and_status);
+            if ((status & TransmitDescriptor::descriptor_done) == 0) break;
+            // Buffers may be given away only after the write-back was seen.
+            dma_read_barrier();
+            const std::uint64_t cookie = first.cookie;
+            const std::uint32_t wire_frames = first.wire_frames;
+            const std::uint32_t wire_bytes = first.wire_bytes;
+            head = release_frame(head, last);
+            ++count;
+            frames += wire_frames;
+            bytes += wire_bytes;
+            done(cookie, wire_frames, wire_bytes);
+        }
+        if (count != 0) {
+            head_.store(head, std::memory_order_release);
+            frames_.add(frames);
+            bytes_.add(bytes);
+        }
+        return count;
+    }
+
+    [[nodiscard]] std::uint32_t room() const {
+        const std::uint32_t head = head_.load(std::memory_order_acquire);
+        const std::uint32_t used = ahead(next_.load(std::memory_order_relaxed), head);
+        // On a third CPU both may have moved on between the two loads, by more than a ring.
+        return used < ring_.size.slots() ? ring_.size.slots() - 1 - used : 0;
+    }
+
+    [[nodiscard]] std::uint64_t frames() const { return frames_.read(); }
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_.read(); }
+    [[nodiscard]] std::uint64_t errors() const { return errors_.read(); }
+
+  private:
+    void put(std::uint32_t index, Iova iova, std::uint32_t command_and_length, std::uint32_t options) {
+        // The status is zero in `options`: a write-back of the slot's last frame must not pass for this
+        // one's.
+        ring_.descriptors[ring_.size.slot(index)] =
+            TransmitDescriptor{iova.value, command_and_length, options};
+    }
+
+    // Unmaps the buffers of the frame whose descriptors are [head, last]; returns the index behind it.
+    std::uint32_t release_frame(std::uint32_t head, std::uint32_t last) {
+        const std::uint32_t behind = last + 1;
+        for (; head != behind; ++head) {
+            const TransmitSlot& slot = ring_.slots[ring_.size.slot(head)];
+            if (slot.mapped_bytes != 0) mapper_.unmap(slot.iova, slot.mapped_bytes, Direction::to_device);
+        }
+        return behind;
+    }
+
+    [[gnu::noinline, gnu::cold]] Status undo(std::uint32_t begin, std::uint32_t end, Error error) {
+        if (end != begin) static_cast<void>(release_frame(begin, end - 1));
+        if (error == Error::ring_full) {
+            ring_doorbell();
+            return error;
+        }
+        return refuse(error);
+    }
+
+    [[gnu::noinline, gnu::cold]] Status refuse(Error error) {
+        ring_doorbell();
+        errors_.add(1);
+        return error;
+    }
+
+    // Exactly, a context included whether or not it will be needed.
+    [[gnu::noinline, gnu::cold]] std::uint32_t descriptors_needed(std::span<const Segment> segments) {
+        std::uint32_t count = 1;
+        for (const Segment& segment : segments) {
+            Memory memory = segment.memory;
+            std::uint32_t left = segment.length;
+            while (left != 0) {
+                const std::uint32_t extent = mapper_.extent(memory, left);
+                count += (extent + most_bytes_per_descriptor - 1) / most_bytes_per_descriptor;
+                memory = memory + extent;
+                left -= extent;
+            }
+        }
+        return count;
+    }
+
+    // Read-only while the data path runs.
+    P& platform_;
+    M& mapper_;
+    DescriptorRing<TransmitDescriptor, TransmitSlot> ring_;
+
+    // transmit()'s; in cache lines of their own. [head_, announced_) is with the device, up to next_ it is
+    // not told yet.
+    alignas(64) std::atomic<std::uint32_t> next_{0};
+    std::atomic<std::uint32_t> announced_{0};
+    ContextWords context_{};  // what the device holds; all zero: nothing yet
+    std::uint32_t context_frames_ = 1;
+    Counter errors_;
+
+    // reclaim()'s; likewise.
+    alignas(64) std::atomic<std::uint32_t> head_{0};
+    Counter frames_;
+    Counter bytes_;
+};
+
+}  // namespace dmatoll::e1000

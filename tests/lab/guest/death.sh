@@ -1,0 +1,107 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Drivers that end while traffic flows: killed, told to, unbound, unloaded.
+. /dmatoll/test/steps.sh
+
+# Bits of the command register [PCI 3.0 §6.2.2]: 2 is bus mastering.
+bus_master() {
+    echo $((($(od -An -tu1 -j4 -N1 /sys/bus/pci/devices/$device/config) >> 2) & 1))
+}
+child_of() { cat /proc/"$1"/task/"$1"/children; }
+state_of() { sed -n 's/^State:\t\(.\).*/\1/p' /proc/"$1"/status; }
+events() { grep -c "\"event\":\"$1\"" /tmp/driver.out; }
+dead() { [ ! -e /proc/"$1"/exe ] || ! readlink /proc/"$1"/exe; }
+more_frames() {
+    before=$(cat /sys/class/net/"$1"/statistics/tx_packets)
+    sleep 0.1
+    [ $(($(cat /sys/class/net/"$1"/statistics/tx_packets) - before)) -gt 20 ]
+}
+# Both directions, for longer than anybody looks; ends with the interface.
+start_traffic() {
+    set_up_interface "$1"
+    until_true 10 answers || fail "no answer through $1"
+    taskset 1 iperf3 --client $peer_address --bidir --time 1000 --connect-timeout 3000 >/tmp/traffic.log 2>&1 &
+    traffic=$!
+    until_true 10 more_frames "$1" || fail "no traffic through $1: $(cat /tmp/traffic.log)"
+}
+stop_traffic() {
+    kill -9 $traffic 2>/dev/null
+    wait $traffic 2>/dev/null
+    # Its other end learns nothing by itself: a fresh one.
+    ip netns exec peer killall -9 iperf3
+    ip netns exec peer taskset 2 iperf3 --server --daemon
+}
+
+set_up_peer
+modprobe -a vfio-pci vfio_iommu_type1 tun
+
+# The user driver, killed.
+bind_by_hand $device vfio-pci
+dmatoll-net-user --device $device --tap tap0 --cpu 0 --strategy persistent --restart 2 >/tmp/driver.out 2>/tmp/driver.err </dev/null &
+supervisor=$!
+until_true 20 grep -q ready /tmp/driver.out || fail "the driver is not ready: $(cat /tmp/driver.err)"
+start_traffic tap0
+driver=$(child_of $supervisor)
+step user-driver-identity grep -E '^(Uid|Gid|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/"${driver% }"/status
+step user-master-alive bus_master
+kill -STOP $supervisor
+until_true 5 [ "$(state_of $supervisor)" = T ]
+kill -9 $driver
+until_true 10 dead ${driver% } || fail "the driver outlives kill -9"
+sleep 0.2
+step user-master-dead bus_master
+step user-no-answer answers
+kill -CONT $supervisor
+until_true 30 grep -q restarted /tmp/driver.out
+step user-events cat /tmp/driver.out
+step user-answers-again until_true 20 answers
+step user-master-restarted bus_master
+# What was under way when the driver died goes on; TCP has its own patience.
+step user-traffic-goes-on until_true 60 more_frames tap0
+step user-driver-is-another [ "$(child_of $supervisor)" != "$driver" ]
+kill -TERM $supervisor
+wait $supervisor
+step user-end [ $? -eq 0 ]
+step user-master-ended bus_master
+stop_traffic
+step user-errors cat /tmp/driver.err
+step user-trouble trouble
+dmesg -c >/dev/null
+
+# The module, unbound and unloaded.
+modprobe e1000
+group=/sys/kernel/iommu_groups/$(group_of $device)/type
+for strategy in strict persistent linux-strict linux-lazy linux-identity; do
+    echo $device >/sys/bus/pci/devices/$device/driver/unbind
+    driver=dmatoll-net
+    case $strategy in
+    linux-strict) driver=dmatoll-net-linux; echo DMA >"$group" ;;
+    linux-lazy) driver=dmatoll-net-linux; echo DMA-FQ >"$group" ;;
+    linux-identity) driver=dmatoll-net-linux; echo identity >"$group" ;;
+    esac
+    insmod /usr/lib/modules/*/extra/dmatoll_net.ko strategy=$strategy
+    bind_by_hand $device $driver
+    [ "$(driver_of $device)" = $driver ] || fail "$(dmesg | tail)"
+    start_traffic "$(interface_of $device)"
+    step $strategy-domain cat /sys/bus/pci/devices/$device/dmatoll/domain
+    # Unbound first for one half, unloaded with the device bound for the other.
+    case $strategy in
+    strict | linux-lazy)
+        step $strategy-unbind sh -c "echo $device >/sys/bus/pci/devices/$device/driver/unbind"
+        step $strategy-master bus_master
+        step $strategy-unload rmmod dmatoll_net
+        ;;
+    *)
+        step $strategy-unload rmmod dmatoll_net
+        step $strategy-master bus_master
+        ;;
+    esac
+    stop_traffic
+    bind_by_hand $device e1000
+    step $strategy-stock driver_of $device
+    step $strategy-trouble trouble
+    dmesg -c >/dev/null
+done
+set_up_interface "$(interface_of $device)"
+step stock-answers until_true 20 answers

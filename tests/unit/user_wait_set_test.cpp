@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "wait_set.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <chrono>
+#include <csignal>
+
+#include "descriptor.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+// A periodic timerfd that nobody reads expires once and never again.
+TEST(WaitSet, TheClockComesBackEveryTwoSeconds) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get()};
+    waiting.set_patience(10'000);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_TRUE(waiting.wait().timer);
+    EXPECT_TRUE(waiting.wait().timer);
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds{3900});
+}
+
+TEST(WaitSet, AnEdgeIsReportedOnceAndAgainAfterTheNext) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get()};
+    waiting.set_patience(WaitSet::do_not_sleep);
+    ASSERT_EQ(::eventfd_write(interrupt.get(), 1), 0);
+    EXPECT_TRUE(waiting.wait().interrupt);
+    EXPECT_FALSE(waiting.wait().interrupt);
+    ASSERT_EQ(::eventfd_write(interrupt.get(), 1), 0);
+    EXPECT_TRUE(waiting.wait().interrupt);
+}
+
+TEST(WaitSet, TheRequestToStopStays) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get()};
+    waiting.set_patience(WaitSet::do_not_sleep);
+    EXPECT_FALSE(waiting.wait().stop);
+    ASSERT_EQ(::raise(SIGTERM), 0);
+    EXPECT_TRUE(waiting.wait().stop);
+    EXPECT_TRUE(waiting.wait().stop);
+}
+
+}  // namespace
+}  // namespace dmatoll::user
