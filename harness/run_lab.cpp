@@ -116,11 +116,15 @@ class BootRunner {
 
     // One line from the guest; true if it means progress.
     bool take(const std::string& line, lab::Guest& guest) {
+        // Another program's output: what is not an event of the expected form is none.
+        const auto text = [](const nlohmann::json& object, const char* key) {
+            return object.is_object() && object.contains(key) && object[key].is_string()
+                       ? object[key].get<std::string>()
+                       : std::string{};
+        };
         auto event = nlohmann::json::parse(line, nullptr, false);
-        if (!event.is_object() || !event.contains("event")) return false;
-        const std::string kind = event["event"];
-        if (kind == "exit" || !event.contains("trial")) return false;
-        const std::string id = event["trial"];
+        const std::string kind = text(event, "event");
+        const std::string id = text(event, "trial");
         const auto trial = std::find_if(rest_.begin(), rest_.end(),
                                         [&](const Trial& candidate) { return candidate.id == id; });
         if (trial == rest_.end()) return false;
@@ -130,8 +134,10 @@ class BootRunner {
             const std::lock_guard lock{shared_.mutex};
             shared_.progress.started(*trial);
         } else if (kind == "raw") {
-            shared_.run.save_raw(id, event.at("name"), event.at("content").get<std::string>());
-        } else if (kind == "record") {
+            const auto name = std::filesystem::path{text(event, "name")}.filename();
+            if (name.empty()) return false;
+            shared_.run.save_raw(id, name.string(), text(event, "content"));
+        } else if (kind == "record" && event.contains("record") && event["record"].is_object()) {
             auto& record = event["record"];
             if (shared_.settings.virtual_clock && std::filesystem::exists(guest.windows_path()))
                 add_lab_instructions(record, lab::read_windows(guest.windows_path()));
@@ -145,8 +151,10 @@ class BootRunner {
             record["repetition"]["guest"] = guests_;
             record["started_utc"] = started_utc_;  // the guest's own date is made up
             record["run"] = shared_.run.name();
+            record["trial"] = id;
             auto environment = shared_.run.manifest().at("environment");
-            environment.update(record["environment"]);
+            if (record.contains("environment") && record["environment"].is_object())
+                environment.update(record["environment"]);
             record["environment"] = environment;
             finish(record);
         }

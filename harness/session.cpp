@@ -75,6 +75,9 @@ void Session::set_up_driver(const Trial& trial) {
     take_down_driver();
     driver_ = start_driver(trial, settings_.device, ownership_, static_cast<int>(device_cpu));
     interface_.emplace(driver_->interface(), "");
+    // What one connection learnt of the path must not help the next one. The device under test sends from
+    // here, the peer from a namespace that goes away.
+    ownership_.change_setting(tcp_metrics_setting(), "1");
     interface_->configure(device_address);
     interface_->set_neighbour(peer_address, peer_->mac());
     peer_->set_neighbour(device_address, interface_->mac());
@@ -135,6 +138,8 @@ void Session::run(const Trial& trial) {
         take_down_driver();
         combination_.clear();
     }
+    // What failed because somebody wants the end is no result.
+    check_interrupted();
     sink_.record(trial, record);
 }
 
@@ -210,7 +215,9 @@ nlohmann::json Session::measure(const Trial& trial) {
         // What was on the wire: a frame that arrived was there, and so was one that was sent.
         const std::uint64_t packets = transmit ? std::max(own_packets, peer_packets) : own_packets;
 
-        const double seconds = static_cast<double>(window_ns) * 1e-9;
+        // Bytes were counted from one reading of the counters to the other, which is a little more than the
+        // window.
+        const double seconds = static_cast<double>(counters_closed - counters_opened) * 1e-9;
         const std::uint64_t headers =
             own_packets * (trial.transport == Transport::tcp ? tcp_header_bytes : udp_header_bytes);
         nlohmann::json record;

@@ -63,6 +63,7 @@ class Driver {
             return Error::device_gone;
         }
         if (const Status quieted = quiet(platform_); !quieted.ok()) return quieted;
+        quiet_ = true;
         const Result<MacAddress> mac = eeprom::read_mac_address(platform_);
         if (!mac.ok()) {
             platform_.log(
@@ -84,6 +85,11 @@ class Driver {
     template <class Provide>
     Status start(Provide&& provide_buffer) {
         if (receive_side_.allocated()) return Error::invalid_argument;
+        // The last stop() failed at this: a device that still works on old rings gets no new ones.
+        if (!quiet_) {
+            if (const Status quieted = quiet(platform_); !quieted.ok()) return quieted;
+        }
+        quiet_ = false;
         if (const Status allocated = receive_side_.allocate(settings_); !allocated.ok()) return allocated;
         if (const Status allocated = transmit_side_.allocate(settings_); !allocated.ok()) return allocated;
         statistics_.discard(platform_);
@@ -124,7 +130,8 @@ class Driver {
     void stop(ReturnBuffer&& return_buffer, TransmitDone&& transmit_done) {
         // The reset below forgets them.
         if (receive_side_.allocated()) statistics_.update(platform_);
-        if (!quiet(platform_).ok()) {
+        quiet_ = quiet(platform_).ok();
+        if (!quiet_) {
             platform_.log(LogLevel::error,
                           "the device did not become quiet: its bus mastering must stay off");
         }
@@ -224,6 +231,7 @@ class Driver {
     P& platform_;
     const Settings settings_;
     MacAddress mac_{};
+    bool quiet_ = false;  // no ring is programmed, nothing moves
 
     // Each keeps what it writes in cache lines of its own.
     ReceiveSide<P, M> receive_side_;

@@ -24,10 +24,16 @@ struct dmatoll_completion {
 
 #define HEADROOM (NET_SKB_PAD + NET_IP_ALIGN)
 
+/* Pages that the pool keeps beyond those in the ring: a socket that fills its buffer holds about this many
+ * frames and frees them in one go. Kept pages cost less than going through the page allocator for each. */
+#define POOL_PAGES_PER_DESCRIPTOR 8
+#define POOL_MOST_PAGES 32768
+
 int dmatoll_pool_create(struct dmatoll_net* net) {
     struct page_pool_params parameters = {
         .order = 0,
-        .pool_size = net->surroundings.settings.receive_descriptors,
+        .pool_size = min(net->surroundings.settings.receive_descriptors * POOL_PAGES_PER_DESCRIPTOR,
+                         (unsigned int)POOL_MOST_PAGES),
         .nid = dev_to_node(&net->pci->dev),
         .dev = &net->pci->dev,
         /* Frames that are freed while we poll go straight back. */

@@ -83,7 +83,7 @@ static int dmatoll_open(struct net_device* netdev) {
         netdev_err(netdev, "no pool of receive buffers (%d)\n", error);
         return error;
     }
-    /* The core has left the device quiet, with no ring in it. */
+    /* The core has left the device quiet, or sees to it before it programs a ring. */
     pci_set_master(net->pci);
     error = dmatoll_nic_start(net->nic);
     if (error) goto stop;

@@ -30,7 +30,7 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
     unbind(bdf);
     switch (placement) {
         case Placement::stock:
-            return std::make_unique<StockDriver>(trial, *strategy, *model, bdf);
+            return std::make_unique<StockDriver>(trial, *strategy, *model, bdf, ownership);
         case Placement::kernel:
             return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
         case Placement::user:

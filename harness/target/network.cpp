@@ -146,14 +146,14 @@ nlohmann::json Interface::rings() const {
     return {{"receive_descriptors", rings.rx_pending}, {"transmit_descriptors", rings.tx_pending}};
 }
 
+fs::path tcp_metrics_setting() { return system_paths().proc / "sys/net/ipv4/tcp_no_metrics_save"; }
+
 void Interface::configure(const std::string& address) const {
     {
         const InNamespace inside{namespace_};
         const fs::path ipv6 = system_paths().proc / "sys/net/ipv6/conf" / name_ / "disable_ipv6";
         if (fs::exists(ipv6)) write_attribute(ipv6, "1");
-        // What one connection learnt of the path must not help the next one.
-        const fs::path metrics = system_paths().proc / "sys/net/ipv4/tcp_no_metrics_save";
-        if (fs::exists(metrics)) write_attribute(metrics, "1");
+        if (!namespace_.empty() && fs::exists(tcp_metrics_setting())) write_attribute(tcp_metrics_setting(), "1");
     }
     run_or_fail({.arguments = {"ip", "address", "replace", address + "/24", "dev", name_},
                  .network_namespace = namespace_},

@@ -31,6 +31,9 @@ class InNamespace {
     Descriptor before_;
 };
 
+// Whether TCP forgets what it learnt of a path, for the network namespace of the caller.
+fs::path tcp_metrics_setting();
+
 // One interface, wherever it is: asks through a socket that was made in its namespace.
 class Interface {
   public:

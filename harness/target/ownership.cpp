@@ -42,6 +42,7 @@ void Ownership::load() {
                 {entry.at("bdf"), entry.at("driver"), entry.at("driver_override"), entry.at("group_type")});
         namespaces_ = json.at("namespaces").get<std::vector<std::string>>();
         modules_ = json.at("modules").get<std::vector<std::string>>();
+        settings_ = json.at("settings").get<std::map<std::string, std::string>>();
     } catch (const nlohmann::json::exception&) {
         fail(
             "{} is not what dmatoll wrote. Look at the bindings with `dmatoll devices`, then remove the file",
@@ -50,12 +51,14 @@ void Ownership::load() {
 }
 
 void Ownership::store() const {
-    if (taken_.empty() && namespaces_.empty() && modules_.empty()) {
+    if (taken_.empty() && namespaces_.empty() && modules_.empty() && settings_.empty()) {
         ::unlink(state_file().c_str());
         return;
     }
-    nlohmann::json json{
-        {"devices", nlohmann::json::array()}, {"namespaces", namespaces_}, {"modules", modules_}};
+    nlohmann::json json{{"devices", nlohmann::json::array()},
+                        {"namespaces", namespaces_},
+                        {"modules", modules_},
+                        {"settings", settings_}};
     for (const auto& device : taken_)
         json["devices"].push_back({{"bdf", device.bdf},
                                    {"driver", device.driver},
@@ -83,6 +86,13 @@ void Ownership::note_module(const std::string& name) {
     if (std::find(modules_.begin(), modules_.end(), name) != modules_.end()) return;
     modules_.push_back(name);
     store();
+}
+
+void Ownership::change_setting(const fs::path& file, const std::string& value) {
+    const auto before = read_attribute(file);
+    if (!before) return;
+    if (settings_.emplace(file.string(), *before).second) store();
+    write_attribute(file, value);
 }
 
 Ownership::Report Ownership::restore() {
@@ -124,6 +134,10 @@ Ownership::Report Ownership::restore() {
         return attempt("removed the module " + name, [&] {
             run_or_fail({.arguments = {"rmmod", name}}, "remove the module " + name);
         });
+    });
+    std::erase_if(settings_, [&](const auto& setting) {
+        return attempt(fmt::format("{} is {} again", setting.first, setting.second),
+                       [&] { write_attribute(setting.first, setting.second); });
     });
     store();
     return report;

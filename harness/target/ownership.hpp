@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ class Ownership {
     void take(const std::string& bdf, bool force);
     void note_namespace(const std::string& name);
     void note_module(const std::string& name);
+    // Changes a setting of the kernel, a file below /proc/sys, after its value was written down. Nothing happens if
+    // this kernel has no such setting.
+    void change_setting(const fs::path& file, const std::string& value);
 
     [[nodiscard]] const std::vector<Taken>& taken() const { return taken_; }
 
@@ -52,6 +56,7 @@ class Ownership {
     std::vector<Taken> taken_;
     std::vector<std::string> namespaces_;
     std::vector<std::string> modules_;
+    std::map<std::string, std::string> settings_;  // file, value before
 };
 
 }  // namespace dmatoll::harness

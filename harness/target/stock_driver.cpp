@@ -1,20 +1,37 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "stock_driver.hpp"
 
+#include <fmt/format.h>
+
+#include <vector>
+
 #include "../../drivers/core/address.hpp"
 #include "../failure.hpp"
 #include "../process.hpp"
 #include "pci.hpp"
+#include "system.hpp"
 
 namespace dmatoll::harness {
 
 StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model,
-                         const std::string& bdf)
-    : bdf_{bdf}, driver_{model.stock_driver} {
+                         const std::string& bdf, Ownership& ownership)
+    : bdf_{bdf},
+      driver_{model.stock_driver},
+      own_module_{!fs::exists(system_paths().sys / "module" / driver_)} {
     // Loaded before, it would take the device while the type of its group is being changed.
     set_driver_override(bdf, driver_);
     set_group_type(bdf, name_of(strategy.domain));
-    const Ended loaded = run({.arguments = {"modprobe", driver_}});
+    std::vector<std::string> load{"modprobe", driver_};
+    if (own_module_) {
+        ownership.note_module(driver_);
+        // Its own default adapts to the traffic: a fixed rate like ours, so that moderation is held equal.
+        // ethtool cannot set it for these parts.
+        if (trial.interrupts_per_second > 0) {
+            load.push_back(fmt::format("InterruptThrottleRate={}", trial.interrupts_per_second));
+            interrupts_per_second_ = trial.interrupts_per_second;
+        }
+    }
+    const Ended loaded = run({.arguments = load});
     if (loaded.status != 0)
         throw Unavailable{
             fmt::format("The distribution's driver {} cannot be loaded: {}", driver_, loaded.error)};
@@ -57,13 +74,24 @@ Counts StockDriver::counters(const Interface& interface) {
 
 nlohmann::json StockDriver::effective() {
     const PciDevice device = pci_device(bdf_);
-    return {{"domain", device.group_type}, {"page_size", page_bytes}, {"driver", device.driver}};
+    nlohmann::json effective{
+        {"domain", device.group_type}, {"page_size", page_bytes}, {"driver", device.driver}};
+    // Loaded by somebody else, or left at its default, it chooses the rate by the traffic.
+    if (interrupts_per_second_ > 0)
+        effective["interrupts_per_second"] = interrupts_per_second_;
+    else
+        effective["moderation"] = "adaptive";
+    return effective;
 }
 
 void StockDriver::require_alive() {
     if (pci_device(bdf_).driver != driver_) fail("{} is no longer bound to {}", bdf_, driver_);
 }
 
-void StockDriver::stop() { unbind(bdf_); }
+void StockDriver::stop() {
+    unbind(bdf_);
+    if (own_module_ && fs::exists(system_paths().sys / "module" / driver_))
+        run_or_fail({.arguments = {"rmmod", driver_}}, "remove the module " + driver_);
+}
 
 }  // namespace dmatoll::harness

@@ -10,7 +10,7 @@ namespace dmatoll::harness {
 class StockDriver final : public Driver {
   public:
     StockDriver(const Trial& trial, const Strategy& strategy, const DeviceModel& model,
-                const std::string& bdf);
+                const std::string& bdf, Ownership& ownership);
     ~StockDriver() override;
 
     std::string interface() const override { return interface_; }
@@ -24,6 +24,8 @@ class StockDriver final : public Driver {
     std::string bdf_;
     std::string driver_;
     std::string interface_;
+    bool own_module_;  // loaded, and removed, by us
+    unsigned interrupts_per_second_ = 0;
 };
 
 }  // namespace dmatoll::harness

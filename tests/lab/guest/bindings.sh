@@ -88,12 +88,13 @@ rmmod dmatoll_net
 step after-kernel-driver state
 
 # The user driver without huge pages.
+modprobe tun
 step bind-vfio dmatoll bind $device vfio-pci
 mv /dev/vfio/vfio /dev/vfio/hidden
 step user-driver-no-vfio dmatoll-net-user --device $device --tap tap0
 mv /dev/vfio/hidden /dev/vfio/vfio
 modprobe vfio_iommu_type1
-modprobe tun
+
 echo 0 >/proc/sys/vm/nr_hugepages
 set_up_peer
 dmatoll-net-user --device $device --tap tap0 --control /tmp/control.sock >/tmp/driver.out 2>/tmp/driver.err </dev/null &
