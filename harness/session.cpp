@@ -204,10 +204,11 @@ nlohmann::json Session::measure(const Trial& trial) {
         // Counters of both ends are read at almost the same time; frames in rings and queues make up the
         // rest. More may arrive than the sender computed: a part that ends a segmented buffer with an empty
         // frame, as QEMU's does, sends one frame more.
+        // Fewer may: a ring that overflows in slow start loses frames, which is a result and not a mistake.
         const std::uint64_t sent = transmit ? own_packets : peer_packets;
         const std::uint64_t arrived = transmit ? peer_packets : own_packets;
         const std::uint64_t slack = 64 + sent / 20;
-        if (arrived > sent + slack || (trial.transport == Transport::tcp && arrived + slack < sent))
+        if (arrived > sent + slack || (trial.transport == Transport::tcp && arrived + sent / 4 + slack < sent))
             fail(
                 "Both ends disagree about the window: {} frames sent, {} received; the device under test "
                 "counts {} ({}), the peer {}",
