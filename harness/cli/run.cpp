@@ -163,6 +163,9 @@ void add_run(CLI::App& program, Outcome& outcome) {
                       "target local: take a device even if it carries the default route");
     command->add_flag("!--no-report", options->report, "do not make the report at the end");
     command->add_flag("--quiet", options->quiet, "no progress, only the summary");
+    // What was decided when the run began, and is in its manifest.
+    for (const auto* decided : {"--target", "--filter", "--seed", "--clock", "--output", "--device", "--peer"})
+        command->get_option("--resume")->excludes(command->get_option(decided));
     command->footer(
         "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from "
         "there.\n"

@@ -63,6 +63,7 @@ def test_an_unknown_word_in_a_suite_is_named_with_its_place_and_its_neighbour(dm
         (["run", "quick", "--filter", "boot=99"], ["quick", "boot=99"]),
         (["run", "quick", "--target", "local"], ["--device", "--peer"]),
         (["run", "quick", "--resume", "no-such-run"], ["no-such-run"]),
+        (["run", "quick", "--resume", "latest", "--seed", "3"], ["--seed", "--resume"]),
         (["report", "no-such-run"], ["no-such-run"]),
         (["bind", "0000:ff:1f.7", "vfio-pci"], ["0000:ff:1f.7", "dmatoll devices"]),
         (["bind", "eth0", "vfio-pci"], ["'eth0'", "0000:00:04.0"]),
