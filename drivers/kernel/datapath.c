@@ -24,8 +24,8 @@ struct dmatoll_completion {
 
 #define HEADROOM (NET_SKB_PAD + NET_IP_ALIGN)
 
-/* Pages that the pool keeps beyond those in the ring: a socket that fills its buffer holds about this many
- * frames and frees them in one go. Kept pages cost less than going through the page allocator for each. */
+/* Pages that the pool keeps beyond those in the ring: a socket whose buffer fills can hold many
+ * frames and free them in one go. Kept pages cost less than going through the page allocator for each. */
 #define POOL_PAGES_PER_DESCRIPTOR 8
 #define POOL_MOST_PAGES 32768
 

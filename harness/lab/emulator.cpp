@@ -79,8 +79,9 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
     }
     // Without fast string instructions the kernel copies eight bytes an instruction: with them, each byte
     // would count as one instruction of the meter and one nanosecond of the virtual clock.
-    // Without cmpxchg16b because QEMU 7.2 derives its flags from a stale condition code: an interrupt right
-    // behind it saves garbage as EFLAGS, and a guest dies of that about once in four minutes of traffic.
+    // Without cmpxchg16b: two guests of four died of garbage in EFLAGS, one with its last instructions right
+    // behind it. QEMU's helper for it seems to take the flags from a stale condition code (inferred, not traced);
+    // without it no guest has died so.
     add({"-cpu", "max,-erms,-fsrm,-cx16"});
     add({"-smp", std::to_string(options.vcpus), "-m", fmt::format("{}M", options.memory_mib)});
     add({"-seed", std::to_string(options.seed)});
