@@ -11,7 +11,8 @@
 namespace dmatoll {
 
 template <class M>
-concept Mapper = requires(M mapper, Memory memory, Iova iova, std::uint32_t length, Direction direction) {
+concept Mapper = requires(M mapper, Memory memory, Iova iova, std::uint32_t length, Direction direction,
+                            std::uint32_t written) {
     // How many bytes from `memory` on, 1 to `length`, one map() call can take as one contiguous IOVA range. A driver cuts a
     // longer buffer into that many pieces. (A strategy that remembers mappings page by page answers with the rest of the page.)
     { mapper.extent(memory, length) } -> std::same_as<std::uint32_t>;
@@ -21,8 +22,11 @@ concept Mapper = requires(M mapper, Memory memory, Iova iova, std::uint32_t leng
     { mapper.map(memory, length, direction) } -> std::same_as<Result<Iova>>;
 
     // Ends what map() began, with the same length and direction. What that means for the device is the strategy's stated
-    // protection window. Never fails: a refused unmapping is counted and the range is not used again.
-    { mapper.unmap(iova, length, direction) } -> std::same_as<void>;
+    // protection window. `written`: with from_device, how many bytes from the start on the device says to have written and
+    // the caller wants to see, at most length; 0 when the content is not wanted, and with to_device. A strategy that lets the
+    // device write elsewhere (copy) brings that many bytes to the buffer. Never fails: a refused unmapping is counted and
+    // the range is not used again.
+    { mapper.unmap(iova, length, direction, written) } -> std::same_as<void>;
 };
 
 }  // namespace dmatoll

@@ -24,7 +24,7 @@ enum class LogLevel : std::uint8_t { error, warning, information };
 
 template <class P>
 concept Platform =
-    requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, void* memory,
+    requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, void* memory, Memory buffer,
              LogLevel level, const char* message) {
         // 32-bit registers of BAR 0, offset in bytes. A write is ordered after every earlier store to ring memory and to
         // buffers: the device cannot see a doorbell before the descriptors that it announces.
@@ -39,6 +39,9 @@ concept Platform =
         // (in the kernel: softirq); more at set-up only. Error: no_memory.
         { platform.allocate(bytes) } -> std::same_as<Result<void*>>;
         { platform.free(memory, bytes) } -> std::same_as<void>;
+
+        // The CPU's own address of a buffer's memory, for a strategy that copies.
+        { platform.cpu_address(buffer) } -> std::same_as<void*>;
 
         // Monotonic time in nanoseconds.
         { platform.now_ns() } -> std::same_as<std::uint64_t>;

@@ -141,7 +141,7 @@ class Driver {
         receive_side_.release();
     }
 
-    // Takes up to `budget` descriptors back from the device. deliver(ReceivedFrame): the buffer is the
+    // Takes up to `budget` descriptors back from the device. deliver(ReceivedPiece): the buffer is the
     // callee's now, and unmapped. drop(cookie): likewise, but what is in it is no good. Returns how many
     // descriptors were taken; fewer than the budget means that no more are ready. refill() gives the device
     // new buffers. Each call counts as a poll; as an idle one if neither it nor any reclaim() since the last

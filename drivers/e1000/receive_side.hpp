@@ -106,7 +106,7 @@ class ReceiveSide {
         std::uint32_t index = next_.load(std::memory_order_relaxed);
         for (; index != end; ++index) {
             const ReceiveSlot& slot = ring_.slots[ring_.size.slot(index)];
-            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device);
+            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device, 0);
             return_buffer(slot.cookie);
         }
         next_.store(index, std::memory_order_relaxed);
@@ -136,8 +136,9 @@ class ReceiveSide {
             const std::uint8_t errors = read_once(descriptor.errors);
             const ReceiveSlot slot = ring_.slots[position];
             ++index;
-            // Unmapped before the length is believed and anybody looks inside.
-            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device);
+            // Unmapped before anybody looks inside. The length is believed as far as the buffer reaches.
+            mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device,
+                          length < buffer_bytes_ ? length : buffer_bytes_);
 
             const bool whole = (status & ReceiveDescriptor::end_of_packet) != 0 && !discarding_;
             if (!whole || (errors & ReceiveDescriptor::frame_errors) != 0 || length == 0 ||
@@ -152,7 +153,7 @@ class ReceiveSide {
             }
             ++frames;
             bytes += length;
-            deliver(ReceivedFrame{slot.cookie, length, checksum_of(status, errors)});
+            deliver(ReceivedPiece{slot.cookie, length, checksum_of(status, errors), true});
         }
         next_.store(index, std::memory_order_relaxed);
         if (frames != 0) {

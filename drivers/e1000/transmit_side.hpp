@@ -274,7 +274,9 @@ class TransmitSide {
         const std::uint32_t behind = last + 1;
         for (; head != behind; ++head) {
             const TransmitSlot& slot = ring_.slots[ring_.size.slot(head)];
-            if (slot.mapped_bytes != 0) mapper_.unmap(slot.iova, slot.mapped_bytes, Direction::to_device);
+            if (slot.mapped_bytes != 0) {
+                mapper_.unmap(slot.iova, slot.mapped_bytes, Direction::to_device, 0);
+            }
         }
         return behind;
     }

@@ -167,6 +167,8 @@ void dmatoll_free(void* memory);
 /* Zeroed pages, contiguous for the CPU and for DMA. */
 void* dmatoll_pages_allocate(size_t bytes, uint64_t* physical);
 void dmatoll_pages_free(void* memory, size_t bytes);
+/* Where the CPU sees a physical address of ordinary memory. */
+void* dmatoll_cpu_address(uint64_t physical);
 
 /* ---- down: dma_api.c, Linux's own mapping ---- */
 

@@ -78,6 +78,8 @@ class KernelPlatform {
     }
     void free(void* memory, std::size_t) { dmatoll_free(memory); }
 
+    void* cpu_address(Memory buffer) const { return dmatoll_cpu_address(buffer.address); }
+
     std::uint64_t now_ns() const { return dmatoll_now_ns(); }
     void delay_us(std::uint32_t microseconds) const { dmatoll_delay_us(microseconds); }
 

@@ -36,7 +36,7 @@ class LinuxDma {
         return iova;
     }
 
-    void unmap(Iova iova, std::uint32_t length, Direction direction) {
+    void unmap(Iova iova, std::uint32_t length, Direction direction, std::uint32_t) {
         dmatoll_dma_unmap(device_, iova.value, length, to_glue(direction));
         calls_[static_cast<std::size_t>(direction)].unmaps.add(1);
     }

@@ -349,7 +349,7 @@ std::uint32_t dmatoll_nic_receive(dmatoll_nic* nic, std::uint32_t budget) {
     return with(nic, [net, budget](auto& one) {
         const std::uint32_t received = one.driver.receive(
             budget,
-            [net](const e1000::ReceivedFrame& frame) {
+            [net](const e1000::ReceivedPiece& frame) {
                 dmatoll_frame_deliver(net, frame.cookie, frame.length,
                                       static_cast<dmatoll_checksum>(frame.checksum));
             },

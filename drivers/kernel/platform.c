@@ -43,6 +43,8 @@ void* dmatoll_pages_allocate(size_t bytes, uint64_t* physical) {
 
 void dmatoll_pages_free(void* memory, size_t bytes) { free_pages_exact(memory, PAGE_ALIGN(bytes)); }
 
+void* dmatoll_cpu_address(uint64_t physical) { return phys_to_virt(physical); }
+
 static spinlock_t* spinlock_of(struct dmatoll_lock* lock) {
     static_assert(sizeof(spinlock_t) <= sizeof(struct dmatoll_lock));
     static_assert(__alignof__(spinlock_t) <= __alignof__(struct dmatoll_lock));

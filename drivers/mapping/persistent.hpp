@@ -103,7 +103,7 @@ class Persistent {
         return mapped.value() + offset;
     }
 
-    void unmap(Iova, std::uint32_t, Direction) {}
+    void unmap(Iova, std::uint32_t, Direction, std::uint32_t) {}
 
     // Unmaps every pool and every cached page, and gives the tables back. The driver has stopped. Afterwards
     // cover() and premap() may be called again.

@@ -33,7 +33,7 @@ class Strict {
         return pages.value() + offset_in_page(memory.address);
     }
 
-    void unmap(Iova iova, std::uint32_t length, Direction) {
+    void unmap(Iova iova, std::uint32_t length, Direction, std::uint32_t) {
         // A refusal is counted and quarantined by the domain; there is nothing more that the caller could do.
         static_cast<void>(domain_.unmap_pages(Iova{page_floor(iova.value)},
                                               pages_spanned(iova.value, length) * page_bytes));

@@ -76,6 +76,8 @@ class ModelPlatform {
         rings_.erase(known);
     }
 
+    void* cpu_address(Memory buffer) const { return memory_.at(buffer); }
+
     Result<void*> allocate(std::size_t bytes) {
         const std::scoped_lock guard{mutex_};
         if (bytes == 0 || refused(table_refusal_)) return Error::no_memory;

@@ -131,7 +131,7 @@ class EventLoop {
     std::uint32_t poll_device() {
         reclaim();
         const std::uint32_t taken = driver_.receive(
-            receive_budget, [this](const e1000::ReceivedFrame& frame) { deliver(frame); },
+            receive_budget, [this](const e1000::ReceivedPiece& frame) { deliver(frame); },
             [this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); });
         if (taken != 0) {
             write_merged();
@@ -160,7 +160,7 @@ class EventLoop {
         return {};
     }
 
-    void deliver(const e1000::ReceivedFrame& received) {
+    void deliver(const e1000::ReceivedPiece& received) {
         const auto slot = static_cast<std::uint32_t>(received.cookie);
         std::byte* const frame = arena_.receive_slot(slot) + ArenaLayout::receive_headroom;
         const bool good = received.checksum == e1000::Checksum::good;

@@ -77,6 +77,8 @@ class UserPlatform {
     }
     void free(void* memory, std::size_t bytes) const { ::munmap(memory, bytes); }
 
+    void* cpu_address(Memory buffer) const { return reinterpret_cast<void*>(buffer.address); }
+
     std::uint64_t now_ns() const {
         timespec now{};
         ::clock_gettime(CLOCK_MONOTONIC, &now);

@@ -54,7 +54,7 @@ class BrokenMapper {
         return iova + offset_in_page(memory.address);
     }
 
-    void unmap(Iova iova, std::uint32_t length, Direction) {
+    void unmap(Iova iova, std::uint32_t length, Direction, std::uint32_t) {
         if (breakage == Breakage::never_unmaps || breakage == Breakage::unmaps_early) return;
         const std::uint64_t pages = pages_spanned(iova.value, length);
         static_cast<void>(machine_.iommu.unmap(Iova{page_floor(iova.value)}, pages * page_bytes, when));
@@ -88,6 +88,7 @@ class EagerDoorbell {
     void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
     Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
     void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }
+    void* cpu_address(Memory buffer) { return platform_.cpu_address(buffer); }
     std::uint64_t now_ns() { return platform_.now_ns(); }
     void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
     void log(LogLevel level, const char* message) { platform_.log(level, message); }

@@ -215,7 +215,7 @@ TEST(ReceiveStrict, ADeliveredBufferIsOutOfTheDevicesReach) {
     bool looked = false;
     bench.driver->receive(
         1,
-        [&](const e1000::ReceivedFrame& frame) {
+        [&](const e1000::ReceivedPiece& frame) {
             looked = true;
             EXPECT_FALSE(bench.machine.iommu.reachable(buffer, model::Access::write))
                 << "before anybody looks inside";

@@ -123,7 +123,7 @@ class Bench {
     std::uint32_t receive(std::uint32_t budget = 64) {
         return driver->receive(
             budget,
-            [this](const e1000::ReceivedFrame& frame) {
+            [this](const e1000::ReceivedPiece& frame) {
                 ASSERT_GE(frame.length, 1u);
                 ASSERT_LE(frame.length, settings.receive_buffer_bytes);
                 const std::byte* const data = machine.at(buffers.at(frame.cookie), frame.length);

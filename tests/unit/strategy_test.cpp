@@ -28,7 +28,7 @@ TEST_F(StrictTest, MapsTheBufferInItsDirectionAndKeepsTheOffset) {
     EXPECT_TRUE(machine.iommu.read(iova.value(), seen));
     EXPECT_EQ(seen[0], std::byte{7});
     EXPECT_FALSE(machine.iommu.write(iova.value(), seen));
-    mapper.unmap(iova.value(), 200, Direction::to_device);
+    mapper.unmap(iova.value(), 200, Direction::to_device, 0);
 }
 
 TEST_F(StrictTest, LeavesNoTranslationAfterUnmap) {
@@ -43,7 +43,7 @@ TEST_F(StrictTest, LeavesNoTranslationAfterUnmap) {
         Bytes bytes(length);
         ASSERT_TRUE(access == Access::read ? machine.iommu.read(iova.value(), bytes)
                                            : machine.iommu.write(iova.value(), bytes));
-        mapper.unmap(iova.value(), length, direction);
+        mapper.unmap(iova.value(), length, direction, 0);
         for (std::uint64_t at = 0; at < length + page_bytes; at += page_bytes) {
             ASSERT_FALSE(machine.iommu.reachable(iova.value() + at, access));
         }
@@ -57,7 +57,7 @@ TEST_F(StrictTest, LeavesNoTranslationAfterUnmap) {
 TEST_F(StrictTest, InvalidatesOnceForEachUnmap) {
     for (int i = 0; i < 10; ++i) {
         const Result<Iova> iova = mapper.map(pages, 3 * page_bytes, Direction::to_device);
-        mapper.unmap(iova.value(), 3 * page_bytes, Direction::to_device);
+        mapper.unmap(iova.value(), 3 * page_bytes, Direction::to_device, 0);
     }
     const MappingCounters counters = mapper.counters();
     EXPECT_EQ(counters.maps, 10u);
@@ -80,20 +80,20 @@ TEST_F(StrictTest, ARefusedMappingIsCountedAndItsIovaFree) {
     const Result<Iova> iova = mapper.map(pages, 100, Direction::to_device);
     ASSERT_TRUE(iova.ok());
     EXPECT_EQ(machine.allocator.carved(), carved) << "the same range was used again";
-    mapper.unmap(iova.value(), 100, Direction::to_device);
+    mapper.unmap(iova.value(), 100, Direction::to_device, 0);
 }
 
 TEST_F(StrictTest, ARangeWhoseUnmappingIsRefusedIsNeverUsedAgain) {
     const Result<Iova> lost = mapper.map(pages, 100, Direction::to_device);
     machine.iommu.refuse_unmaps(0);
-    mapper.unmap(lost.value(), 100, Direction::to_device);
+    mapper.unmap(lost.value(), 100, Direction::to_device, 0);
     EXPECT_EQ(machine.domain.quarantined(), 1u);
     EXPECT_EQ(mapper.counters().failures, 1u);
     for (int i = 0; i < 100; ++i) {
         const Result<Iova> other = mapper.map(pages, 100, Direction::to_device);
         ASSERT_TRUE(other.ok());
         ASSERT_NE(other.value(), lost.value());
-        if (i % 2 == 0) mapper.unmap(other.value(), 100, Direction::to_device);
+        if (i % 2 == 0) mapper.unmap(other.value(), 100, Direction::to_device, 0);
     }
 }
 
@@ -125,7 +125,7 @@ class PersistentTest : public testing::Test {
 TEST_F(PersistentTest, MapsAPageAtItsFirstTouchOnly) {
     cover();
     const Iova first = mapper.map(pages + 100, 50, Direction::to_device).value();
-    mapper.unmap(first, 50, Direction::to_device);
+    mapper.unmap(first, 50, Direction::to_device, 0);
     const Iova second = mapper.map(pages + 2000, 1000, Direction::to_device).value();
     EXPECT_EQ(second.value - first.value, 1900u);
     EXPECT_EQ(mapper.counters().maps, 1u);
@@ -140,7 +140,7 @@ TEST_F(PersistentTest, AfterWarmUpNothingIsMapped) {
         for (std::uint64_t page = 0; page < 1024; ++page) {
             const Result<Iova> iova = mapper.map(pages + page * page_bytes, page_bytes, Direction::to_device);
             ASSERT_TRUE(iova.ok());
-            mapper.unmap(iova.value(), page_bytes, Direction::to_device);
+            mapper.unmap(iova.value(), page_bytes, Direction::to_device, 0);
         }
         EXPECT_EQ(mapper.counters().maps, 1024u) << "round " << round;
         EXPECT_EQ(mapper.counters().first_touches, 1024u);
@@ -178,7 +178,7 @@ TEST_F(PersistentTest, APoolIsMappedOnceAndAsAWhole) {
     const Result<Iova> inside = mapper.map(pages + 4000, 9000, Direction::from_device);
     ASSERT_TRUE(inside.ok());
     EXPECT_EQ(inside.value(), start.value() + 4000);
-    mapper.unmap(inside.value(), 9000, Direction::from_device);
+    mapper.unmap(inside.value(), 9000, Direction::from_device, 0);
     EXPECT_EQ(mapper.counters().maps, 1u);
     EXPECT_EQ(mapper.counters().first_touches, 0u);
     EXPECT_EQ(mapper.map(pages + (bytes - 10), 11, Direction::to_device).error(), Error::invalid_argument);
