@@ -153,6 +153,7 @@ struct Clock {  // the part of a platform that waiting needs; the rest is never 
         waited_us += microseconds;
         if (!stands_still) now += std::uint64_t{microseconds} * 1000;
     }
+    void* cpu_address(Memory) { return nullptr; }
     void log(LogLevel, const char*) {}
 };
 
