@@ -74,7 +74,8 @@ fs::path our_program(const std::string& name) {
     const fs::path beside = own_program().parent_path() / name;
     if (present(beside)) return beside;
     const fs::path build = build_tree();
-    if (!build.empty() && present(build / "drivers/user" / name)) return build / "drivers/user" / name;
+    for (const char* room : {"drivers/user", "workloads/programs"})
+        if (!build.empty() && present(build / room / name)) return build / room / name;
     if (const auto found = find_program(name)) return *found;
     return {};
 }

@@ -55,6 +55,13 @@ Workload load_workload(const std::string& name) {
     return workload;
 }
 
-std::vector<std::string> workload_names() { return share_names("workloads"); }
+std::vector<std::string> workload_names() {
+    auto names = share_names("workloads");
+    // The programs lie beside the descriptions.
+    std::erase_if(names, [](const std::string& name) {
+        return !fs::exists(share_file("workloads/" + name + "/workload.toml"));
+    });
+    return names;
+}
 
 }  // namespace dmatoll::harness
