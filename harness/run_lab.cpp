@@ -66,6 +66,7 @@ class BootRunner {
                            {"peer", lab::peer_bdf},
                            {"virtual_clock", shared_.settings.virtual_clock},
                            {"trials", nlohmann::json::array()}};
+        if (shared_.settings.profile) job["profile"] = options.profile = true;
         for (const auto& trial : rest_) job["trials"].push_back(to_json(trial));
         options.files["/dmatoll/job.json"] = job.dump();
         options.command = {"dmatoll", "guest-job", "/dmatoll/job.json"};

@@ -11,6 +11,7 @@ namespace dmatoll::harness {
 struct LabSettings {
     bool virtual_clock = true;
     unsigned jobs = 2;  // guests at a time, each on a host CPU of its own
+    bool profile = false;  // by address: raw/boot-N/profile.jsonl, and what names the addresses
     // Of this machine: a guest that shows nothing new for that long in a trial has hung. Generous by default,
     // since another load may share the CPU with the guest.
     unsigned deadline_seconds = 120;

@@ -84,6 +84,7 @@ void run_guest_job(const std::string& job_file, const std::string& records) {
                      .peer = job.at("peer"),
                      .force = false,
                      .virtual_clock = job.at("virtual_clock"),
+                     .profile = job.value("profile", false),
                      .environment = nlohmann::json::object()},
                     sink};
     for (const auto& trial : job.at("trials")) session.run(trial_from_json(trial));

@@ -14,6 +14,7 @@
 #include "process.hpp"
 #include "provenance.hpp"
 #include "record.hpp"
+#include "symbols.hpp"
 #include "target/pci.hpp"
 #include "text.hpp"
 
@@ -177,6 +178,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         sleep_until_ns(opened + wanted_ns);
         lab::close_window();
         const std::uint64_t closed = now_ns();
+        if (settings_.profile) save_raw(trial, "maps.txt", process_maps());
         const Counts after = driver_->counters(*interface_);
         const std::uint64_t counters_closed = now_ns();
         const std::uint64_t window_number = windows_++;
@@ -189,6 +191,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         const auto result = traffic.finish();
         save_raw(trial, "client.json", traffic.client_output);
         save_raw(trial, "server.json", traffic.server_output);
+        if (settings_.profile) save_raw(trial, "kernel-symbols", kernel_symbols());
 
         const std::uint64_t window_ns = closed - opened;
         const Counts counts = difference(before, after);

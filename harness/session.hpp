@@ -21,6 +21,7 @@ struct SessionSettings {
     std::string peer;
     bool force = false;  // take them even if they carry the default route
     bool virtual_clock = false;
+    bool profile = false;  // keep what it takes to give addresses names: see symbols.hpp
     nlohmann::json environment;  // complete, but for what only this machine knows
 };
 

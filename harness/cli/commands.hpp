@@ -21,9 +21,13 @@ void add_list(CLI::App& program, Outcome& outcome);
 void add_plan(CLI::App& program, Outcome& outcome);
 void add_run(CLI::App& program, Outcome& outcome);
 void add_report(CLI::App& program, Outcome& outcome);
+void add_profile(CLI::App& program, Outcome& outcome);
 void add_lab(CLI::App& program, Outcome& outcome);
 void add_devices(CLI::App& program, Outcome& outcome);  // devices, bind, restore
 void add_guest_job(CLI::App& program, Outcome& outcome);
+
+// Runs one of the programs of analysis/ and returns its output. Throws Failure with what it said.
+std::string run_analysis(const std::string& script, const std::vector<std::string>& arguments);
 
 // Writes RUN's report.html by the Python analysis. Throws Failure.
 void make_report(const std::string& run);

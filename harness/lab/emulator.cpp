@@ -114,8 +114,11 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
         add({"-chardev", fmt::format("file,id=records,path={}", escaped(options.output / "records.jsonl"))});
         add({"-serial", "chardev:console", "-serial", "chardev:records"});
         if (options.meter && !meter_unavailable(options)) {
-            add({"-plugin", fmt::format("{},out={}", escaped(options.artefacts / "libdmatoll_meter.so"),
-                                        escaped(options.output / "windows.jsonl"))});
+            std::string meter = fmt::format("{},out={}", escaped(options.artefacts / "libdmatoll_meter.so"),
+                                            escaped(options.output / "windows.jsonl"));
+            if (options.profile)
+                meter += ",profile=" + escaped(options.output / "profile.jsonl");
+            add({"-plugin", meter});
         }
     }
     return arguments;

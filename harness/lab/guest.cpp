@@ -203,7 +203,7 @@ void prepare_output(const path& directory) {
         throw std::runtime_error(
             fmt::format("cannot create {} for the guest's output: {}", directory.string(), error.message()));
     }
-    for (const char* file : {"console.log", "records.jsonl", "windows.jsonl", "qemu.log"}) {
+    for (const char* file : {"console.log", "records.jsonl", "windows.jsonl", "profile.jsonl", "qemu.log"}) {
         std::filesystem::remove(directory / file, error);
     }
 }

@@ -61,6 +61,8 @@ struct GuestOptions {
     std::optional<unsigned> host_cpu;
     /// Loads the instruction meter where it can count (see meter_unavailable()).
     bool meter = true;
+    /// Also writes profile.jsonl: what vCPU 0 executed in each window, by block of instructions.
+    bool profile = false;
 };
 
 enum class ExitState : std::uint8_t {
@@ -119,6 +121,7 @@ class Guest {
     std::filesystem::path console_path() const { return output_ / "console.log"; }
     std::filesystem::path records_path() const { return output_ / "records.jsonl"; }
     std::filesystem::path windows_path() const { return output_ / "windows.jsonl"; }
+    std::filesystem::path profile_path() const { return output_ / "profile.jsonl"; }
     pid_t emulator_pid() const { return pid_; }
 
   private:

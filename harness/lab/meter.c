@@ -3,10 +3,12 @@
  * The lab's instruction meter: a TCG plugin that counts what each vCPU of the guest executes, in user and in
  * kernel space, between two marker instructions that the guest itself executes.
  *
- *   qemu-system-x86_64 ... -plugin libdmatoll_meter.so,out=FILE
+ *   qemu-system-x86_64 ... -plugin libdmatoll_meter.so,out=FILE[,profile=FILE]
  *
  * Each window that is closed adds one line to FILE:
  *   {"window":0,"vcpus":[{"user":n,"kernel":n},{"user":n,"kernel":n}]}
+ * and, if it is wanted, one to the profile: what vCPU 0 executed, by the address of the block of instructions:
+ *   {"window":0,"blocks":[["ffffffff81000000",n],...]}
  *
  * An instruction is counted when it begins, so a block of instructions that an interrupt, a fault or a device
  * access cuts short is counted as far as it went. An instruction that faults and is begun again counts again.
@@ -49,6 +51,20 @@ static struct counts at_opening[most_vcpus];
 static bool window_is_open;
 static uint64_t windows;
 
+/* A block of instructions, by where it begins; retranslations of it share one. `executed` is vCPU 0's, in the window. */
+struct block {
+    uint64_t address;
+    uint64_t executed;
+    struct block *next;
+};
+
+enum { block_buckets = 1 << 16 };
+static FILE *profile;
+static struct block *blocks[block_buckets];
+/* vCPU 0 is in it, and what was counted before it was entered. */
+static struct block *current_block;
+static uint64_t at_block_entry;
+
 static const uint8_t open_marker[] = {0x0f, 0x1f, 0x84, 0x00, 0x01, 0x41, 0x4d, 0x44};
 static const uint8_t close_marker[] = {0x0f, 0x1f, 0x84, 0x00, 0x02, 0x41, 0x4d, 0x44};
 
@@ -58,6 +74,35 @@ static void credit_running_vcpu(void)
         vcpus[running].executed[space] += total.executed[space] - credited.executed[space];
         credited.executed[space] = total.executed[space];
     }
+}
+
+/* Null without a profile, or without memory: then the block's instructions go to the one before. */
+static struct block *block_at(uint64_t address)
+{
+    struct block **bucket = &blocks[(address ^ address >> 16) % block_buckets];
+    struct block *found = *bucket;
+
+    if (profile == NULL)
+        return NULL;
+    while (found != NULL && found->address != address)
+        found = found->next;
+    if (found == NULL && (found = calloc(1, sizeof(*found))) != NULL) {
+        found->address = address;
+        found->next = *bucket;
+        *bucket = found;
+    }
+    return found;
+}
+
+/* What vCPU 0 executed since it entered its block is the block's. `next`: where it goes on; NULL: it is not its turn. */
+static void enter_block(struct block *next)
+{
+    const uint64_t now = total.executed[user] + total.executed[kernel];
+
+    if (current_block != NULL)
+        current_block->executed += now - at_block_entry;
+    current_block = next;
+    at_block_entry = now;
 }
 
 static void change_turn(unsigned vcpu)
@@ -74,9 +119,37 @@ static void change_turn(unsigned vcpu)
 
 static void on_block(unsigned vcpu, void *data)
 {
-    (void)data;
     if (__builtin_expect(vcpu != running, 0))
         change_turn(vcpu);
+    if (__builtin_expect(profile != NULL, 0))
+        enter_block(vcpu == 0 ? data : NULL);
+}
+
+static void clear_profile(void)
+{
+    enter_block(NULL);
+    for (size_t bucket = 0; bucket < block_buckets; bucket++)
+        for (struct block *block = blocks[bucket]; block != NULL; block = block->next)
+            block->executed = 0;
+}
+
+static void write_profile(void)
+{
+    const char *separator = "";
+
+    enter_block(NULL);
+    fprintf(profile, "{\"window\":%" PRIu64 ",\"blocks\":[", windows);
+    for (size_t bucket = 0; bucket < block_buckets; bucket++) {
+        for (const struct block *block = blocks[bucket]; block != NULL; block = block->next) {
+            if (block->executed == 0)
+                continue;
+            fprintf(profile, "%s[\"%" PRIx64 "\",%" PRIu64 "]", separator, block->address, block->executed);
+            separator = ",";
+        }
+    }
+    fputs("]}\n", profile);
+    if (fflush(profile) != 0)
+        perror("dmatoll meter: cannot write a profile");
 }
 
 static void on_open(unsigned vcpu, void *data)
@@ -84,6 +157,8 @@ static void on_open(unsigned vcpu, void *data)
     (void)data;
     change_turn(vcpu);
     memcpy(at_opening, vcpus, sizeof(vcpus));
+    if (profile != NULL)
+        clear_profile();
     window_is_open = true;
 }
 
@@ -94,6 +169,8 @@ static void on_close(unsigned vcpu, void *data)
         return;
     change_turn(vcpu);
     window_is_open = false;
+    if (profile != NULL)
+        write_profile();
 
     fprintf(output, "{\"window\":%" PRIu64, windows++);
     if (several_threads) {
@@ -117,7 +194,8 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *block)
     const enum space space = qemu_plugin_tb_vaddr(block) >> 63 ? kernel : user;
     const size_t length = qemu_plugin_tb_n_insns(block);
 
-    qemu_plugin_register_vcpu_tb_exec_cb(block, on_block, QEMU_PLUGIN_CB_NO_REGS, NULL);
+    qemu_plugin_register_vcpu_tb_exec_cb(block, on_block, QEMU_PLUGIN_CB_NO_REGS,
+                                         block_at(qemu_plugin_tb_vaddr(block)));
     for (size_t index = 0; index < length; index++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, index);
 
@@ -132,11 +210,24 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *block)
     }
 }
 
+/* Opens the file of an argument NAME=FILE for appending. False if it is not that argument, or cannot be opened. */
+static bool open_file(const char *argument, const char *name, FILE **file)
+{
+    const size_t length = strlen(name);
+
+    if (strncmp(argument, name, length) != 0 || *file != NULL)
+        return false;
+    *file = fopen(argument + length, "a");
+    if (*file != NULL)
+        return true;
+    fprintf(stderr, "dmatoll meter: cannot open %s: ", argument + length);
+    perror(NULL);
+    return false;
+}
+
 __attribute__((visibility("default"))) int qemu_plugin_install(uint64_t id, const qemu_info_t *info, int argc,
                                                                char **argv)
 {
-    static const char option[] = "out=";
-
     if (!info->system_emulation || strcmp(info->target_name, "x86_64") != 0) {
         fprintf(stderr, "dmatoll meter: works with qemu-system-x86_64 only, not with %s\n",
                 info->target_name);
@@ -147,14 +238,11 @@ __attribute__((visibility("default"))) int qemu_plugin_install(uint64_t id, cons
                 info->system.max_vcpus);
         return -1;
     }
-    if (argc != 1 || strncmp(argv[0], option, strlen(option)) != 0) {
-        fprintf(stderr, "dmatoll meter: expected -plugin libdmatoll_meter.so,out=FILE\n");
-        return -1;
-    }
-    output = fopen(argv[0] + strlen(option), "a");
-    if (output == NULL) {
-        fprintf(stderr, "dmatoll meter: cannot open %s for the windows: ", argv[0] + strlen(option));
-        perror(NULL);
+    bool understood = true;
+    for (int index = 0; index < argc; index++)
+        understood &= open_file(argv[index], "out=", &output) || open_file(argv[index], "profile=", &profile);
+    if (!understood || output == NULL) {
+        fprintf(stderr, "dmatoll meter: expected -plugin libdmatoll_meter.so,out=FILE[,profile=FILE]\n");
         return -1;
     }
     vcpu_count = (unsigned)info->system.smp_vcpus;

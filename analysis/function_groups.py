@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a function is for: the groups into which a profile sums up functions.
+
+The first rule that matches decides. What the compiler inlined belongs to the function that it was inlined into: a strategy of ours
+to the driver.
+"""
+
+import re
+
+GROUPS = (
+    "driver",
+    "mapping",
+    "iova",
+    "page table",
+    "invalidation",
+    "ip stack",
+    "tap and system calls",
+    "scheduler",
+    "copy",
+    "interrupt",
+    "memory",
+    "workload",
+    "other",
+)
+
+# Objects that are for one thing as a whole: modules, programs, libraries.
+OBJECTS = (
+    ("driver", r"dmatoll-net-user.*|dmatoll_net|e1000e?"),
+    ("tap and system calls", r"tun|tap|vfio\w*|irqbypass|\[vdso\]"),
+    ("ip stack", r"ip_tables|nf_\w+|ipv6|tcp_\w+|af_packet|sch_\w+|veth"),
+    ("workload", r"(?!kernel$).*"),
+)
+
+# Functions of the kernel proper. `_` at the end of a word stands for any ending.
+KERNEL = (
+    ("copy", """
+        copy_ _copy_ __copy_ csum_and_copy_ csum_partial_ do_csum csum_ rep_movs_ rep_stos_ memcpy_ __memcpy memmove_ __memmove memset_
+        __memset clear_page_ skb_copy_ __skb_datagram_iter simple_copy_to_iter check_stack_object check_heap_object __check_object_size
+        __check_heap_object is_vmalloc_addr __virt_addr_valid
+    """),
+    ("invalidation", "qi_ cache_tag_ iommu_iotlb_ intel_iommu_tlb_ intel_flush_ fq_ring_ fq_flush_ iommu_dma_flush_ queue_iova iommu_flush_"),
+    ("iova", "alloc_iova_ __alloc_and_insert_iova_ free_iova_ iova_ __iova_ iommu_dma_alloc_iova iommu_dma_free_iova private_find_iova remove_iova"),
+    ("page table", """
+        __domain_mapping domain_unmap_ domain_mapping_ dma_pte_ pfn_to_dma_pte intel_iommu_map_ intel_iommu_unmap_ iommu_map_ iommu_unmap_
+        __iommu_map_ __iommu_unmap_ iommu_pgsize_ clflush_
+    """),
+    ("mapping", "dma_map_ dma_unmap_ iommu_dma_ dma_direct_ __dma_ dma_sync_ dma_pool_ iommu_ debug_dma_"),
+    ("interrupt", """
+        asm_common_interrupt asm_sysvec_ sysvec_ common_interrupt_ __common_interrupt handle_edge_ handle_level_ handle_fasteoi_ handle_irq_ __handle_irq_
+        handle_softirqs do_softirq_ __do_softirq __irq_ irq_ irqentry_ generic_handle_ note_interrupt add_interrupt_randomness fast_mix apic_
+        native_apic_ native_eoi_ x2apic_ ioapic_ io_apic_ intel_ir_ msi_ lapic_ tick_ hrtimer_ __hrtimer_ timerqueue_ clockevents_ ktime_get_ read_tsc
+        read_hpet run_timer_ __run_timers call_timer_ get_next_timer_ __get_next_timer_ error_entry error_return paranoid_ ct_ pci_check_and_set_ pci_conf1_
+        pci_read pci_write pci_cfg_ restore_regs_ native_iret
+    """),
+    ("scheduler", """
+        schedule_ __schedule sched_ __sched_ try_to_wake_up ttwu_ wake_up_ __wake_up_ default_wake_ autoremove_wake_ woken_ enqueue_task_ enqueue_entity
+        dequeue_task_ dequeue_entity dequeue_entities pick_ __pick_ put_prev_ set_next_ __set_next_ finish_task_ __switch_to_ switch_mm_ switch_fpu_ prepare_to_ finish_wait
+        update_ __update_ cpuacct_ place_entity select_task_ select_idle_ check_preempt_ wakeup_preempt_ resched_ avg_vruntime vruntime_ entity_ __dequeue_entity __enqueue_entity idle_cpu reweight_ do_idle
+        cpuidle_ cpu_idle_ default_idle_ call_cpuidle menu_ psi_ record_times nohz_ raw_spin_rq_ do_nanosleep hrtimer_nanosleep account_ rcu_ __rcu_ kick_process
+        __calc_delta native_sched_clock local_clock_ mm_cid_ __rseq_ rseq_ save_fpregs_ restore_fpregs_ native_load_ xfd_ prepare_task_ dl_ need_update
+    """),
+    ("memory", """
+        kmalloc_ __kmalloc_ kfree kmem_cache_ __kmem_ slab_ __slab_ ___slab_ build_detached_freelist alloc_pages_ __alloc_pages_ alloc_ free_ __free_ get_page_ put_page_
+        __page_frag_ page_frag_ page_pool_ __page_pool_ rmqueue_ __rmqueue_ get_partial_ put_cpu_ memcg_ mem_cgroup_ obj_cgroup_ __mod_ mod_ folio_ __folio_ lru_
+        handle_mm_ __handle_mm_ do_user_addr_ exc_page_fault napi_alloc_ blkcg_
+    """),
+    ("ip stack", """
+        ip_ __ip_ ipv4_ tcp_ __tcp_ udp_ __udp_ udp4_ __udp4_ inet_ __inet_ sk_ __sk_ sock_ __sock_ skb_ __skb_ ___skb_ napi_ net_ __net_ netif_ __netif_ dev_ __dev_ neigh_ dst_ fib_ nf_
+        eth_ gro_ validate_xmit_ qdisc_ __qdisc_ pfifo_ fq_codel_ __fq_codel_ __napi_ __consume_ __xfrm_ xfrm_ dql_ xmit_ process_backlog enqueue_to_backlog siphash_ rt_ raw_ packet_ tpacket_ loopback_ lock_sock_
+        release_sock __release_sock __lock_sock_ datagram_ __build_skb_ build_skb_ consume_skb kfree_skb_ __kfree_skb_ __alloc_skb alloc_skb_ cubictcp_ bictcp_ compute_score jhash_
+        sch_ page_to_ __local_bh_ bpf_ security_sock_ security_socket_ apparmor_socket_ aa_sk_ aa_inet_ move_addr_ __sys_sendto __sys_recvfrom ____sys_ ___sys_ import_iovec
+    """),
+    ("tap and system calls", """
+        do_syscall_ entry_ x64_sys_ __x64_sys_ syscall_ __do_sys_ __se_sys_ ksys_ vfs_ fdget_ __fdget_ __fget_ fput_ new_sync_ rw_verify_ do_iter_ iov_iter_ __import_iovec do_writev
+        do_readv do_epoll_ ep_ __ep_ eventfd_ security_ apparmor_ aa_ fsnotify_ __fsnotify_ exit_to_user_ arch_exit_to_user_ do_select do_pselect_ __pollwait fpregs_assert_ __cond_resched core_sys_select kern_select poll_ do_poll_ do_sys_poll
+        timerfd_ signalfd_ io_ __io_ get_timespec64 put_timespec64 timespec64_ set_normalized_ set_user_sigmask get_sigset_ restore_saved_ file_ sockfd_ srso_ its_ retbleed_ __x86_
+        virtqueue_ vring_ select_estimate_ max_select_fd remove_wait_queue add_wait_queue_
+    """),
+    ("ip stack", "_raw_spin_lock_bh _raw_spin_unlock_bh"),
+)
+
+
+def pattern_of(words):
+    return re.compile("|".join(re.escape(word[:-1]) + ".*" if word.endswith("_") else re.escape(word) for word in words.split()))
+
+
+KERNEL_RULES = tuple((group, pattern_of(words)) for group, words in KERNEL)
+OBJECT_RULES = tuple((group, re.compile(place)) for group, place in OBJECTS)
+# The one routine that both placements copy by is the driver's own elsewhere.
+OUR_COPY = re.compile(r"(.*::)?copy_bytes")
+
+
+def group_of(place, name):
+    """The group of function `name` in the object `place`: `kernel`, a module, a program or a library."""
+    if OUR_COPY.fullmatch(name):
+        return "copy"
+    if place == "kernel":
+        name = re.sub(r"\.(isra|constprop|part|cold)\b.*", "", name)
+        return next((group for group, rule in KERNEL_RULES if rule.fullmatch(name)), "other")
+    return next((group for group, rule in OBJECT_RULES if rule.fullmatch(place)), "other")

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""From the meter's profile to functions and groups: `profile.py RUN/profiles/run-TIME`.
+
+Writes RUN/profiles/TRIAL.json for every trial of the profiled run:
+  {"trial", "packets", "total", "groups": {group: instructions}, "functions": [{"name", "object", "group", "instructions"}]}
+and prints instructions per packet by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script
+    # In place of this directory, where our statistics would hide the standard library's.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from analysis.function_groups import GROUPS, group_of
+from analysis.load import LoadError, load_run
+from analysis.symbols import Processes, SymbolError, kernel_table
+
+KERNEL_HALF = 1 << 63
+
+
+def find_file(path):
+    """The file in the guest's image came from this machine: from the build, or from where it is in the guest."""
+    name = Path(path).name
+    tree = Path(__file__).resolve().parent.parent
+    for candidate in (*tree.glob(f"build/release/*/{name}"), *tree.glob(f"build/release/*/*/{name}"), Path(path)):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_windows(path):
+    """{window: {address: instructions}} of one boot."""
+    windows = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            windows[int(entry["window"])] = {int(address, 16): int(count) for address, count in entry["blocks"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise SymbolError(f"{path}:{number}: not the meter's profile: {error}") from error
+    return windows
+
+
+def split(blocks, kernel, processes):
+    """{(object, function): instructions}"""
+    functions = Counter()
+    for address, count in blocks.items():
+        where = kernel.find(address) if address >= KERNEL_HALF else processes.find(address)
+        functions[where or ("unknown", f"{address:#x}")] += count
+    return functions
+
+
+def profile_of(record, run_directory):
+    """The profile of one record, as it is written."""
+    meter = record["meters"]["lab_instructions"]
+    repetition = record["repetition"]
+    again = repetition.get("guest", 1) - 1
+    boot = f"boot-{repetition['boot']}" + (f"-again-{again}" if again else "")
+    blocks = read_windows(run_directory / "raw" / boot / "profile.jsonl").get(meter["window"])
+    if blocks is None:
+        raise SymbolError(f"{run_directory}: no profile of window {meter['window']} in {boot}")
+    executed = meter["vcpus"][0]["user"] + meter["vcpus"][0]["kernel"]
+    if sum(blocks.values()) != executed:
+        raise SymbolError(f"{record['trial']}: the profile holds {sum(blocks.values())} instructions, the meter counted {executed}")
+    raw = run_directory / "raw" / record["trial"]
+    kernel = kernel_table(raw / "kernel-symbols")
+    processes = Processes((raw / "maps.txt").read_text(), find_file)
+    functions = [
+        {"name": name, "object": place, "group": group_of(place, name), "instructions": count}
+        for (place, name), count in split(blocks, kernel, processes).most_common()
+    ]
+    groups = dict.fromkeys(GROUPS, 0)
+    for function in functions:
+        groups[function["group"]] += function["instructions"]
+    return {
+        "trial": record["trial"],
+        "packets": record["metrics"]["packets"],
+        "total": sum(blocks.values()),
+        "groups": groups,
+        "functions": functions,
+    }
+
+
+def table(profiles, most_functions):
+    """Instructions per packet by group, a column a trial, and the dearest functions of each trial."""
+    lines = []
+    width = max(len(group) for group in GROUPS) + 2
+    for number, profile in enumerate(profiles, start=1):
+        lines.append(f"[{number}] {profile['trial']}")
+    lines.append("")
+    lines.append("instructions per packet".ljust(width + 4) + "".join(f"[{number}]".rjust(10) for number in range(1, len(profiles) + 1)))
+    for group in GROUPS:
+        if any(profile["groups"][group] for profile in profiles):
+            lines.append(group.ljust(width + 4) + "".join(f"{profile['groups'][group] / profile['packets']:10.0f}" for profile in profiles))
+    lines.append("total".ljust(width + 4) + "".join(f"{profile['total'] / profile['packets']:10.0f}" for profile in profiles))
+    for number, profile in enumerate(profiles, start=1):
+        lines += ["", f"[{number}] the dearest functions, instructions per packet"]
+        for function in profile["functions"][:most_functions]:
+            lines.append(
+                f"  {function['instructions'] / profile['packets']:8.1f}  {function['group']:21} {function['object']}: {function['name'][:90]}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("run", type=Path, help="the run inside RUN/profiles that `dmatoll profile` made")
+    parser.add_argument("--functions", type=int, default=12, help="how many functions to print for each trial")
+    arguments = parser.parse_args()
+    try:
+        run = load_run(arguments.run)
+        profiles = []
+        for record in run.records:
+            if record["status"] != "ok":
+                print(f"{record['trial']}: {record['status']}: {record.get('reason', '')}", file=sys.stderr)
+                continue
+            profile = profile_of(record, arguments.run)
+            (arguments.run.parent / f"{profile['trial']}.json").write_text(json.dumps(profile, indent=1) + "\n")
+            profiles.append(profile)
+    except (LoadError, SymbolError, OSError, KeyError) as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return 1
+    if profiles:
+        print(table(profiles, arguments.functions), end="")
+    return 0 if profiles else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
