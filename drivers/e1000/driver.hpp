@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The driver of the Intel 82540EM: the same source in the kernel, in a user process and on the model.
+// The driver of the Intel 82540EM, 82545EM and 82574L: the same source in the kernel, in a user process and
+// on the model.
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453.
 #pragma once
@@ -20,6 +21,7 @@
 #include "interrupts.hpp"
 #include "link.hpp"
 #include "offload.hpp"
+#include "part.hpp"
 #include "quiet.hpp"
 #include "receive_side.hpp"
 #include "registers.hpp"
@@ -32,14 +34,16 @@ namespace dmatoll::e1000 {
 // Who may call what at the same time: the receive side (receive, refill), the transmit side (transmit,
 // ring_transmit_doorbell) and the reclaim side (reclaim) may each run on a CPU of its own; two callers of the
 // same side may not. enable_interrupts, disable_interrupts, transmit_room, receive_starved, link, mac,
-// counters and statistics may be called from anywhere; take_interrupt and update_statistics by one caller at
-// a time each. probe, start, stop and set_phy_loopback have the driver to themselves.
+// counters and statistics may be called from anywhere; take_interrupt, update_statistics and
+// set_receive_filter by one caller at a time each. probe, start, stop and set_phy_loopback have the driver to
+// themselves.
 template <Platform P, Mapper M>
 class Driver {
   public:
-    // Both outlive the driver. Touches nothing.
-    Driver(P& platform, M& mapper, const Settings& settings)
+    // All but the settings outlive the driver. Touches nothing.
+    Driver(P& platform, M& mapper, const Part& part, const Settings& settings)
         : platform_{platform},
+          part_{part},
           settings_{settings},
           receive_side_{platform, mapper},
           transmit_side_{platform, mapper} {}
@@ -51,10 +55,12 @@ class Driver {
     // programmed. Errors: invalid_argument (settings), device_gone, timed_out (reset, EEPROM),
     // device_misbehaves (EEPROM contents, registers that do not take).
     Status probe() {
-        if (!valid(settings_)) {
-            platform_.log(LogLevel::error,
-                          "settings refused: descriptors are a power of two from 64 to 4096, receive buffers "
-                          "one from 256 to 16384 bytes, interrupts per second 0 or 60 to 1000000");
+        if (!valid(settings_, part_)) {
+            platform_.log(
+                LogLevel::error,
+                "settings refused: descriptors are a power of two from 64 to 4096, receive buffers "
+                "one from 256 to 16384 bytes, interrupts per second 0 or 60 to 1000000, the largest "
+                "frame 1514 to 9014 bytes");
             return Error::invalid_argument;
         }
         if (read_register<DeviceStatus>(platform_).raw == all_ones) {
@@ -93,7 +99,7 @@ class Driver {
         if (const Status allocated = receive_side_.allocate(settings_); !allocated.ok()) return allocated;
         if (const Status allocated = transmit_side_.allocate(settings_); !allocated.ok()) return allocated;
         statistics_.discard(platform_);
-        program_address_filter(platform_, mac_);
+        program_receive_filter(platform_, mac_, accept_all_multicast);
         transmit_side_.program();
         receive_side_.program();
 
@@ -197,15 +203,26 @@ class Driver {
     // link().
     InterruptCauses take_interrupt() { return take_interrupt_causes(platform_, interrupts_); }
 
-    void enable_interrupts() { unmask_interrupts(platform_); }
+    // `transmit`: also when frames were sent. Without, that cause stays masked: disable_interrupts() before
+    // changes it.
+    void enable_interrupts(bool transmit = true) { unmask_interrupts(platform_, transmit); }
     void disable_interrupts() { mask_interrupts(platform_); }
 
     LinkState link() { return read_link_state(platform_); }
+
+    // Which frames are taken beside those for our own address and for all. From start() on until the first
+    // call: all multicast, too. To be called while the driver runs; start() forgets it. Frames that come
+    // while it changes may be missed.
+    void set_receive_filter(const ReceiveFilter& filter) {
+        program_receive_filter(platform_, mac_, filter);
+        receive_side_.set_promiscuous(filter.promiscuous);
+    }
 
     // Sends frames back at the PHY instead of onto the wire; off: negotiates again, which takes the link down
     // for a while. Errors: those of the PHY.
     Status set_phy_loopback(bool on) { return set_link_loopback(platform_, on); }
 
+    [[nodiscard]] const Part& part() const { return part_; }
     [[nodiscard]] const MacAddress& mac() const { return mac_; }
     [[nodiscard]] const Settings& settings() const { return settings_; }
 
@@ -229,6 +246,7 @@ class Driver {
   private:
     // Read-only while the data path runs.
     P& platform_;
+    const Part& part_;
     const Settings settings_;
     MacAddress mac_{};
     bool quiet_ = false;  // no ring is programmed, nothing moves

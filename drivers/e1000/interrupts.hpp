@@ -50,8 +50,8 @@ void forget_interrupt_causes(P& platform) {
 }
 
 template <Platform P>
-void unmask_interrupts(P& platform) {
-    platform.write32(InterruptMaskSet::offset, all_causes);
+void unmask_interrupts(P& platform, bool transmit) {
+    platform.write32(InterruptMaskSet::offset, transmit ? all_causes : receive_causes | link_causes);
 }
 
 // All that the device has, not only ours.

@@ -12,6 +12,7 @@
 
 #include "../core/result.hpp"
 #include "descriptors.hpp"
+#include "part.hpp"
 
 namespace dmatoll::e1000 {
 
@@ -28,24 +29,25 @@ struct TransmitOffload {
 };
 
 inline constexpr std::uint16_t tcp_checksum_offset = 16;
-// Without VLAN tag and CRC.
-inline constexpr std::uint32_t longest_frame = 1514;
-inline constexpr std::uint32_t longest_tagged_frame = 1518;
+inline constexpr std::uint32_t longest_tagged_frame = standard_frame + vlan_tag_bytes;
 // An IP packet of 64 KiB behind its longest link header; the device could take 1 MiB.
 inline constexpr std::uint32_t longest_segmented_frame = 65535 + 64;
 
-// Is this a request that the device can follow? All offsets lie in the first 255 bytes, since the context has
-// eight bits for each [8254x §3.3.6].
-constexpr bool valid_offload(const TransmitOffload& offload, std::uint32_t frame_bytes) {
+// Is this a request that the device can follow? `largest_frame` counts without a VLAN tag, which may be there
+// all the same. All offsets lie in the first 255 bytes, since the context has eight bits for each
+// [8254x §3.3.6].
+constexpr bool valid_offload(const TransmitOffload& offload, std::uint32_t frame_bytes,
+                             std::uint32_t largest_frame) {
+    const std::uint32_t limit = largest_frame + vlan_tag_bytes;
     if (!offload.segment) {
-        if (frame_bytes > longest_tagged_frame) return false;
+        if (frame_bytes > limit) return false;
         if (!offload.checksum) return true;
         const std::uint32_t field = std::uint32_t{offload.checksum_start} + offload.checksum_offset;
         return field <= 254 && field + 2 <= frame_bytes;
     }
     return frame_bytes <= longest_segmented_frame && offload.header_bytes <= 255 &&
            offload.header_bytes < frame_bytes && offload.segment_bytes != 0 &&
-           std::uint32_t{offload.header_bytes} + offload.segment_bytes <= longest_tagged_frame &&
+           std::uint32_t{offload.header_bytes} + offload.segment_bytes <= limit &&
            offload.checksum_offset == tcp_checksum_offset &&
            offload.network_start + (offload.ipv6 ? 40u : 20u) <= offload.checksum_start &&
            offload.checksum_start + 20u <= offload.header_bytes;
@@ -106,10 +108,10 @@ static_assert(context_for({.checksum_start = 34,
 // zero (the device fills in each segment's), an IPv4 header checksum of zero, and as TCP checksum the folded
 // sum of the pseudo-header *without* its length, which the device adds for every segment. `headers` are the
 // frame's first header_bytes or more; only they are touched. Error: invalid_argument (not a header that the
-// device can segment).
+// device can segment; whether the segments are too long, transmit() finds out).
 inline Status prepare_segmentation(std::span<std::byte> headers, const TransmitOffload& offload) {
     if (!offload.segment || headers.size() < offload.header_bytes ||
-        !valid_offload(offload, std::uint32_t{offload.header_bytes} + 1)) {
+        !valid_offload(offload, std::uint32_t{offload.header_bytes} + 1, jumbo_frame)) {
         return Error::invalid_argument;
     }
     std::byte* const network = headers.data() + offload.network_start;

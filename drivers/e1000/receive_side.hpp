@@ -15,6 +15,7 @@
 #include "../core/register.hpp"
 #include "../core/result.hpp"
 #include "../core/ring.hpp"
+#include "address_filter.hpp"
 #include "descriptor_ring.hpp"
 #include "descriptors.hpp"
 #include "frames.hpp"
@@ -40,6 +41,7 @@ class ReceiveSide {
     // After an error release() gives back what there is. Errors: those of the Platform.
     Status allocate(const Settings& settings) {
         buffer_bytes_ = settings.receive_buffer_bytes;
+        long_packets_ = settings.largest_frame > standard_frame;
         return ring_.allocate(platform_, settings.receive_descriptors);
     }
 
@@ -66,12 +68,14 @@ class ReceiveSide {
         write_register(platform_, ReceiveTail{});
     }
 
-    // The one write of RCTL: QEMU's receiver sleeps for a second after each.
+    // QEMU's receiver sleeps for a second after each write of RCTL: there is one, and multicast is left to
+    // the address filter's table altogether.
     void enable() {
         ReceiveControl control{};
         control.set(ReceiveControl::enable)
-            .set(ReceiveControl::multicast_promiscuous)
             .set(ReceiveControl::broadcast_accept)
+            .set(ReceiveControl::multicast_offset, multicast_bits_47_36)
+            .set(ReceiveControl::long_packets, long_packets_ ? 1 : 0)
             .set(ReceiveControl::minimum_threshold, ReceiveControl::threshold_eighth)
             .set(ReceiveControl::strip_crc);
         switch (buffer_bytes_) {
@@ -97,6 +101,13 @@ class ReceiveSide {
                 break;  // 2048
         }
         write_register(platform_, control);
+    }
+
+    // Takes what is meant for others, too.
+    void set_promiscuous(bool on) {
+        const ReceiveControl now = read_register<ReceiveControl>(platform_);
+        if (now.raw == all_ones || now.test(ReceiveControl::unicast_promiscuous) == on) return;
+        write_register(platform_, ReceiveControl{now}.set(ReceiveControl::unicast_promiscuous, on ? 1 : 0));
     }
 
     // The device is off: return_buffer(cookie) for every buffer that it had, and for the spare one.
@@ -236,6 +247,7 @@ class ReceiveSide {
     P& platform_;
     M& mapper_;
     std::uint32_t buffer_bytes_ = 0;
+    bool long_packets_ = false;
     DescriptorRing<ReceiveDescriptor, ReceiveSlot> ring_;
 
     // Written on the receive side only; in cache lines of their own. [next_, filled_) is with the device.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Registers of the 82540EM.
+// Registers of the 82540EM, the 82545EM and the 82574L.
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453. Every
 // register is in chapter 13, under the abbreviation that the comment gives.
@@ -94,7 +94,8 @@ struct ReceiveControl : Register<ReceiveControl, 0x0100, Access::read_write> {
     static constexpr Field multicast_promiscuous = bit(4);
     static constexpr Field long_packets = bit(5);
     static constexpr Field loopback = bits(7, 6);
-    static constexpr Field minimum_threshold = bits(9, 8);  // of free descriptors: 0: 1/2, 1: 1/4, 2: 1/8
+    static constexpr Field minimum_threshold = bits(9, 8);   // of free descriptors: 0: 1/2, 1: 1/4, 2: 1/8
+    static constexpr Field multicast_offset = bits(13, 12);  // which bits of an address select from the table
     static constexpr Field broadcast_accept = bit(15);
     static constexpr Field buffer_size =
         bits(17, 16);  // 0: 2048, 1: 1024, 2: 512, 3: 256; times 16 with the extension, except 0
@@ -157,7 +158,7 @@ struct ReceiveChecksumControl : Register<ReceiveChecksumControl, 0x5000, Access:
     static constexpr Field tcp_udp_offload = bit(9);
 };
 
-// MTA: 128 words. Not described by a type of its own: they are only ever cleared.
+// MTA: 128 words of one bit for each hash value.
 inline constexpr std::uint32_t multicast_table_offset = 0x5200;
 inline constexpr std::uint32_t multicast_table_words = 128;
 

@@ -48,6 +48,7 @@ class TransmitSide {
 
     // After an error release() gives back what there is. Errors: those of the Platform.
     Status allocate(const Settings& settings) {
+        largest_frame_ = settings.largest_frame;
         return ring_.allocate(platform_, settings.transmit_descriptors);
     }
 
@@ -114,7 +115,7 @@ class TransmitSide {
                 return refuse(Error::invalid_argument);
             total += segment.length;
         }
-        if (!valid_offload(offload, total)) [[unlikely]]
+        if (!valid_offload(offload, total, largest_frame_)) [[unlikely]]
             return refuse(Error::invalid_argument);
 
         const std::uint32_t begin = next_.load(std::memory_order_relaxed);
@@ -315,6 +316,7 @@ class TransmitSide {
     // Read-only while the data path runs.
     P& platform_;
     M& mapper_;
+    std::uint32_t largest_frame_ = 0;
     DescriptorRing<TransmitDescriptor, TransmitSlot> ring_;
 
     // transmit()'s; in cache lines of their own. [head_, announced_) is with the device, up to next_ it is

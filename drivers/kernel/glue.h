@@ -92,10 +92,18 @@ struct dmatoll_surroundings {
     uint32_t reserved_count;
     uint32_t address_bits;  /* IOVAs have at most that many */
     uint64_t last_physical; /* of all memory that buffers can come from */
+    uint16_t pci_vendor, pci_device; /* of a part that dmatoll_part_name() knows */
     struct dmatoll_settings settings;
 };
 
 struct dmatoll_completion; /* the C side's sum over one reclaim */
+
+/* ---- up: parts ---- */
+
+/* By PCI identifiers; NULL: not one that the core drives. */
+const char* dmatoll_part_name(uint16_t vendor, uint16_t device);
+/* Those that it drives, the nth; false behind the last. */
+bool dmatoll_part_at(unsigned int n, const char** name, uint16_t* vendor, uint16_t* device);
 
 /* ---- up: strategies ---- */
 

@@ -92,8 +92,9 @@ std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physi
 template <Mapper M>
 struct Nic {
     template <class... MapperArguments>
-    explicit Nic(KernelPlatform& platform, const e1000::Settings& settings, MapperArguments&&... arguments)
-        : mapper{arguments...}, driver{platform, mapper, settings} {}
+    Nic(KernelPlatform& platform, const e1000::Part& part, const e1000::Settings& settings,
+        MapperArguments&&... arguments)
+        : mapper{arguments...}, driver{platform, mapper, part, settings} {}
 
     M mapper;
     e1000::Driver<KernelPlatform, M> driver;
@@ -164,16 +165,18 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
                                    .transmit_descriptors = around.settings.transmit_descriptors,
                                    .receive_buffer_bytes = DMATOLL_RECEIVE_BUFFER_BYTES,
                                    .interrupts_per_second = around.settings.interrupts_per_second};
+    const e1000::Part* const part = e1000::find_part(around.pci_vendor, around.pci_device);
+    if (part == nullptr) return Error::not_supported;
     if (nic->kind == Kind::linux_dma) {
-        new (&nic->linux_dma) LinuxNic{nic->platform, settings, around.device};
+        new (&nic->linux_dma) LinuxNic{nic->platform, *part, settings, around.device};
         return {};
     }
     if (const Status space = set_up_space(nic, around, strategy); !space.ok()) return space;
     if (nic->kind == Kind::strict) {
-        new (&nic->strict) StrictNic{nic->platform, settings, nic->domain};
+        new (&nic->strict) StrictNic{nic->platform, *part, settings, nic->domain};
         return {};
     }
-    new (&nic->persistent) PersistentNic{nic->platform, settings, nic->domain, nic->platform};
+    new (&nic->persistent) PersistentNic{nic->platform, *part, settings, nic->domain, nic->platform};
     const Status covered = nic->persistent.mapper.cover(Memory{0}, Memory{around.last_physical});
     if (!covered.ok()) give_back_space(nic);
     return covered;
@@ -195,6 +198,21 @@ bool is_known(const dmatoll_nic* nic, const CounterName& name) {
 }  // namespace
 
 extern "C" {
+
+// ---- parts ----
+
+const char* dmatoll_part_name(std::uint16_t vendor, std::uint16_t device) {
+    const e1000::Part* const part = e1000::find_part(vendor, device);
+    return part != nullptr ? part->name : nullptr;
+}
+
+bool dmatoll_part_at(unsigned int n, const char** name, std::uint16_t* vendor, std::uint16_t* device) {
+    if (n >= e1000::parts::all.size()) return false;
+    *name = e1000::parts::all[n]->name;
+    *vendor = e1000::parts::all[n]->vendor;
+    *device = e1000::parts::all[n]->device;
+    return true;
+}
 
 // ---- strategies ----
 

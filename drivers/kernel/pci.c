@@ -18,7 +18,6 @@
 
 #define REGISTERS_BAR 0
 #define REGISTERS_BYTES 0x20000 /* [8254x, 317453 §4.1]: 128 KiB of registers */
-#define DEVICE_82540EM 0x100e
 
 static char* strategy = "strict";
 module_param(strategy, charp, 0644);
@@ -161,15 +160,28 @@ static void destroy_core(struct dmatoll_net* net) {
     kfree(net->nic);
 }
 
+static void refuse_part(struct pci_dev* pci) {
+    const char* name;
+    u16 vendor, device;
+    char known[128] = "";
+    size_t used = 0;
+    unsigned int i;
+
+    for (i = 0; dmatoll_part_at(i, &name, &vendor, &device); i++)
+        used += scnprintf(known + used, sizeof(known) - used, "%s %s, %04x:%04x", i ? ";" : "", name, vendor,
+                          device);
+    dev_err(&pci->dev, "%04x:%04x is not a device that this driver knows: it drives the%s\n", pci->vendor,
+            pci->device, known);
+}
+
 static int probe(struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
+    const char* part = dmatoll_part_name(pci->vendor, pci->device);
     struct dmatoll_net* net;
     int number, error;
 
-    if (pci->vendor != PCI_VENDOR_ID_INTEL || pci->device != DEVICE_82540EM) {
-        dev_err(device,
-                "%04x:%04x is not a device that this driver knows: it drives the 82540EM, %04x:%04x\n",
-                pci->vendor, pci->device, PCI_VENDOR_ID_INTEL, DEVICE_82540EM);
+    if (!part) {
+        refuse_part(pci);
         return -ENODEV;
     }
     number = choose_strategy(device, own);
@@ -184,6 +196,8 @@ static int probe(struct pci_dev* pci, bool own) {
     net->strategy = number;
     net->surroundings.net = net;
     net->surroundings.device = device;
+    net->surroundings.pci_vendor = pci->vendor;
+    net->surroundings.pci_device = pci->device;
     net->surroundings.last_physical = last_byte_of_memory();
     net->surroundings.settings = (struct dmatoll_settings){.receive_descriptors = receive_descriptors,
                                                            .transmit_descriptors = transmit_descriptors,
@@ -222,8 +236,8 @@ static int probe(struct pci_dev* pci, bool own) {
         goto destroy;
     }
     dev_info(device,
-             "%s: 82540EM, strategy %s, domain %s, %u receive and %u transmit descriptors, %u interrupts/s\n",
-             netdev_name(net->netdev), dmatoll_strategy_name(number), dmatoll_domain_attached(device),
+             "%s: %s, strategy %s, domain %s, %u receive and %u transmit descriptors, %u interrupts/s\n",
+             netdev_name(net->netdev), part, dmatoll_strategy_name(number), dmatoll_domain_attached(device),
              receive_descriptors, transmit_descriptors, interrupts_per_second);
     return 0;
 
@@ -308,6 +322,5 @@ static void __exit dmatoll_exit(void) {
 }
 module_exit(dmatoll_exit);
 
-MODULE_DESCRIPTION(
-    "The driver of the 82540EM that dmatoll measures: one source in the kernel and as a process");
+MODULE_DESCRIPTION("The e1000 driver that dmatoll measures: one source in the kernel and as a process");
 MODULE_LICENSE("Dual BSD/GPL");

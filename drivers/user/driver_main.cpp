@@ -75,7 +75,9 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
            const Arena& arena, SharedState& shared) {
     using Driver = e1000::Driver<Platform, ChosenMapper>;
     prepare(mapper, arena, options.bdf);
-    Driver driver{platform, mapper,
+    const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
+    if (part == nullptr) throw Failure{"device " + options.bdf + " is not a part that this driver knows"};
+    Driver driver{platform, mapper, *part,
                   e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
                                   .transmit_descriptors = options.driver.transmit_descriptors,
                                   .interrupts_per_second = options.driver.interrupts_per_second}};

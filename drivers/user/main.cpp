@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// dmatoll-net-user: an 82540EM driven by an unprivileged process. The process that the user starts is the
+// dmatoll-net-user: an e1000 driven by an unprivileged process. The process that the user starts is the
 // supervisor; it starts this program once more as the driver.
 #include <cstdio>
 #include <cstring>

@@ -34,7 +34,7 @@ std::string check_strategy(const std::string& name) {
 
 std::optional<Options> parse_options(int argc, const char* const* argv) {
     Options options;
-    CLI::App app{"Drives an 82540EM from an unprivileged process over VFIO; its network interface is a TAP.",
+    CLI::App app{"Drives an e1000 from an unprivileged process over VFIO; its network interface is a TAP.",
                  "dmatoll-net-user"};
     app.add_option("--device", options.device, "PCI address, bound to vfio-pci (0000:00:03.0)")->required();
     app.add_option("--tap", options.tap, "name of the network interface to make")->required();
@@ -89,6 +89,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
 std::string to_text(const ChildOptions& options) {
     return nlohmann::json{{"bdf", options.bdf},
                           {"address_bits", options.address_bits},
+                          {"pci_vendor", options.pci_vendor},
+                          {"pci_device", options.pci_device},
                           {"strategy", options.driver.strategy},
                           {"receive_descriptors", options.driver.receive_descriptors},
                           {"transmit_descriptors", options.driver.transmit_descriptors},
@@ -105,6 +107,8 @@ ChildOptions child_options(const std::string& text) {
         ChildOptions options;
         json.at("bdf").get_to(options.bdf);
         json.at("address_bits").get_to(options.address_bits);
+        json.at("pci_vendor").get_to(options.pci_vendor);
+        json.at("pci_device").get_to(options.pci_device);
         json.at("strategy").get_to(options.driver.strategy);
         json.at("receive_descriptors").get_to(options.driver.receive_descriptors);
         json.at("transmit_descriptors").get_to(options.driver.transmit_descriptors);

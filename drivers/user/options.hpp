@@ -33,6 +33,8 @@ struct Options {
 struct ChildOptions {
     std::string bdf;
     unsigned address_bits = 0;
+    std::uint16_t pci_vendor = 0;
+    std::uint16_t pci_device = 0;
     DriverOptions driver;
     uid_t user = 0;
     gid_t group = 0;

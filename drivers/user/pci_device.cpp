@@ -39,18 +39,25 @@ bool keeps_group_usable(const std::string& driver) {
     return driver.empty() || driver == "vfio-pci" || driver == "pcieport" || driver == "pci-stub";
 }
 
-void check_identity(const std::string& bdf, const fs::path& device) {
-    const std::uint64_t vendor = hexadecimal(first_line(device / "vendor"));
-    const std::uint64_t model = hexadecimal(first_line(device / "device"));
-    if (vendor == 0x8086 && model == 0x100e) {
-        return;
+std::string identity_text(unsigned vendor, unsigned model) {
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), "%04x:%04x", vendor, model);
+    return text.data();
+}
+
+const e1000::Part* identify(const std::string& bdf, const fs::path& device) {
+    const auto vendor = static_cast<std::uint16_t>(hexadecimal(first_line(device / "vendor")));
+    const auto model = static_cast<std::uint16_t>(hexadecimal(first_line(device / "device")));
+    if (const e1000::Part* const part = e1000::find_part(vendor, model); part != nullptr) {
+        return part;
     }
-    std::array<char, 16> found{};
-    std::snprintf(found.data(), found.size(), "%04x:%04x", static_cast<unsigned>(vendor),
-                  static_cast<unsigned>(model));
-    throw Failure{
-        "device " + bdf + " is a " + found.data() +
-        ", and this driver knows the 82540EM (8086:100e) only. `lspci -nn` lists what is in this machine."};
+    std::string known;
+    for (const e1000::Part* const part : e1000::parts::all) {
+        known += (known.empty() ? "" : ", ") + std::string{part->name} + " (" +
+                 identity_text(part->vendor, part->device) + ")";
+    }
+    throw Failure{"device " + bdf + " is a " + identity_text(vendor, model) +
+                  ", and this driver knows only " + known + ". `lspci -nn` lists what is in this machine."};
 }
 
 void check_driver(const std::string& bdf, const fs::path& device) {
@@ -103,7 +110,7 @@ PciDevice find_device(const std::string& bdf_given) {
         throw Failure{"there is no PCI device " + bdf + " (" + device.string() +
                       " does not exist). `dmatoll devices` lists the ones that can be used."};
     }
-    check_identity(bdf, device);
+    const e1000::Part* const part = identify(bdf, device);
     const std::string group = link_name(device / "iommu_group");
     if (group.empty()) {
         throw Failure{
@@ -113,7 +120,7 @@ PciDevice find_device(const std::string& bdf_given) {
     }
     check_driver(bdf, device);
     check_group_members(bdf, group);
-    return {bdf, group, address_width(device)};
+    return {bdf, group, address_width(device), part};
 }
 
 }  // namespace dmatoll::user

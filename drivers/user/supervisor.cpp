@@ -144,6 +144,8 @@ class Supervisor {
         failure_.clear();
         process_.emplace(ChildOptions{.bdf = device_.bdf,
                                       .address_bits = device_.address_bits,
+                                      .pci_vendor = device_.part->vendor,
+                                      .pci_device = device_.part->device,
                                       .driver = options_.driver,
                                       .user = identity_.user,
                                       .group = identity_.group,

@@ -90,7 +90,7 @@ class Bench {
             platform = own_platform.get();
         }
         mapper = make_mapper(machine, static_cast<M*>(nullptr));
-        driver = std::make_unique<Driver>(*platform, *mapper, settings);
+        driver = std::make_unique<Driver>(*platform, *mapper, e1000::parts::i82540em, settings);
         for (std::uint32_t i = 0; i < receive_buffers; ++i) {
             buffers.push_back(machine.memory.allocate_pages(1));
             free_buffers.push_back(i);

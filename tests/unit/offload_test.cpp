@@ -60,7 +60,7 @@ TEST(ValidOffload, RefusesWhatTheDeviceCannotExpress) {
     const auto valid = [&](auto change, std::uint32_t bytes) {
         e1000::TransmitOffload offload = segmentation_offload(shape, 1448);
         change(offload);
-        return e1000::valid_offload(offload, bytes);
+        return e1000::valid_offload(offload, bytes, e1000::standard_frame);
     };
     using Offload = e1000::TransmitOffload;
     const std::uint32_t bytes = shape.header_bytes() + shape.payload;

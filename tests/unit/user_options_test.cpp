@@ -93,6 +93,8 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
 TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     const ChildOptions sent{.bdf = "0000:00:03.0",
                             .address_bits = 39,
+                            .pci_vendor = 0x8086,
+                            .pci_device = 0x100f,
                             .driver = {.strategy = "persistent",
                                        .receive_descriptors = 64,
                                        .transmit_descriptors = 128,
@@ -103,6 +105,8 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     const ChildOptions got = dmatoll::user::child_options(dmatoll::user::to_text(sent));
     EXPECT_EQ(got.bdf, sent.bdf);
     EXPECT_EQ(got.address_bits, sent.address_bits);
+    EXPECT_EQ(got.pci_vendor, sent.pci_vendor);
+    EXPECT_EQ(got.pci_device, sent.pci_device);
     EXPECT_EQ(got.driver.strategy, sent.driver.strategy);
     EXPECT_EQ(got.driver.receive_descriptors, 64u);
     EXPECT_EQ(got.driver.transmit_descriptors, 128u);
