@@ -6,8 +6,6 @@
 
 #include "failure.hpp"
 #include "file.hpp"
-#include "meters/lab_instructions.hpp"
-#include "target/network.hpp"
 #include "text.hpp"
 
 namespace dmatoll::harness {
@@ -18,6 +16,12 @@ constexpr int port = 5201;
 constexpr int connect_timeout_ms = 5000;
 // The warm-up begins some polls after the stream did, and the stream must outlast the window.
 constexpr double margin_seconds = 0.1;
+// Frames that show that the stream proper flows, and not only its set-up.
+constexpr std::uint64_t stream_frames = 64;
+// Header bytes of a frame without its payload: Ethernet 14, IPv4 20, and UDP 8 or TCP 20 with 12 of
+// timestamps.
+constexpr std::uint64_t udp_header_bytes = 14 + 20 + 8;
+constexpr std::uint64_t tcp_header_bytes = 14 + 20 + 20 + 12;
 
 // What iperf3 says went wrong, whatever it is.
 std::string error_of(const nlohmann::json& json) {
@@ -59,21 +63,22 @@ Iperf3Totals parse_iperf3(std::string_view output, Transport transport) {
     return totals;
 }
 
-Iperf3::Iperf3(const Trial& trial) : transport_{trial.transport} {
-    const auto parameter = [&](const char* name) { return trial.parameters.at(name); };
+Iperf3::Iperf3(const Trial& trial, const TrafficPlaces& places)
+    : transport_{trial.transport},
+      device_sends_{trial.flow == Flow::transmit},
+      load_bps_{trial.parameters.at("load_bps")},
+      warm_up_ms_{trial.parameters.at("warm_up_ms")},
+      peer_{*places.peer.interface} {
     // iperf3 takes whole seconds.
-    duration_ = std::ceil(static_cast<double>(parameter("warm_up_ms") + parameter("window_ms")) / 1000.0 +
-                          margin_seconds);
-    const bool device_sends = trial.flow == Flow::transmit;
-    const int server_cpu = static_cast<int>(device_sends ? other_cpu : device_cpu);
-    const int client_cpu = static_cast<int>(device_sends ? device_cpu : other_cpu);
-    const char* server_address = device_sends ? peer_address : device_address;
-    const char* client_address = device_sends ? device_address : peer_address;
+    duration_ = std::ceil(
+        static_cast<double>(warm_up_ms_ + trial.parameters.at("window_ms")) / 1000.0 + margin_seconds);
+    const TrafficEnd& server = device_sends_ ? places.peer : places.device;
+    const TrafficEnd& client = device_sends_ ? places.device : places.peer;
 
     server_ = std::make_unique<Child>(Command{.arguments = {"iperf3", "-4", "-s", "-1", "-J", "-i", "0", "-B",
-                                                            server_address, "-p", std::to_string(port)},
-                                              .cpu = server_cpu,
-                                              .network_namespace = device_sends ? peer_namespace : ""});
+                                                            server.address, "-p", std::to_string(port)},
+                                              .cpu = server.cpu,
+                                              .network_namespace = server.network_namespace});
     wait_until_listening(5);
 
     std::vector<std::string> arguments{"iperf3",
@@ -82,22 +87,31 @@ Iperf3::Iperf3(const Trial& trial) : transport_{trial.transport} {
                                        "-i",
                                        "0",
                                        "-c",
-                                       server_address,
+                                       server.address,
                                        "-B",
-                                       client_address,
+                                       client.address,
                                        "-p",
                                        std::to_string(port),
                                        "-t",
                                        fmt::format("{:.0f}", duration_),
                                        "-l",
-                                       std::to_string(parameter("payload_bytes")),
+                                       std::to_string(trial.parameters.at("payload_bytes")),
                                        "-b",
-                                       std::to_string(parameter("load_bps")),
+                                       std::to_string(load_bps_),
                                        "--connect-timeout",
                                        std::to_string(connect_timeout_ms)};
     if (transport_ == Transport::udp) arguments.push_back("-u");
     client_ = std::make_unique<Child>(Command{
-        .arguments = arguments, .cpu = client_cpu, .network_namespace = device_sends ? "" : peer_namespace});
+        .arguments = arguments, .cpu = client.cpu, .network_namespace = client.network_namespace});
+}
+
+void Iperf3::warm_up(const std::function<void()>& require_driver) {
+    // The warm-up begins when the stream does, not when its program is started.
+    wait_for_stream(peer_, device_sends_ ? "rx_packets" : "tx_packets", stream_frames, [&] {
+        require_running();
+        require_driver();
+    });
+    sleep_seconds(static_cast<double>(warm_up_ms_) * 1e-3);
 }
 
 // Its listening socket in the table of its own namespace: local address:port, remote address:port, state 0A.
@@ -120,7 +134,7 @@ void Iperf3::require_running() {
     for (auto* end : {client_.get(), server_.get()}) {
         if (!end->wait_for(0)) continue;
         const Ended ended = end->finish(0);
-        (end == client_.get() ? client_output : server_output) = ended.output;
+        (end == client_.get() ? client_output_ : server_output_) = ended.output;
         const auto json = nlohmann::json::parse(ended.output, nullptr, false);
         const std::string said =
             json.is_object() && json.contains("error") ? error_of(json) : trim(ended.error);
@@ -129,19 +143,67 @@ void Iperf3::require_running() {
     }
 }
 
-Iperf3::Result Iperf3::finish() {
+std::map<std::string, std::string> Iperf3::raw_outputs() {
+    return {{"client.json", client_output_}, {"server.json", server_output_}};
+}
+
+nlohmann::json Iperf3::finish(const MeasuredWindow& window) {
     const Ended client = client_->finish(duration_ + 10);
-    client_output = client.output;
+    client_output_ = client.output;
     const Ended server = server_->finish(5);
-    server_output = server.output;
+    server_output_ = server.output;
     if (client.status == -1) fail("The sending iperf3 did not end: the peer does not answer");
-    Result result;
-    result.sent = parse_iperf3(client.output, transport_);
-    result.received = parse_iperf3(server.output, transport_);
-    if (result.sent.bytes_sent == 0) fail("The sending iperf3 sent nothing");
-    if (result.received.bytes_received == 0)
-        fail("The receiving iperf3 received nothing of {} bytes sent", result.sent.bytes_sent);
-    return result;
+    const Iperf3Totals sent = parse_iperf3(client.output, transport_);
+    const Iperf3Totals received = parse_iperf3(server.output, transport_);
+    if (sent.bytes_sent == 0) fail("The sending iperf3 sent nothing");
+    if (received.bytes_received == 0)
+        fail("The receiving iperf3 received nothing of {} bytes sent", sent.bytes_sent);
+    nlohmann::json record;
+    record["metrics"] = read_window(window);
+    record["meters"]["iperf3"] = {{"available", true},
+                                  {"source", "iperf3 -J, the whole run"},
+                                  {"bytes_sent", sent.bytes_sent},
+                                  {"bytes_received", received.bytes_received},
+                                  {"retransmits", sent.retransmits},
+                                  {"datagrams", received.datagrams},
+                                  {"datagrams_lost", received.datagrams_lost}};
+    return record;
+}
+
+nlohmann::json Iperf3::read_window(const MeasuredWindow& window) const {
+    const std::uint64_t own_packets =
+        window.device.at(device_sends_ ? "frames_transmitted" : "frames_received");
+    const std::uint64_t wire_bytes = window.device.at(device_sends_ ? "bytes_transmitted" : "bytes_received");
+    const std::uint64_t peer_packets = window.peer.at(device_sends_ ? "rx_packets" : "tx_packets");
+    const std::uint64_t window_ms = (window.closed_ns - window.opened_ns) / 1'000'000;
+    if (own_packets == 0)
+        fail("The device under test moved no frame in a window of {} ms", window_ms);
+    if (peer_packets == 0) fail("The peer moved no frame in a window of {} ms", window_ms);
+    // Counters of both ends are read at almost the same time; frames in rings and queues make up the
+    // rest. More may arrive than the sender computed: a part that ends a segmented buffer with an empty
+    // frame, as QEMU's does, sends one frame more for at least two. Fewer may: a ring that overflows in
+    // slow start loses frames, which is a result and not a mistake.
+    const bool tcp = transport_ == Transport::tcp;
+    const std::uint64_t sent = device_sends_ ? own_packets : peer_packets;
+    const std::uint64_t arrived = device_sends_ ? peer_packets : own_packets;
+    const std::uint64_t in_flight = 64 + sent / 50;
+    const std::uint64_t most = sent + in_flight + (device_sends_ && tcp ? sent / 2 : 0);
+    if (arrived > most || (tcp && arrived + in_flight + sent / 4 < sent))
+        fail(
+            "Both ends disagree about the window: {} frames sent, {} received; the device under test "
+            "counts {} ({}), the peer {}",
+            sent, arrived, own_packets, window.device_source, peer_packets);
+
+    const double seconds = static_cast<double>(window.counters_ns) * 1e-9;
+    const std::uint64_t headers = own_packets * (tcp ? tcp_header_bytes : udp_header_bytes);
+    nlohmann::json metrics;
+    // What was on the wire: a frame that arrived was there, and so was one that was sent.
+    metrics["packets"] = device_sends_ ? std::max(own_packets, peer_packets) : own_packets;
+    metrics["throughput_bps"] = static_cast<double>(wire_bytes) * 8 / seconds;
+    metrics["load_achieved_bps"] =
+        static_cast<double>(wire_bytes - std::min(headers, wire_bytes)) * 8 / seconds;
+    if (load_bps_ > 0) metrics["load_requested_bps"] = load_bps_;
+    return metrics;
 }
 
 }  // namespace dmatoll::harness

@@ -9,6 +9,7 @@
 
 #include "plan.hpp"
 #include "process.hpp"
+#include "traffic.hpp"
 
 namespace dmatoll::harness {
 
@@ -26,33 +27,32 @@ struct Iperf3Totals {
 // writes.
 Iperf3Totals parse_iperf3(std::string_view output, Transport transport);
 
-class Iperf3 {
+class Iperf3 final : public Traffic {
   public:
-    // Starts the receiving end, and the sending end once the other listens. The device's end runs on
-    // device_cpu, the peer's end in its namespace on other_cpu.
-    explicit Iperf3(const Trial& trial);
+    // Starts the receiving end, and the sending end once the other listens.
+    Iperf3(const Trial& trial, const TrafficPlaces& places);
 
-    // Throws Failure if an end is not running any more.
-    void require_running();
-
-    struct Result {
-        Iperf3Totals sent;
-        Iperf3Totals received;
-    };
-    // Waits for the end of both. Throws Failure unless both ends moved bytes.
-    Result finish();
-
-    // Raw outputs as far as they exist, for an error's trial.
-    std::string client_output;
-    std::string server_output;
+    void warm_up(const std::function<void()>& require_driver) override;
+    void require_running() override;
+    // Throws Failure unless both ends moved bytes, and agree about the frames of the window.
+    nlohmann::json finish(const MeasuredWindow& window) override;
+    std::map<std::string, std::string> raw_outputs() override;
 
   private:
     void wait_until_listening(double seconds);
+    // The metrics; checks that both ends agree.
+    nlohmann::json read_window(const MeasuredWindow& window) const;
 
     Transport transport_;
+    bool device_sends_;
+    std::uint64_t load_bps_;
+    std::uint64_t warm_up_ms_;
     double duration_;
+    const Interface& peer_;
     std::unique_ptr<Child> server_;
     std::unique_ptr<Child> client_;
+    std::string client_output_;
+    std::string server_output_;
 };
 
 }  // namespace dmatoll::harness

@@ -85,6 +85,7 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
                 trial.placement = combination.placement;
                 trial.strategy = combination.strategy;
                 trial.workload = workload->name;
+                trial.program = described.program;
                 trial.parameters = workload->parameters;
                 trial.transport = described.transport;
                 trial.flow = described.flow;
@@ -197,9 +198,10 @@ nlohmann::json to_json(const Trial& trial) {
             {"placement", trial.placement},
             {"strategy", trial.strategy},
             {"workload", trial.workload},
+            {"program", trial.program},
             {"parameters", parameters_json(trial.parameters)},
-            {"transport", trial.transport == Transport::tcp ? "tcp" : "udp"},
-            {"flow", trial.flow == Flow::transmit ? "transmit" : "receive"},
+            {"transport", name_of(trial.transport)},
+            {"flow", name_of(trial.flow)},
             {"index", trial.index},
             {"of", trial.of},
             {"receive_descriptors", trial.receive_descriptors},
@@ -217,8 +219,10 @@ Trial trial_from_json(const nlohmann::json& json) {
     trial.strategy = json.at("strategy");
     trial.workload = json.at("workload");
     for (const auto& [name, value] : json.at("parameters").items()) trial.parameters[name] = value;
-    trial.transport = json.at("transport") == "tcp" ? Transport::tcp : Transport::udp;
-    trial.flow = json.at("flow") == "transmit" ? Flow::transmit : Flow::receive;
+    const std::string where = "the trial " + trial.id;
+    trial.program = json.value("program", trial.program);
+    trial.transport = transport_named(json.at("transport"), where);
+    trial.flow = flow_named(json.at("flow"), where);
     trial.index = json.at("index");
     trial.of = json.at("of");
     trial.receive_descriptors = json.at("receive_descriptors");

@@ -20,6 +20,7 @@ struct Trial {
     std::string placement;
     std::string strategy;
     std::string workload;
+    std::string program = "iperf3";  // that runs the workload: traffic.hpp
     Parameters parameters;
     Transport transport = Transport::tcp;
     Flow flow = Flow::transmit;

@@ -43,7 +43,8 @@ class Session {
     void set_up_driver(const Trial& trial);
     void take_down_driver();
     nlohmann::json measure(const Trial& trial);
-    void save_raw(const Trial& trial, const std::string& name, const std::string& content);
+    // What is really in force of what the trial asked for, for its record.
+    nlohmann::json settings_in_force();
 
     SessionSettings settings_;
     Sink& sink_;

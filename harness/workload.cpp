@@ -8,6 +8,7 @@
 #include "paths.hpp"
 #include "text.hpp"
 #include "toml_reading.hpp"
+#include "traffic.hpp"
 
 namespace dmatoll::harness {
 
@@ -17,6 +18,55 @@ nlohmann::json parameters_json(const Parameters& parameters) {
     return result;
 }
 
+namespace {
+
+constexpr Flow flows[] = {Flow::transmit, Flow::receive, Flow::both};
+constexpr Transport transports[] = {Transport::tcp, Transport::udp, Transport::raw};
+
+template <class Value, std::size_t n>
+Value named(const Value (&values)[n], const std::string& name, const char* what, const std::string& where) {
+    std::vector<std::string> names;
+    for (const Value value : values) {
+        if (name == name_of(value)) return value;
+        names.emplace_back(name_of(value));
+    }
+    fail("{}: unknown {} '{}'{}", where, what, name, suggestion(name, names));
+}
+
+}  // namespace
+
+const char* name_of(Flow flow) {
+    switch (flow) {
+        case Flow::transmit:
+            return "transmit";
+        case Flow::receive:
+            return "receive";
+        case Flow::both:
+            return "both";
+    }
+    return "";
+}
+
+const char* name_of(Transport transport) {
+    switch (transport) {
+        case Transport::tcp:
+            return "tcp";
+        case Transport::udp:
+            return "udp";
+        case Transport::raw:
+            return "raw";
+    }
+    return "";
+}
+
+Flow flow_named(const std::string& name, const std::string& where) {
+    return named(flows, name, "flow", where);
+}
+
+Transport transport_named(const std::string& name, const std::string& where) {
+    return named(transports, name, "transport", where);
+}
+
 Workload parse_workload(std::string_view text, const std::string& file) {
     const toml::table parsed = parse_toml(text, file);
     const TomlTable top{parsed, file, "a workload"};
@@ -24,22 +74,22 @@ Workload parse_workload(std::string_view text, const std::string& file) {
     Workload workload;
     workload.name = top.text("name");
     workload.summary = top.text("summary");
-    if (const std::string program = top.text("program"); program != "iperf3")
-        fail("{}: no way to run '{}' is known{}", top.at("program"), program,
-             suggestion(program, {"iperf3"}));
-    const std::string transport = top.text("transport");
-    if (transport != "tcp" && transport != "udp")
-        fail("{}: unknown transport '{}'{}", top.at("transport"), transport,
-             suggestion(transport, {"tcp", "udp"}));
-    workload.transport = transport == "tcp" ? Transport::tcp : Transport::udp;
-    const std::string flow = top.text("flow");
-    if (flow != "transmit" && flow != "receive")
-        fail("{}: unknown flow '{}'{}", top.at("flow"), flow, suggestion(flow, {"transmit", "receive"}));
-    workload.flow = flow == "transmit" ? Flow::transmit : Flow::receive;
+    workload.program = top.text("program");
+    const TrafficProgram* program = find_traffic_program(workload.program);
+    if (!program) {
+        std::vector<std::string> known;
+        for (const auto& candidate : traffic_programs()) known.emplace_back(candidate.name);
+        fail("{}: no way to run '{}' is known{}", top.at("program"), workload.program,
+             suggestion(workload.program, known));
+    }
+    workload.transport = transport_named(top.text("transport"), top.at("transport"));
+    workload.flow = flow_named(top.text("flow"), top.at("flow"));
     const TomlTable parameters = top.table("parameters");
     for (const auto& key : parameters.keys())
         workload.defaults[key] = parameters.number(key, 0, 0, 1'000'000'000'000);
-    for (const char* needed : {"load_bps", "payload_bytes", "warm_up_ms", "window_ms"})
+    std::vector<std::string> all_needed{"load_bps", "warm_up_ms", "window_ms"};
+    all_needed.insert(all_needed.end(), program->needed.begin(), program->needed.end());
+    for (const auto& needed : all_needed)
         if (!workload.defaults.contains(needed)) fail("{}: the parameter '{}' is missing", file, needed);
     return workload;
 }

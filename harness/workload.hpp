@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A workload as it is described in workloads/<name>/workload.toml. How one runs is in iperf3.hpp.
+// A workload as it is described in workloads/<name>/workload.toml. How one runs is in
+// traffic.hpp.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -17,12 +18,18 @@ using Parameters = std::map<std::string, std::uint64_t>;
 nlohmann::json parameters_json(const Parameters& parameters);
 
 // As seen from the device under test.
-enum class Flow : std::uint8_t { transmit, receive };
-enum class Transport : std::uint8_t { tcp, udp };
+enum class Flow : std::uint8_t { transmit, receive, both };
+enum class Transport : std::uint8_t { tcp, udp, raw };  // raw: Ethernet frames, no IP stack
+const char* name_of(Flow flow);
+const char* name_of(Transport transport);
+// Throw Failure, naming `where`, if there is none of that name.
+Flow flow_named(const std::string& name, const std::string& where);
+Transport transport_named(const std::string& name, const std::string& where);
 
 struct Workload {
     std::string name;
     std::string summary;
+    std::string program;  // the one that runs it: traffic.hpp
     Transport transport = Transport::tcp;
     Flow flow = Flow::transmit;
     Parameters defaults;  // its keys are all the parameters there are

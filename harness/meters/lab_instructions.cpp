@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "../cpus.hpp"
+
 namespace dmatoll::harness {
 
 void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>& windows) {

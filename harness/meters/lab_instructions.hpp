@@ -11,10 +11,6 @@
 
 namespace dmatoll::harness {
 
-// The vCPU that the device under test's work runs on.
-inline constexpr std::size_t device_cpu = 0;
-inline constexpr std::size_t other_cpu = 1;
-
 // Fills in meters.lab_instructions.vcpus and the metrics that follow from it: instructions_per_packet and
 // cpu_utilisation. If the record names a window that the meter did not write, the meter is marked as
 // unavailable with the reason. A record without a window number stays as it is.

@@ -20,9 +20,10 @@ class Driver {
     Driver(const Driver&) = delete;
     Driver& operator=(const Driver&) = delete;
 
+    // Its network interface; empty if it makes and takes frames by itself.
     [[nodiscard]] virtual std::string interface() const = 0;
     // Absolute counts under the names of drivers/core/counters.hpp, as far as the driver has them.
-    virtual Counts counters(const Interface& interface) = 0;
+    virtual Counts counters() = 0;
     // Where counters() reads.
     [[nodiscard]] virtual std::string counter_source() const = 0;
     // What is really in force: {"domain", "page_size", "strategy", ...}.

@@ -36,7 +36,7 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
     loaded_ = true;
     try {
         bind_driver(bdf, driver_);
-        interface_ = wait_for_interface(bdf, 5);
+        interface_.emplace(wait_for_interface(bdf, 5), "");
     } catch (...) {
         stop();
         throw;
@@ -51,12 +51,12 @@ KernelDriver::~KernelDriver() {
     }
 }
 
-Counts KernelDriver::counters(const Interface& interface) {
-    Counts counts = interface.ethtool_statistics();
+Counts KernelDriver::counters() {
+    Counts counts = interface_->ethtool_statistics();
     for (const auto* needed :
          {"frames_transmitted", "frames_received", "bytes_transmitted", "bytes_received"})
         if (!counts.contains(needed))
-            fail("The module's counter {} is missing from `ethtool -S {}`", needed, interface.name());
+            fail("The module's counter {} is missing from `ethtool -S {}`", needed, interface_->name());
     Counts ours;
     for (const auto& name : counter_names)
         if (counts.contains(name.name)) ours[name.name] = counts.at(name.name);

@@ -2,6 +2,8 @@
 // Our driver as the module dmatoll_net.
 #pragma once
 
+#include <optional>
+
 #include "../catalogue.hpp"
 #include "driver.hpp"
 
@@ -12,8 +14,8 @@ class KernelDriver final : public Driver {
     KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership);
     ~KernelDriver() override;
 
-    std::string interface() const override { return interface_; }
-    Counts counters(const Interface& interface) override;
+    std::string interface() const override { return interface_ ? interface_->name() : ""; }
+    Counts counters() override;
     std::string counter_source() const override { return "ethtool -S"; }
     nlohmann::json effective() override;
     void require_alive() override;
@@ -22,7 +24,7 @@ class KernelDriver final : public Driver {
   private:
     std::string bdf_;
     std::string driver_;
-    std::string interface_;
+    std::optional<Interface> interface_;
     bool loaded_ = false;
 };
 

@@ -36,14 +36,14 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
         throw Unavailable{
             fmt::format("The distribution's driver {} cannot be loaded: {}", driver_, loaded.error)};
     bind_driver(bdf, driver_);
-    interface_ = wait_for_interface(bdf, 5);
+    interface_.emplace(wait_for_interface(bdf, 5), "");
     // Both placements use what the device offers; this driver leaves receive checksums off by itself.
-    run_or_fail({.arguments = {"ethtool", "-K", interface_, "rx", "on", "tx", "on", "sg", "on", "tso", "on",
+    run_or_fail({.arguments = {"ethtool", "-K", interface_->name(), "rx", "on", "tx", "on", "sg", "on", "tso", "on",
                                "gso", "on", "gro", "on"}},
-                "switch on the offloads of " + interface_);
-    run_or_fail({.arguments = {"ethtool", "-G", interface_, "rx", std::to_string(trial.receive_descriptors),
+                "switch on the offloads of " + interface_->name());
+    run_or_fail({.arguments = {"ethtool", "-G", interface_->name(), "rx", std::to_string(trial.receive_descriptors),
                                "tx", std::to_string(trial.transmit_descriptors)}},
-                "set the ring sizes of " + interface_ + " (80 to 4096 descriptors)");
+                "set the ring sizes of " + interface_->name() + " (80 to 4096 descriptors)");
 }
 
 StockDriver::~StockDriver() {
@@ -54,9 +54,9 @@ StockDriver::~StockDriver() {
     }
 }
 
-Counts StockDriver::counters(const Interface& interface) {
-    const Counts hardware = interface.ethtool_statistics();
-    const Counts software = interface.interface_statistics();
+Counts StockDriver::counters() {
+    const Counts hardware = interface_->ethtool_statistics();
+    const Counts software = interface_->interface_statistics();
     if (!hardware.contains("tx_packets") || !hardware.contains("rx_packets"))
         fail("The driver {} of {} has no packet counters; expected tx_packets and rx_packets in `ethtool -S`",
              driver_, bdf_);

@@ -2,6 +2,8 @@
 // The distribution's own driver on Linux's own strategies.
 #pragma once
 
+#include <optional>
+
 #include "../catalogue.hpp"
 #include "driver.hpp"
 
@@ -13,8 +15,8 @@ class StockDriver final : public Driver {
                 const std::string& bdf, Ownership& ownership);
     ~StockDriver() override;
 
-    std::string interface() const override { return interface_; }
-    Counts counters(const Interface& interface) override;
+    std::string interface() const override { return interface_ ? interface_->name() : ""; }
+    Counts counters() override;
     std::string counter_source() const override { return "ethtool -S (hardware) and /proc/net/dev (bytes)"; }
     nlohmann::json effective() override;
     void require_alive() override;
@@ -23,7 +25,7 @@ class StockDriver final : public Driver {
   private:
     std::string bdf_;
     std::string driver_;
-    std::string interface_;
+    std::optional<Interface> interface_;
     bool own_module_;  // loaded, and removed, by us
     unsigned interrupts_per_second_ = 0;
 };

@@ -101,7 +101,7 @@ nlohmann::json UserDriver::ask() {
     return json;
 }
 
-Counts UserDriver::counters(const Interface&) {
+Counts UserDriver::counters() {
     Counts counts;
     const auto answer = ask();
     for (const auto& [name, value] : answer.at("counters").items()) counts[name] = value.get<std::uint64_t>();

@@ -15,7 +15,7 @@ class UserDriver final : public Driver {
     ~UserDriver() override;
 
     std::string interface() const override;
-    Counts counters(const Interface& interface) override;
+    Counts counters() override;
     std::string counter_source() const override { return "control socket"; }
     nlohmann::json effective() override;
     void require_alive() override;
