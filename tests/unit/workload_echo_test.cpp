@@ -3,11 +3,8 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -18,6 +15,7 @@
 #include "failure.hpp"
 #include "load_generator.hpp"
 #include "load_options.hpp"
+#include "program.hpp"
 
 namespace dmatoll::workloads {
 namespace {
@@ -193,52 +191,6 @@ TEST(LoadGenerator, SaysThatNobodyAnswers) {
             << failure.what();
     }
 }
-
-// A program as its user starts it, its standard output read through a pipe.
-class Program {
-  public:
-    explicit Program(std::vector<std::string> arguments) {
-        std::array<int, 2> ends{};
-        if (::pipe(ends.data()) != 0) fail_with_errno("no pipe");
-        pid_ = ::fork();
-        if (pid_ == 0) {
-            ::dup2(ends[1], 1);
-            ::close(ends[0]);
-            ::close(ends[1]);
-            std::vector<char*> pointers;
-            for (auto& argument : arguments) pointers.push_back(argument.data());
-            pointers.push_back(nullptr);
-            ::execv(pointers[0], pointers.data());
-            ::_exit(127);
-        }
-        ::close(ends[1]);
-        output_ = ::fdopen(ends[0], "r");
-    }
-    ~Program() {
-        if (pid_ > 0) {
-            ::kill(pid_, SIGKILL);
-            ::waitpid(pid_, nullptr, 0);
-        }
-        std::fclose(output_);
-    }
-
-    nlohmann::json line() {
-        std::string text;
-        for (int c = std::fgetc(output_); c != EOF && c != '\n'; c = std::fgetc(output_))
-            text.push_back(static_cast<char>(c));
-        return nlohmann::json::parse(text, nullptr, false);
-    }
-    void ask_to_stop() const { ::kill(pid_, SIGTERM); }
-    int status() {
-        int raw = 0;
-        ::waitpid(std::exchange(pid_, -1), &raw, 0);
-        return WIFEXITED(raw) ? WEXITSTATUS(raw) : -1;
-    }
-
-  private:
-    pid_t pid_ = -1;
-    std::FILE* output_ = nullptr;
-};
 
 TEST(EchoPrograms, EchoEveryPacketAndSayWhatTheyDid) {
     Program server{{DMATOLL_UDP_ECHO, "--address", "127.0.0.1", "--port", "0", "--announce"}};
