@@ -20,11 +20,10 @@ namespace dmatoll::e1000 {
 struct ReceiveFilter {
     bool promiscuous = false;    // whatever comes
     bool all_multicast = false;  // whatever goes to a group
-    std::span<const MacAddress> multicast;
+    std::span<const MacAddress> multicast{};
 };
 
-inline constexpr ReceiveFilter accept_all_multicast{
-    .promiscuous = false, .all_multicast = true, .multicast = {}};
+inline constexpr ReceiveFilter accept_all_multicast{.all_multicast = true};
 
 // RCTL.MO: the upper twelve bits of an address, its last one and a half bytes on the wire, are its hash value
 // [8254x §13.5.1].

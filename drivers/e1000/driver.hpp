@@ -147,9 +147,11 @@ class Driver {
         receive_side_.release();
     }
 
-    // Takes up to `budget` descriptors back from the device. deliver(ReceivedPiece): the buffer is the
-    // callee's now, and unmapped. drop(cookie): likewise, but what is in it is no good. Returns how many
-    // descriptors were taken; fewer than the budget means that no more are ready. refill() gives the device
+    // Takes up to `budget` frames back from the device. deliver(ReceivedPiece): the buffer is the callee's
+    // now, and unmapped. drop(cookie): likewise, but what is in it is no good. A frame of several pieces
+    // counts once; while its end has not come it stays with the device. One longer than
+    // Settings.largest_frame is dropped whole, and is one receive error. Returns how many frames were taken,
+    // dropped ones among them; fewer than the budget means that no more are ready. refill() gives the device
     // new buffers. Each call counts as a poll; as an idle one if neither it nor any reclaim() since the last
     // poll found something.
     template <class Deliver, class ReturnBuffer>

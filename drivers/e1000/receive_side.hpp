@@ -24,6 +24,10 @@
 
 namespace dmatoll::e1000 {
 
+// What the largest frame that can be asked for fills of the smallest buffers.
+inline constexpr std::uint32_t most_pieces = (jumbo_frame + vlan_tag_bytes + 255) / 256;
+static_assert(most_pieces < fewest_descriptors);
+
 // One a descriptor.
 struct ReceiveSlot {
     Iova iova;
@@ -41,7 +45,9 @@ class ReceiveSide {
     // After an error release() gives back what there is. Errors: those of the Platform.
     Status allocate(const Settings& settings) {
         buffer_bytes_ = settings.receive_buffer_bytes;
-        long_packets_ = settings.largest_frame > standard_frame;
+        largest_frame_ = settings.largest_frame + vlan_tag_bytes;
+        longest_piece_ = buffer_bytes_ < largest_frame_ ? buffer_bytes_ : largest_frame_;
+        pieces_of_largest_frame_ = (largest_frame_ + buffer_bytes_ - 1) / buffer_bytes_;
         return ring_.allocate(platform_, settings.receive_descriptors);
     }
 
@@ -50,6 +56,7 @@ class ReceiveSide {
         ring_.release(platform_);
         next_.store(0, std::memory_order_relaxed);
         filled_.store(0, std::memory_order_relaxed);
+        unfinished_.store(0, std::memory_order_relaxed);
         discarding_ = false;
     }
 
@@ -75,7 +82,7 @@ class ReceiveSide {
         control.set(ReceiveControl::enable)
             .set(ReceiveControl::broadcast_accept)
             .set(ReceiveControl::multicast_offset, multicast_bits_47_36)
-            .set(ReceiveControl::long_packets, long_packets_ ? 1 : 0)
+            .set(ReceiveControl::long_packets, largest_frame_ > standard_frame + vlan_tag_bytes ? 1 : 0)
             .set(ReceiveControl::minimum_threshold, ReceiveControl::threshold_eighth)
             .set(ReceiveControl::strip_crc);
         switch (buffer_bytes_) {
@@ -130,17 +137,36 @@ class ReceiveSide {
     template <class Deliver, class ReturnBuffer>
     std::uint32_t receive(std::uint32_t budget, Deliver&& deliver, ReturnBuffer&& drop) {
         std::uint32_t index = next_.load(std::memory_order_relaxed);
-        std::uint32_t frames = 0;
-        std::uint64_t bytes = 0;
-        const std::uint32_t begin = index;
         // From filled_ on nothing is with the device: a status there is a leftover, or a lie.
         const std::uint32_t filled = filled_.load(std::memory_order_relaxed);
-        const std::uint32_t end = ahead(filled, index) < budget ? filled : index + budget;
+        if (discarding_) [[unlikely]]
+            index = discard(index, filled, drop);
+        std::uint32_t frames = 0;
+        std::uint64_t bytes = 0;
+        // Where the loop began, had every frame taken one descriptor: index - begin counts frames.
+        std::uint32_t begin = index;
+        std::uint32_t end = ahead(filled, index) < budget ? filled : index + budget;
         while (index != end) {
             const std::uint32_t position = ring_.size.slot(index);
             const ReceiveDescriptor& descriptor = ring_.descriptors[position];
             const std::uint8_t status = read_once(descriptor.status);
-            if ((status & ReceiveDescriptor::descriptor_done) == 0) break;
+            constexpr std::uint8_t whole =
+                ReceiveDescriptor::descriptor_done | ReceiveDescriptor::end_of_packet;
+            if ((status & whole) != whole) [[unlikely]] {
+                if ((status & ReceiveDescriptor::descriptor_done) == 0) break;
+                const LongFrame frame = receive_long(index, filled, deliver, drop);
+                if (frame.pieces == 0) break;
+                if (frame.bytes != 0) {
+                    ++frames;
+                    bytes += frame.bytes;
+                }
+                index += frame.pieces;
+                begin += frame.pieces - 1;
+                end = ahead(filled, index) < budget - (index - begin) ? filled : begin + budget;
+                // What is ready by now may be the rest of what was dropped.
+                if (discarding_) break;
+                continue;
+            }
             // The length and the errors are valid only once the status says so.
             dma_read_barrier();
             const std::uint32_t length = read_once(descriptor.length);
@@ -151,14 +177,9 @@ class ReceiveSide {
             mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device,
                           length < buffer_bytes_ ? length : buffer_bytes_);
 
-            const bool whole = (status & ReceiveDescriptor::end_of_packet) != 0 && !discarding_;
-            if (!whole || (errors & ReceiveDescriptor::frame_errors) != 0 || length == 0 ||
-                length > buffer_bytes_) [[unlikely]] {
-                // Long frames are off and a buffer holds the longest: a frame over several descriptors is the
-                // device's mistake, or a setting with small buffers. It is dropped up to its end and counts
-                // once.
-                if (!discarding_) errors_.add(1);
-                discarding_ = (status & ReceiveDescriptor::end_of_packet) == 0;
+            if ((errors & ReceiveDescriptor::frame_errors) != 0 || length == 0 || length > longest_piece_)
+                [[unlikely]] {
+                errors_.add(1);
                 drop(slot.cookie);
                 continue;
             }
@@ -225,7 +246,8 @@ class ReceiveSide {
 
     // Elsewhere than on the receive side the answer is a moment old.
     [[nodiscard]] bool starved() const {
-        return filled_.load(std::memory_order_relaxed) == next_.load(std::memory_order_relaxed);
+        return ahead(filled_.load(std::memory_order_relaxed), next_.load(std::memory_order_relaxed)) <=
+               unfinished_.load(std::memory_order_relaxed);
     }
 
     [[nodiscard]] std::uint64_t frames() const { return frames_.read(); }
@@ -233,6 +255,80 @@ class ReceiveSide {
     [[nodiscard]] std::uint64_t errors() const { return errors_.read(); }
 
   private:
+    struct LongFrame {
+        std::uint32_t pieces = 0;  // 0: it is not complete
+        std::uint32_t bytes = 0;   // 0: it was dropped
+    };
+
+    // A frame over several buffers, whose first descriptor is `index`, done and not the last. Looked through
+    // to its end before anything is delivered: whole or not at all. While it is incomplete everything stays.
+    template <class Deliver, class ReturnBuffer>
+    [[gnu::noinline]] LongFrame receive_long(std::uint32_t index, std::uint32_t filled, Deliver&& deliver,
+                                             ReturnBuffer&& drop) {
+        // What was checked is what is used, whatever the device writes meanwhile.
+        std::uint16_t lengths[most_pieces];
+        std::uint32_t pieces = 0;
+        std::uint32_t bytes = 0;
+        std::uint8_t status = 0;
+        std::uint8_t errors = 0;
+        bool plausible = true;
+        do {
+            if (pieces == pieces_of_largest_frame_) [[unlikely]] {
+                // It is dropped up to its end, which may be far off.
+                errors_.add(1);
+                discarding_ = true;
+                unfinished_.store(0, std::memory_order_relaxed);
+                return LongFrame{.pieces = ahead(discard(index, filled, drop), index), .bytes = 0};
+            }
+            const ReceiveDescriptor& descriptor = ring_.descriptors[ring_.size.slot(index + pieces)];
+            status = index + pieces == filled ? std::uint8_t{0} : read_once(descriptor.status);
+            if ((status & ReceiveDescriptor::descriptor_done) == 0) {
+                unfinished_.store(pieces, std::memory_order_relaxed);
+                return {};
+            }
+            dma_read_barrier();
+            const std::uint32_t length = read_once(descriptor.length);
+            errors = read_once(descriptor.errors);
+            plausible = plausible && length != 0 && length <= buffer_bytes_;
+            lengths[pieces++] = static_cast<std::uint16_t>(length);
+            bytes += length;
+        } while ((status & ReceiveDescriptor::end_of_packet) == 0);
+        unfinished_.store(0, std::memory_order_relaxed);
+        if (!plausible || bytes > largest_frame_ || (errors & ReceiveDescriptor::frame_errors) != 0)
+            [[unlikely]] {
+            errors_.add(1);
+            for (std::uint32_t i = 0; i < pieces; ++i) drop(take(index + i, 0));
+            return LongFrame{.pieces = pieces, .bytes = 0};
+        }
+        const std::uint32_t last = pieces - 1;
+        for (std::uint32_t i = 0; i < last; ++i) {
+            deliver(ReceivedPiece{take(index + i, lengths[i]), lengths[i], Checksum::unknown, false});
+        }
+        deliver(ReceivedPiece{take(index + last, lengths[last]), lengths[last], checksum_of(status, errors),
+                              true});
+        return LongFrame{.pieces = pieces, .bytes = bytes};
+    }
+
+    // Drops what is done up to the end of the frame that is being discarded; returns the index behind it.
+    template <class ReturnBuffer>
+    [[gnu::noinline, gnu::cold]] std::uint32_t discard(std::uint32_t index, std::uint32_t filled,
+                                                       ReturnBuffer&& drop) {
+        while (discarding_ && index != filled) {
+            const std::uint8_t status = read_once(ring_.descriptors[ring_.size.slot(index)].status);
+            if ((status & ReceiveDescriptor::descriptor_done) == 0) break;
+            discarding_ = (status & ReceiveDescriptor::end_of_packet) == 0;
+            drop(take(index++, 0));
+        }
+        return index;
+    }
+
+    // The buffer behind a descriptor that is done, unmapped; its cookie.
+    std::uint64_t take(std::uint32_t index, std::uint32_t written) {
+        const ReceiveSlot slot = ring_.slots[ring_.size.slot(index)];
+        mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device, written);
+        return slot.cookie;
+    }
+
     static Checksum checksum_of(std::uint8_t status, std::uint8_t errors) {
         if ((status & ReceiveDescriptor::ignore_checksum) != 0 ||
             (status & ReceiveDescriptor::tcp_checksum_calculated) == 0) {
@@ -247,12 +343,16 @@ class ReceiveSide {
     P& platform_;
     M& mapper_;
     std::uint32_t buffer_bytes_ = 0;
-    bool long_packets_ = false;
+    std::uint32_t largest_frame_ = 0;  // with a VLAN tag
+    std::uint32_t longest_piece_ = 0;
+    std::uint32_t pieces_of_largest_frame_ = 0;
     DescriptorRing<ReceiveDescriptor, ReceiveSlot> ring_;
 
     // Written on the receive side only; in cache lines of their own. [next_, filled_) is with the device.
     alignas(64) std::atomic<std::uint32_t> next_{0};
     std::atomic<std::uint32_t> filled_{0};
+    // Descriptors from next_ on that are done, but wait for the end of their frame; 0 or old otherwise.
+    std::atomic<std::uint32_t> unfinished_{0};
     bool discarding_ = false;  // in the middle of a frame that is dropped
     bool has_spare_ = false;
     ReceiveBuffer spare_{};  // could not be mapped when it was provided

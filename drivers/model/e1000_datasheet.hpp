@@ -67,6 +67,7 @@ enum Offset : std::uint32_t {
     CRCERRS = 0x4000,
     RXERRC = 0x400c,
     MPC = 0x4010,
+    RLEC = 0x4040,
     PRC64 = 0x405c,  // and five more size classes
     GPRC = 0x4074,
     BPRC = 0x4078,
@@ -165,6 +166,8 @@ inline constexpr std::uint32_t descriptor_bytes = 16;
 inline constexpr std::uint32_t ring_granularity_bytes = 128;
 // The longest frame without long packets, CRC included [8254x §13.4.22, LPE].
 inline constexpr std::uint32_t longest_frame = 1522;
+// The longest with them, CRC included [8254x §13.4.22, LPE].
+inline constexpr std::uint32_t longest_long_frame = 16384;
 // The shortest, CRC left out.
 inline constexpr std::uint32_t shortest_frame = 60;
 inline constexpr std::uint32_t crc_bytes = 4;

@@ -62,6 +62,10 @@ const char* name_of(Fault fault) {
             return "receive_without_eop";
         case Fault::receive_bad_crc:
             return "receive_bad_crc";
+        case Fault::receive_rest_late:
+            return "receive_rest_late";
+        case Fault::receive_wrong_size:
+            return "receive_wrong_size";
         case Fault::transmit_no_write_back:
             return "transmit_no_write_back";
         case Fault::transmit_write_back_beyond_tail:
@@ -201,6 +205,7 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
         if (now_ns_ < reset_done_ns_) violation("register written within 1 us of a reset");
         return;
     }
+    ++writes_[offset];
     if (offset >= statistics_begin && offset < statistics_end) return;  // read-only
     const bool receiving = (reg(RCTL) & rctl_en) != 0;
     const bool transmitting = (reg(TCTL) & tctl_en) != 0;
@@ -537,6 +542,12 @@ std::vector<std::string> E1000Device::violations() const {
 void E1000Device::forget_violations() {
     const std::scoped_lock guard{mutex_};
     violations_.clear();
+}
+
+std::uint64_t E1000Device::writes_of(std::uint32_t offset) const {
+    const std::scoped_lock guard{mutex_};
+    const auto found = writes_.find(offset);
+    return found == writes_.end() ? 0 : found->second;
 }
 
 std::uint64_t E1000Device::accesses_while_quiet() const {

@@ -35,6 +35,8 @@ enum class Fault : std::uint8_t {
     receive_status_before_length,  // status says done while the length is still 0; the rest likewise later
     receive_without_eop,           // done, but not the end of a packet
     receive_bad_crc,               // the frame was damaged, and is stored all the same
+    receive_rest_late,             // all but its first piece 5 ms later, or with release_late_writes()
+    receive_wrong_size,            // the frame was too short or too long, and is stored all the same
     // The next transmit descriptors that ask for status:
     transmit_no_write_back,
     transmit_write_back_beyond_tail,  // the descriptor at the tail, which is software's, is marked as done,
@@ -96,6 +98,8 @@ class E1000Device {
     // A frame comes in over the wire, without CRC; shorter ones are padded, as their sender would have.
     // `damaged`: its CRC is wrong.
     Arrival receive_frame(std::span<const std::byte> frame, bool damaged = false);
+    // Not padded: a runt. At least a destination address.
+    Arrival receive_as_it_is(std::span<const std::byte> frame, bool damaged = false);
     // The late half of early write-backs, all of it now. Left alone it comes in its time, whatever is
     // switched off meanwhile.
     void release_late_writes();
@@ -118,6 +122,8 @@ class E1000Device {
     // What a driver did against the datasheet, in words.
     [[nodiscard]] std::vector<std::string> violations() const;
     void forget_violations();
+    // How often software wrote a register.
+    [[nodiscard]] std::uint64_t writes_of(std::uint32_t offset) const;
     // Accesses to memory while receiver and transmitter were off, or bus mastering was.
     [[nodiscard]] std::uint64_t accesses_while_quiet() const;
     // Accesses that the IOMMU refused, as the device saw them.
@@ -211,6 +217,7 @@ class E1000Device {
 
     mutable std::recursive_mutex mutex_;
     std::vector<std::uint32_t> registers_ = std::vector<std::uint32_t>(datasheet::bar_bytes / 4);
+    std::map<std::uint32_t, std::uint64_t> writes_;
     std::array<std::uint16_t, datasheet::eeprom_words> eeprom_{};
     std::array<std::uint16_t, 32> phy_{};
     std::map<Fault, std::uint32_t> armed_;

@@ -68,6 +68,12 @@ Verdict judge(std::span<const std::byte> frame, bool check_ip, bool check_transp
 }  // namespace
 
 Arrival E1000Device::receive_frame(std::span<const std::byte> frame, bool damaged) {
+    std::vector<std::byte> padded(frame.begin(), frame.end());
+    if (padded.size() < shortest_frame) padded.resize(shortest_frame);
+    return receive_as_it_is(padded, damaged);
+}
+
+Arrival E1000Device::receive_as_it_is(std::span<const std::byte> frame, bool damaged) {
     const std::scoped_lock guard{mutex_};
     if (active(Fault::gone) || active(Fault::link_loss) || !link_up() || in_loopback())
         return Arrival::no_link;
@@ -79,18 +85,21 @@ Arrival E1000Device::receive_locked(std::span<const std::byte> frame, bool damag
     if (receiver_halted_) return Arrival::dma_refused;
 
     std::vector<std::byte> bytes(frame.begin(), frame.end());
-    if (bytes.size() < shortest_frame) bytes.resize(shortest_frame);
     const std::uint32_t crc = ethernet_crc(bytes);
     bytes.resize(bytes.size() + crc_bytes);
     std::memcpy(bytes.data() + bytes.size() - crc_bytes, &crc, crc_bytes);
 
     count(TPR);
     count_octets(TORL, bytes.size());
-    if (bytes.size() > longest_frame && (reg(RCTL) & rctl_lpe) == 0) {
-        count(ROC);
-        return Arrival::wrong_size;
-    }
     if (!accepts(bytes)) return Arrival::filtered;
+    const bool undersize = bytes.size() < shortest_frame + crc_bytes;
+    const bool oversize = bytes.size() > ((reg(RCTL) & rctl_lpe) != 0 ? longest_long_frame : longest_frame);
+    if (undersize || oversize) {
+        count(undersize ? RUC : ROC);
+        count(RLEC);
+        // The injected fault is a part that does not mind.
+        if (!take(Fault::receive_wrong_size)) return Arrival::wrong_size;
+    }
     // The injected fault is a part that stores damaged frames although it was not told to.
     const bool stores_it = take(Fault::receive_bad_crc);
     damaged = damaged || stores_it;
@@ -152,6 +161,7 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
         return Arrival::no_descriptor;
     }
 
+    const bool rest_late = needed > 1 && take(Fault::receive_rest_late);
     std::span<const std::byte> rest = frame;
     while (!rest.empty()) {
         const std::uint32_t index = reg(RDH);
@@ -173,6 +183,7 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
 
         const std::size_t piece = std::min<std::size_t>(rest.size(), size);
         const bool is_last = piece == rest.size();
+        const bool late = rest_late && rest.size() != frame.size();
         const std::span<const std::byte> data = rest.first(piece);
         rest = rest.subspan(piece);
         reg(RDH) = (index + 1) % entries;
@@ -195,7 +206,7 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
         if (take(Fault::receive_without_eop)) status &= static_cast<std::uint8_t>(~receive_eop);
 
         // Writes are posted: one that is refused is lost, and the part goes on as if it had arrived.
-        if (early) {
+        if (early || late) {
             late_.push_back({Iova{address}, {data.begin(), data.end()}, now_ns_ + late_ns});
         } else {
             dma_write(Iova{address}, data);
@@ -211,14 +222,12 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
             descriptor[12] = static_cast<std::byte>(status);
             descriptor[13] = static_cast<std::byte>(errors);
         };
-        if (status_first) {
-            fill(length);
+        fill(length);
+        if (status_first || late) {
             late_.push_back({where, {descriptor.begin(), descriptor.end()}, now_ns_ + late_ns});
-            fill(0);
-        } else {
-            fill(length);
         }
-        dma_write(where, descriptor);
+        if (status_first) fill(0);
+        if (!late) dma_write(where, descriptor);
     }
 
     if (!damaged) {

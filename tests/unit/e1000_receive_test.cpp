@@ -191,20 +191,6 @@ TYPED_TEST(Receive, EveryBufferSizeIsProgrammed) {
     }
 }
 
-TYPED_TEST(Receive, AFrameOverSeveralSmallBuffersIsDroppedAsAWhole) {
-    Bench<TypeParam> bench{{.receive_buffer_bytes = 256}};
-    ASSERT_TRUE(bench.start().ok());
-    bench.machine.device.receive_frame(make_frame({.payload = 1000}));  // 1066 bytes: five buffers
-    const Bytes small = make_frame({.payload = 100});
-    bench.machine.device.receive_frame(small);
-    EXPECT_EQ(bench.receive(), 6u);
-    EXPECT_EQ(bench.dropped, 5u);
-    ASSERT_EQ(bench.received.size(), 1u);
-    EXPECT_EQ(bench.received[0].bytes, small);
-    EXPECT_EQ(bench.driver->counters().receive_errors, 1u);
-    bench.stop_and_expect_nothing_left();
-}
-
 TEST(ReceiveStrict, ADeliveredBufferIsOutOfTheDevicesReach) {
     Bench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());

@@ -121,19 +121,29 @@ class Bench {
     }
 
     std::uint32_t receive(std::uint32_t budget = 64) {
-        return driver->receive(
+        const std::uint32_t taken = driver->receive(
             budget,
-            [this](const e1000::ReceivedPiece& frame) {
-                ASSERT_GE(frame.length, 1u);
-                ASSERT_LE(frame.length, settings.receive_buffer_bytes);
-                const std::byte* const data = machine.at(buffers.at(frame.cookie), frame.length);
-                received.push_back({Bytes(data, data + frame.length), frame.checksum});
-                take_back()(frame.cookie);
+            [this](const e1000::ReceivedPiece& piece) {
+                ASSERT_GE(piece.length, 1u);
+                ASSERT_LE(piece.length, settings.receive_buffer_bytes);
+                const std::byte* const data = machine.at(buffers.at(piece.cookie), piece.length);
+                arriving.insert(arriving.end(), data, data + piece.length);
+                pieces_of_last_frame = (in_frame ? pieces_of_last_frame : 0) + 1;
+                in_frame = !piece.last;
+                if (piece.last) {
+                    received.push_back({std::exchange(arriving, {}), piece.checksum});
+                } else {
+                    EXPECT_EQ(piece.checksum, e1000::Checksum::unknown) << "of the whole frame: with its end";
+                }
+                take_back()(piece.cookie);
             },
             [this](std::uint64_t cookie) {
+                EXPECT_FALSE(in_frame) << "a piece dropped in the midst of a frame";
                 ++dropped;
                 take_back()(cookie);
             });
+        EXPECT_FALSE(in_frame) << "a frame is delivered within one call";
+        return taken;
     }
     void refill() { driver->refill(provide()); }
 
@@ -222,6 +232,9 @@ class Bench {
     std::set<std::uint32_t> buffers_out;
     std::vector<Received> received;
     std::uint32_t dropped = 0;
+    Bytes arriving;  // the pieces of a frame so far
+    bool in_frame = false;
+    std::uint32_t pieces_of_last_frame = 0;
     // The device's view of a page is kept alive after reclaim, for tests that look at what a late access
     // does.
     bool keeps_memory = false;
