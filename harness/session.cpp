@@ -219,6 +219,9 @@ nlohmann::json Session::measure(const Trial& trial) {
                                           {"reason", "counts on the lab's virtual clock only"}};
         }
         record.merge_patch(result);
+        // Whose turn it is decides which vCPU's work a latency contains.
+        if (settings_.virtual_clock && metrics.contains("latency_ns"))
+            record["latency_stamp"] = "turn-ordered, virtual clock";
         return record;
     } catch (...) {
         save_outputs();

@@ -5,6 +5,7 @@
 #include "iperf3.hpp"
 #include "process.hpp"
 #include "text.hpp"
+#include "udp_echo.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -21,6 +22,7 @@ std::unique_ptr<Traffic> start(const Trial& trial, const TrafficPlaces& places) 
 const std::vector<TrafficProgram>& traffic_programs() {
     static const std::vector<TrafficProgram> programs{
         {"iperf3", {"payload_bytes"}, start<Iperf3>},
+        {"udp-echo", {"payload_bytes", "cool_down_ms"}, start<UdpEcho>},
     };
     return programs;
 }

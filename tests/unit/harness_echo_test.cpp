@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the harness reads from the programs that make traffic.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "failure.hpp"
+#include "udp_echo.hpp"
+
+namespace dmatoll::harness {
+namespace {
+
+nlohmann::json result() {
+    return nlohmann::json::parse(R"({
+        "parameters": {"load_bps": 100000000},
+        "window": {"arrived": 4000, "load_sent_bps": 1e8, "load_achieved_bps": 9.4e7},
+        "latency_ns": {"n": 4000, "p50": 200000}})");
+}
+
+MeasuredWindow window() {
+    MeasuredWindow window;
+    window.counters_ns = 500'000'000;
+    window.device = {
+        {"frames_transmitted", 4010}, {"frames_received", 4300}, {"bytes_transmitted", 6'071'140}};
+    window.device_source = "test";
+    return window;
+}
+
+template <class Call>
+std::string complaint(Call call) {
+    try {
+        call();
+    } catch (const Failure& failure) {
+        return failure.what();
+    }
+    return "no complaint";
+}
+
+TEST(EchoMetrics, AreTheGeneratorsAndTheDevices) {
+    const auto metrics = echo_metrics(result(), window());
+    EXPECT_EQ(metrics.at("packets"), 4000);
+    EXPECT_EQ(metrics.at("load_requested_bps"), 100'000'000);
+    EXPECT_EQ(metrics.at("load_sent_bps"), 1e8);
+    EXPECT_EQ(metrics.at("load_achieved_bps"), 9.4e7);
+    EXPECT_EQ(metrics.at("latency_ns").at("p50"), 200'000);
+    EXPECT_DOUBLE_EQ(metrics.at("throughput_bps"), 6'071'140 * 8 / 0.5);
+}
+
+TEST(EchoMetrics, AreRefusedIfTheDeviceCountedSomethingElse) {
+    MeasuredWindow idle = window();
+    idle.device["frames_transmitted"] = 0;
+    EXPECT_NE(complaint([&] { echo_metrics(result(), idle); }).find("4000 echoes"), std::string::npos);
+    MeasuredWindow busy = window();
+    busy.device["frames_transmitted"] = 8000;
+    EXPECT_NE(complaint([&] { echo_metrics(result(), busy); }).find("disagree"), std::string::npos);
+    MeasuredWindow deaf = window();
+    deaf.device["frames_received"] = 100;
+    EXPECT_NE(complaint([&] { echo_metrics(result(), deaf); }).find("disagree"), std::string::npos);
+}
+
+TEST(EchoMetrics, AreNotMadeUp) {
+    auto silent = result();
+    silent["window"]["arrived"] = 0;
+    EXPECT_NE(complaint([&] { echo_metrics(silent, window()); }).find("No echo came back"),
+              std::string::npos);
+    auto broken = result();
+    broken["window"].erase("load_sent_bps");
+    EXPECT_NE(complaint([&] { echo_metrics(broken, window()); }).find("load_sent_bps"), std::string::npos);
+    auto timeless = result();
+    timeless.erase("latency_ns");
+    EXPECT_FALSE(echo_metrics(timeless, window()).contains("latency_ns"));
+}
+
+TEST(EchoFlags, MarkALoadThatWasMissedByMoreThanAFifth) {
+    const auto flags = [](double achieved) {
+        return echo_flags({{"load_requested_bps", 100.0}, {"load_achieved_bps", achieved}});
+    };
+    EXPECT_TRUE(flags(80).empty());
+    EXPECT_EQ(flags(79), nlohmann::json{"load-missed"});
+    EXPECT_EQ(flags(121), nlohmann::json{"load-missed"});
+}
+
+TEST(AnnouncedWindows, AreReadOrRefused) {
+    const auto window = parse_announced_window(
+        R"({"event":"window","begin_monotonic_ns":1790000000000000001,"end_monotonic_ns":1790000000500000001})");
+    EXPECT_EQ(window.begin_ns, 1'790'000'000'000'000'001U);
+    EXPECT_EQ(window.end_ns - window.begin_ns, 500'000'000U);
+    for (const char* line : {"", "ready", "[]", R"({"event":"ready"})", R"({"event":"window"})",
+                             R"({"event":"window","begin_monotonic_ns":"x","end_monotonic_ns":2})",
+                             R"({"event":"window","begin_monotonic_ns":2,"end_monotonic_ns":2})"})
+        EXPECT_THROW(parse_announced_window(line), Failure) << line;
+}
+
+}  // namespace
+}  // namespace dmatoll::harness
