@@ -35,14 +35,25 @@ ArenaLayout arena_layout(std::uint32_t receive_descriptors, std::uint32_t transm
             std::min(transmit_descriptors, most_transmit_slots)};
 }
 
-Arena::Arena(const ArenaLayout& layout) : layout_{layout} {
+Arena::Arena(const ArenaLayout& layout, std::size_t page_size) : layout_{layout} {
     const std::size_t bytes = layout_.bytes();
-    void* mapped = map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, bytes);
-    if (mapped == nullptr) {
+    void* mapped = nullptr;
+    if (page_size != page_bytes) {
+        mapped = map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, bytes);
+        hugepages_ = mapped != nullptr;
+    }
+    if (mapped == nullptr && page_size != page_bytes) {
         const int error = errno;
         const std::string wanted = std::to_string(bytes / huge_page_bytes);
-        fallback_reason_ = "no " + wanted + " free hugepages of 2 MiB (" + std::strerror(error) +
-                           "), using pages of 4 KiB; `sysctl vm.nr_hugepages=" + wanted + "` reserves them";
+        const std::string lacking =
+            "no " + wanted + " free hugepages of 2 MiB (" + std::strerror(error) + ")";
+        const std::string remedy = "`sysctl vm.nr_hugepages=" + wanted + "` reserves them";
+        if (page_size == huge_page_bytes) {
+            throw Failure{lacking + ", which --page-size asks for; " + remedy};
+        }
+        fallback_reason_ = lacking + ", using pages of 4 KiB; " + remedy;
+    }
+    if (mapped == nullptr) {
         mapped = map_memfd(0, bytes);
         if (mapped == nullptr) {
             throw system_failure("cannot get " + std::to_string(bytes >> 20) + " MiB of memory for buffers",

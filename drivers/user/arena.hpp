@@ -56,14 +56,15 @@ ArenaLayout arena_layout(std::uint32_t receive_descriptors, std::uint32_t transm
 
 class Arena {
   public:
-    // Throws Failure when there is no memory of either kind, or it cannot be locked.
-    explicit Arena(const ArenaLayout& layout);
+    // page_size: huge_page_bytes or page_bytes, or 0 for the former if they are to be had. Throws Failure
+    // when there is no such memory, or it cannot be locked.
+    Arena(const ArenaLayout& layout, std::size_t page_size);
     ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
 
-    [[nodiscard]] bool hugepages() const { return fallback_reason_.empty(); }
-    // Why there are no hugepages; empty if there are.
+    [[nodiscard]] bool hugepages() const { return hugepages_; }
+    // Why there are no hugepages although they were welcome; empty if there are.
     [[nodiscard]] const std::string& fallback_reason() const { return fallback_reason_; }
 
     [[nodiscard]] std::byte* rings() const { return start_; }
@@ -81,6 +82,7 @@ class Arena {
   private:
     ArenaLayout layout_;
     std::byte* start_ = nullptr;
+    bool hugepages_ = false;
     std::string fallback_reason_;
 };
 

@@ -80,13 +80,15 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
     Driver driver{platform, mapper, *part,
                   e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
                                   .transmit_descriptors = options.driver.transmit_descriptors,
-                                  .interrupts_per_second = options.driver.interrupts_per_second}};
-    EventLoop<Driver, ChosenMapper> loop{driver, mapper, device, arena, inherited_tap, shared};
+                                  .interrupts_per_second = options.driver.interrupts_per_second,
+                                  .largest_frame = options.driver.mtu + e1000::link_header_bytes}};
+    EventLoop<Driver, ChosenMapper> loop{driver,        mapper, device,        arena,
+                                         inherited_tap, shared, options.driver};
 
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
     device.enable_interrupt();
-    WaitSet waiting{device.interrupt_fd(), inherited_tap};
+    WaitSet waiting{device.interrupt_fd(), inherited_tap, inherited_bell};
     device.set_bus_mastering(true);
     Status result = loop.start();
     const bool started = result.ok();
@@ -105,6 +107,9 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
     device.set_bus_mastering(false);
     mapper.release_all();
     set_carrier(inherited_tap, false);
+    if (loop.tap_gone()) {
+        throw Failure{"the TAP interface is gone: somebody deleted it"};
+    }
     require(result, "device " + options.bdf + (started ? ": driving it ended" : ": it cannot be started"));
 }
 
@@ -113,7 +118,8 @@ void run(const ChildOptions& options) {
     const SharedPage shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device{Descriptor{inherited_device}, options.bdf, register_bytes};
-    const Arena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors)};
+    const Arena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors),
+                      options.driver.page_size};
     publish(shared->hugepages, arena.hugepages() ? 1 : 0);
 
     IovaAllocator allocator;

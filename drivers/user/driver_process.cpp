@@ -86,7 +86,7 @@ std::optional<Report> parse_report(const std::string& text) {
 }
 
 DriverProcess::DriverProcess(const ChildOptions& options, std::optional<unsigned> cpu, VfioDescriptors vfio,
-                             int tap, int counters) {
+                             int tap, int counters, int bell) {
     std::array<int, 2> pipe{};
     if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
         throw system_failure("cannot make a pipe to the driver process", errno);
@@ -102,7 +102,7 @@ DriverProcess::DriverProcess(const ChildOptions& options, std::optional<unsigned
     if (cpu) {
         CPU_SET(*cpu, &cpus);
     }
-    const std::array given{vfio.container.get(), vfio.device.get(), tap, counters, report_end.get()};
+    const std::array given{vfio.container.get(), vfio.device.get(), tap, counters, bell, report_end.get()};
     pid_ = ::fork();
     if (pid_ < 0) {
         throw system_failure("cannot start the driver process", errno);

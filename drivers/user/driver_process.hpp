@@ -20,6 +20,7 @@ enum InheritedDescriptor : int {
     inherited_device,
     inherited_tap,
     inherited_counters,
+    inherited_bell,
     inherited_report,
     inherited_end,
 };
@@ -42,7 +43,7 @@ class DriverProcess {
     // Starts the process. VFIO's descriptors are closed here when this returns: only the process itself holds
     // the device, so that its death, however it comes, stops it. Throws Failure.
     DriverProcess(const ChildOptions& options, std::optional<unsigned> cpu, VfioDescriptors vfio, int tap,
-                  int counters);
+                  int counters, int bell);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     // Readable when a report can be read; closed from the other side when the process is gone.

@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <span>
 
@@ -23,7 +24,9 @@
 #include "core/counters.hpp"
 #include "e1000/driver.hpp"
 #include "e1000/offload.hpp"
+#include "fault.hpp"
 #include "internet_checksum.hpp"
+#include "options.hpp"
 #include "receive_merger.hpp"
 #include "shared_state.hpp"
 #include "slot_stack.hpp"
@@ -41,13 +44,15 @@ class EventLoop {
   public:
     // All outlive it.
     EventLoop(Driver& driver, const Mapper& mapper, VfioDevice& device, const Arena& arena, int tap,
-              SharedState& shared)
+              SharedState& shared, const DriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
           device_{device},
           arena_{arena},
           tap_{tap},
           shared_{shared},
+          polls_only_{options.poll},
+          offloads_{options.offloads},
           receive_slots_{arena.layout().receive_slots},
           transmit_slots_{arena.layout().transmit_slots} {}
     EventLoop(const EventLoop&) = delete;
@@ -65,21 +70,29 @@ class EventLoop {
         publish_counters();
     }
 
-    // Moves frames until the wait set reports a signal. Error: device_gone.
+    // Moves frames until the wait set reports a signal, or the TAP is gone. Error: device_gone.
     Status run(WaitSet& waiting) {
-        driver_.enable_interrupts();
-        device_.unmask_interrupt();
+        polling_ = polls_only_;
+        if (!polls_only_) {
+            driver_.enable_interrupts();
+            device_.unmask_interrupt();
+        }
         check_link();
         while (true) {
             publish_counters();
             const Events events = waiting.wait();
             ++wakeups_;
             ++system_calls_;
-            if (events.stop) {
+            if (events.stop || tap_gone_) {
                 return {};
             }
+            if (events.bell) [[unlikely]] {
+                commit(static_cast<Fault>(shared_.fault.load(std::memory_order_relaxed)));
+            }
             if (events.timer) {
-                on_timer();
+                if (const Status alive = on_timer(); !alive.ok()) {
+                    return alive;
+                }
             }
             polling_ |= events.interrupt;
             tap_ready_ |= events.tap;
@@ -89,7 +102,7 @@ class EventLoop {
                 if (tap_ready_) {
                     send_batch();
                 }
-                if (drained) {
+                if (drained && !polls_only_) {
                     if (const Status ended = end_polling(); !ended.ok()) {
                         return ended;
                     }
@@ -102,6 +115,9 @@ class EventLoop {
             waiting.set_patience(polling_ || may_send() ? WaitSet::do_not_sleep : WaitSet::sleep);
         }
     }
+
+    // Somebody deleted the interface: nothing can be done for it any more.
+    [[nodiscard]] bool tap_gone() const { return tap_gone_; }
 
   private:
     // NAPI's weight.
@@ -163,8 +179,12 @@ class EventLoop {
     void deliver(const e1000::ReceivedPiece& received) {
         const auto slot = static_cast<std::uint32_t>(received.cookie);
         std::byte* const frame = arena_.receive_slot(slot) + ArenaLayout::receive_headroom;
-        const bool good = received.checksum == e1000::Checksum::good;
-        Merge merge = merger_.offer(frame, received.length, slot, good);
+        const bool good = offloads_ && received.checksum == e1000::Checksum::good;
+        if (!received.last || !pieces_.empty()) [[unlikely]] {
+            deliver_piece(received, frame, slot, good);
+            return;
+        }
+        Merge merge = offloads_ ? merger_.offer(frame, received.length, slot, good) : Merge::alone;
         if (merge == Merge::refused) {
             write_merged();
             merge = merger_.offer(frame, received.length, slot, good);
@@ -183,11 +203,33 @@ class EventLoop {
         }
     }
 
+    // A frame of several buffers goes to the TAP alone.
+    void deliver_piece(const e1000::ReceivedPiece& received, std::byte* frame, std::uint32_t slot,
+                       bool good) {
+        if (pieces_.empty()) {
+            write_merged();
+            pieces_.pieces[0] = {frame - sizeof(TapHeader), sizeof(TapHeader) + received.length};
+        } else {
+            pieces_.pieces[pieces_.count] = {frame, received.length};
+        }
+        pieces_.slots[pieces_.count++] = slot;
+        if (!received.last) {
+            return;
+        }
+        TapHeader header{};
+        header.flags = good ? tap_header::data_valid : 0;
+        store(static_cast<std::byte*>(pieces_.pieces[0].iov_base), header);
+        write_pieces(pieces_);
+    }
+
     void write_merged() {
         if (merger_.empty()) {
             return;
         }
-        MergedFrame& merged = merger_.finish();
+        write_pieces(merger_.finish());
+    }
+
+    void write_pieces(MergedFrame& merged) {
         const auto pieces = merged.vector();
         count_write(pieces.size() == 1 ? ::write(tap_, pieces[0].iov_base, pieces[0].iov_len)
                                        : ::writev(tap_, pieces.data(), static_cast<int>(pieces.size())));
@@ -237,11 +279,14 @@ class EventLoop {
         ++system_calls_;
         if (got <= static_cast<ssize_t>(sizeof(TapHeader))) {
             tap_ready_ = false;
+            // EFAULT while it is being deleted.
+            tap_gone_ |= got < 0 && (errno == EBADFD || errno == EFAULT);
             return false;
         }
         ++frames_read_;
         const std::span<std::byte> bytes{frame, static_cast<std::size_t>(got) - sizeof(TapHeader)};
-        const Result<e1000::TransmitOffload> offload = to_offload(load<TapHeader>(start), bytes);
+        const Result<e1000::TransmitOffload> offload =
+            to_offload(load<TapHeader>(start), bytes, driver_.settings().largest_frame);
         if (!offload.ok()) [[unlikely]] {
             ++frames_refused_;
             return false;
@@ -256,7 +301,12 @@ class EventLoop {
         return driver_.transmit({&segment, 1}, offload.value(), slot, true).ok();
     }
 
-    void on_timer() {
+    // Error: device_gone.
+    Status on_timer() {
+        // Without interrupts nobody else looks whether the device is still there.
+        if (polls_only_ && driver_.take_interrupt().device_gone) [[unlikely]] {
+            return Error::device_gone;
+        }
         driver_.update_statistics();
         const e1000::DeviceStatistics hardware = driver_.statistics();
         for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {
@@ -267,6 +317,7 @@ class EventLoop {
         // Slots that ran out while a mapping failed, for example: with an empty ring no interrupt would ever
         // come again.
         driver_.refill([this] { return provide(); });
+        return {};
     }
 
     void check_link() {
@@ -298,11 +349,15 @@ class EventLoop {
     const Arena& arena_;
     const int tap_;
     SharedState& shared_;
+    const bool polls_only_;
+    const bool offloads_;
     SlotStack receive_slots_;
     SlotStack transmit_slots_;
     ReceiveMerger merger_;
+    MergedFrame pieces_;      // of a frame that is longer than a buffer
     bool polling_ = false;    // the interrupt line is masked
     bool tap_ready_ = false;  // the TAP was not found empty since its last edge
+    bool tap_gone_ = false;
     bool link_up_ = false;
 
     std::uint64_t wakeups_ = 0;

@@ -3,10 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <bit>
+#include <charconv>
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "arena.hpp"
 #include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "failure.hpp"
@@ -28,6 +30,27 @@ std::string check_strategy(const std::string& name) {
     return (strategy == nullptr ? "there is no strategy `" + name + "`"
                                 : "strategy `" + name + "` exists for drivers in the kernel only") +
            "; this program has: " + known;
+}
+
+// What Ethernet promises at least, and the largest that is in use.
+constexpr std::uint32_t smallest_mtu = e1000::standard_frame - e1000::link_header_bytes;
+constexpr std::uint32_t largest_mtu = e1000::jumbo_frame - e1000::link_header_bytes;
+
+std::string check_restarts(const std::string& text) {
+    unsigned count = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+    const bool number = error == std::errc{} && end == text.data() + text.size();
+    return number || text == "always" ? std::string{} : "must be a number or `always`, not " + text;
+}
+
+// Of what check_restarts() found good.
+std::optional<unsigned> restarts_from(const std::string& text) {
+    if (text == "always") {
+        return std::nullopt;
+    }
+    unsigned count = 0;
+    std::from_chars(text.data(), text.data() + text.size(), count);
+    return count;
 }
 
 }  // namespace
@@ -69,11 +92,45 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                    "upper bound of the interrupt rate; 0: none")
         ->check(rate)
         ->capture_default_str();
+    const CLI::Validator mtu{[](const std::string& text) {
+                                 const auto value = std::strtoul(text.c_str(), nullptr, 10);
+                                 return value >= smallest_mtu && value <= largest_mtu
+                                            ? std::string{}
+                                            : "must be 1500 to 9000, not " + text;
+                             },
+                             "", "MTU"};
+    app.add_option("--mtu", options.driver.mtu, "largest packet that the interface carries; 1500 to 9000")
+        ->check(mtu)
+        ->capture_default_str();
+    std::string completion = "interrupt";
+    app.add_option("--completion", completion,
+                   "how the driver learns of frames: interrupt, or poll (never sleeps)")
+        ->check(CLI::IsMember{{"interrupt", "poll"}})
+        ->capture_default_str();
+    std::string offloads = "on";
+    app.add_option("--offloads", offloads, "checksums and segmentation by the device: on or off")
+        ->check(CLI::IsMember{{"on", "off"}})
+        ->capture_default_str();
+    app.add_option("--page-size", options.driver.page_size,
+                   "of the buffers' memory: 4096, or 2097152 (refuses to start without such pages); by "
+                   "default the latter if there are any")
+        ->check(CLI::IsMember{{page_bytes, huge_page_bytes}});
     app.add_option("--cpu", options.cpu, "CPU that the driver process runs on");
     app.add_option("--user", options.user, "user that the driver process runs as")->capture_default_str();
     app.add_option("--control", options.control, "path of the control socket to make");
-    app.add_option("--restart", options.restarts, "how often a crashed driver process is started again")
+    std::string restarts = "3";
+    app.add_option("--restart", restarts,
+                   "how often a driver process that crashed is started again, or `always`")
+        ->check(CLI::Validator{check_restarts, "", "count"})
         ->capture_default_str();
+    app.add_option(
+           "--watchdog-ms", options.watchdog_ms,
+           "a driver process that does nothing for so long although it is asked to counts as crashed; "
+           "0: never")
+        ->check(CLI::Range{0, 3'600'000})
+        ->capture_default_str();
+    app.add_flag("--allow-faults", options.allow_faults,
+                 "the control socket takes `fault null` and `fault loop`, which crash or hang the driver");
     app.add_flag("--json", options.json, "errors as JSON on standard output, too");
     try {
         app.parse(argc, argv);
@@ -83,6 +140,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     } catch (const CLI::ParseError& error) {
         throw Failure{std::string{error.what()} + "\n`dmatoll-net-user --help` lists the arguments."};
     }
+    options.driver.poll = completion == "poll";
+    options.driver.offloads = offloads == "on";
+    options.restarts = restarts_from(restarts);
     return options;
 }
 
@@ -95,6 +155,10 @@ std::string to_text(const ChildOptions& options) {
                           {"receive_descriptors", options.driver.receive_descriptors},
                           {"transmit_descriptors", options.driver.transmit_descriptors},
                           {"interrupts_per_second", options.driver.interrupts_per_second},
+                          {"mtu", options.driver.mtu},
+                          {"poll", options.driver.poll},
+                          {"offloads", options.driver.offloads},
+                          {"page_size", options.driver.page_size},
                           {"user", options.user},
                           {"group", options.group},
                           {"parent", options.parent}}
@@ -113,6 +177,10 @@ ChildOptions child_options(const std::string& text) {
         json.at("receive_descriptors").get_to(options.driver.receive_descriptors);
         json.at("transmit_descriptors").get_to(options.driver.transmit_descriptors);
         json.at("interrupts_per_second").get_to(options.driver.interrupts_per_second);
+        json.at("mtu").get_to(options.driver.mtu);
+        json.at("poll").get_to(options.driver.poll);
+        json.at("offloads").get_to(options.driver.offloads);
+        json.at("page_size").get_to(options.driver.page_size);
         json.at("user").get_to(options.user);
         json.at("group").get_to(options.group);
         json.at("parent").get_to(options.parent);

@@ -16,6 +16,10 @@ struct DriverOptions {
     std::uint32_t receive_descriptors = 256;
     std::uint32_t transmit_descriptors = 256;
     std::uint32_t interrupts_per_second = 8000;
+    std::uint32_t mtu = 1500;
+    bool poll = false;            // never sleeps, and wants no interrupts
+    bool offloads = true;         // checksums and segmentation by the device, segments joined for the TAP
+    std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
 };
 
 struct Options {
@@ -24,8 +28,10 @@ struct Options {
     DriverOptions driver;
     std::optional<unsigned> cpu;
     std::string user = "nobody";
-    std::string control;  // path of the control socket; empty: none
-    unsigned restarts = 3;
+    std::string control;                   // path of the control socket; empty: none
+    std::optional<unsigned> restarts = 3;  // none: always again
+    unsigned watchdog_ms = 1000;           // 0: none
+    bool allow_faults = false;
     bool json = false;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The page through which the driver process shows what it counts. It stores, the supervisor loads: asking
-// costs the driver nothing. Each number is whole; two of them may be one wake-up apart.
+// costs the driver nothing. One number goes the other way. Each number is whole; two of them may be one
+// wake-up apart.
 #pragma once
 
 #include <atomic>
@@ -26,12 +27,15 @@ struct SharedState {
     Value link_megabits;  // 0: no link
 
     // What happened between TAP and driver.
-    Value wakeups;             // returns from epoll_wait
+    Value wakeups;             // returns from epoll_wait; what the watchdog looks at
     Value system_calls;        // on the data path, mapping included
     Value tap_frames_read;     // a segmentable frame is one
     Value tap_frames_written;  // frames joined to one are one
     Value tap_frames_refused;  // read, but impossible to send
     Value tap_writes_failed;
+
+    // What the supervisor asks for: a Fault. It rings the process's bell after it has written.
+    Value fault;
 };
 static_assert(sizeof(SharedState) <= page_bytes);
 static_assert(SharedState::Value::is_always_lock_free);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "arena.hpp"
 #include "core/strategy.hpp"
 #include "e1000/statistics.hpp"
 
@@ -13,7 +14,8 @@ std::uint64_t read(const SharedState::Value& value) { return value.load(std::mem
 
 }  // namespace
 
-std::string statistics_text(const SharedState& state, const Options& options, pid_t pid, unsigned restarts) {
+std::string statistics_text(const SharedState& state, const Options& options, const e1000::Part& part,
+                            pid_t pid, unsigned restarts) {
     using nlohmann::json;
     json counters = json::object();
     for (std::size_t i = 0; i < counter_names.size(); ++i) {
@@ -32,7 +34,13 @@ std::string statistics_text(const SharedState& state, const Options& options, pi
                 {"parameters",
                  {{"receive_descriptors", options.driver.receive_descriptors},
                   {"transmit_descriptors", options.driver.transmit_descriptors},
-                  {"interrupts_per_second", options.driver.interrupts_per_second}}},
+                  {"interrupts_per_second", options.driver.interrupts_per_second},
+                  {"part", part.name},
+                  {"mtu", options.driver.mtu},
+                  {"completion", options.driver.poll ? "poll" : "interrupt"},
+                  {"offloads", options.driver.offloads},
+                  {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                  {"watchdog_ms", options.watchdog_ms}}},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.
                 {"page_size", pool && hugepages ? std::uint64_t{2} << 20 : page_bytes},

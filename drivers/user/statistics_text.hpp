@@ -6,12 +6,14 @@
 
 #include <string>
 
+#include "e1000/part.hpp"
 #include "options.hpp"
 #include "shared_state.hpp"
 
 namespace dmatoll::user {
 
 // One line of JSON, without its newline. pid 0: no driver process runs at the moment.
-std::string statistics_text(const SharedState& state, const Options& options, pid_t pid, unsigned restarts);
+std::string statistics_text(const SharedState& state, const Options& options, const e1000::Part& part,
+                            pid_t pid, unsigned restarts);
 
 }  // namespace dmatoll::user

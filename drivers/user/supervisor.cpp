@@ -3,12 +3,15 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -19,12 +22,15 @@
 #include "control_socket.hpp"
 #include "driver_process.hpp"
 #include "failure.hpp"
+#include "fault.hpp"
 #include "pci_device.hpp"
+#include "restart_policy.hpp"
 #include "sandbox.hpp"
 #include "shared_state.hpp"
 #include "statistics_text.hpp"
 #include "tap.hpp"
 #include "vfio_open.hpp"
+#include "watchdog.hpp"
 
 namespace dmatoll::user {
 namespace {
@@ -36,6 +42,12 @@ using nlohmann::json;
 constexpr int group_patience_ms = 5000;
 // A driver that hangs does not stop by itself; its end closes the device, which stops that.
 constexpr int stop_patience_ms = 5000;
+
+std::uint64_t now_ms() {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                          std::chrono::steady_clock::now().time_since_epoch())
+                                          .count());
+}
 
 void print_event(const json& event) {
     std::printf("%s\n", event.dump(-1, ' ', true, json::error_handler_t::replace).c_str());
@@ -105,8 +117,14 @@ class Supervisor {
         : options_{options},
           device_{find_device(options.device)},
           identity_{find_user(options.user)},
-          tap_{options.tap},
-          control_{options.control, [this](const std::string& question) { return answer(question); }} {}
+          tap_{options.tap, options.driver.mtu, options.driver.offloads},
+          bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
+          control_{options.control, [this](const std::string& question) { return answer(question); }},
+          policy_{options.restarts} {
+        if (!bell_.valid()) {
+            throw system_failure("cannot make an event counter to wake the driver process by", errno);
+        }
+    }
 
     ~Supervisor() { stop(); }
     Supervisor(const Supervisor&) = delete;
@@ -123,6 +141,16 @@ class Supervisor {
             if (process_) {
                 if (const auto report = process_->take_report()) {
                     handle(*report);
+                }
+            }
+            look_after_process();
+            if (start_at_ms_ && now_ms() >= *start_at_ms_) {
+                start_at_ms_.reset();
+                try {
+                    start(group_patience_ms);
+                } catch (const Failure& failure) {
+                    give_up(failure.what());
+                    return 1;
                 }
             }
             int status = 0;
@@ -142,6 +170,8 @@ class Supervisor {
     void start(int patience_ms) {
         counters_.clear();
         failure_.clear();
+        watchdog_.reset();
+        started_at_ms_ = now_ms();
         process_.emplace(ChildOptions{.bdf = device_.bdf,
                                       .address_bits = device_.address_bits,
                                       .pci_vendor = device_.part->vendor,
@@ -150,7 +180,8 @@ class Supervisor {
                                       .user = identity_.user,
                                       .group = identity_.group,
                                       .parent = ::getpid()},
-                         options_.cpu, open_vfio(device_, patience_ms), tap_.fd(), counters_.fd());
+                         options_.cpu, open_vfio(device_, patience_ms), tap_.fd(), counters_.fd(),
+                         bell_.get());
     }
 
     void wait() {
@@ -159,9 +190,49 @@ class Supervisor {
             waiting.push_back({process_->report_fd(), POLLIN, 0});
         }
         control_.add_to(waiting);
-        if (::poll(waiting.data(), waiting.size(), -1) > 0) {
+        if (::poll(waiting.data(), waiting.size(), patience_ms()) > 0) {
             control_.serve(waiting);
         }
+    }
+
+    // -1: nothing is to be done before something happens.
+    [[nodiscard]] int patience_ms() const {
+        std::optional<std::uint64_t> next = start_at_ms_;
+        if (watchdog_) {
+            next = std::min(next.value_or(next_look_ms_), next_look_ms_);
+        }
+        if (!next) {
+            return -1;
+        }
+        const std::uint64_t now = now_ms();
+        return *next > now ? static_cast<int>(*next - now) : 0;
+    }
+
+    void look_after_process() {
+        const std::uint64_t now = now_ms();
+        if (!process_ || !watchdog_ || now < next_look_ms_) {
+            return;
+        }
+        next_look_ms_ = now + watchdog_->period_ms();
+        switch (watchdog_->look(counters_->wakeups.load(std::memory_order_relaxed), now)) {
+            case Watchdog::Finding::alive:
+                break;
+            case Watchdog::Finding::ask:
+                ring_bell();
+                break;
+            case Watchdog::Finding::hangs:
+                failure_ = "it hung: no sign of life for " + std::to_string(options_.watchdog_ms) +
+                           " ms after it was asked for one";
+                watchdog_.reset();
+                ::kill(process_->pid(), SIGKILL);
+                break;
+        }
+    }
+
+    void ring_bell() const {
+        const std::uint64_t one = 1;
+        // Cannot overflow in a lifetime: there is nothing to handle.
+        [[maybe_unused]] const auto written = ::write(bell_.get(), &one, sizeof(one));
     }
 
     void handle(const Report& report) {
@@ -185,6 +256,10 @@ class Supervisor {
                      {"arena", report.arena},
                      {"note", report.note}});
         was_ready_ = true;
+        if (options_.watchdog_ms != 0) {
+            watchdog_.emplace(options_.watchdog_ms);
+            next_look_ms_ = now_ms() + watchdog_->period_ms();
+        }
     }
 
     // False: that was the last time.
@@ -204,19 +279,31 @@ class Supervisor {
         } else {
             event["status"] = WEXITSTATUS(status);
         }
-        event["restarts_left"] = options_.restarts - restarts_;
-        print_event(event);
-        set_carrier(tap_.fd(), false);
-        if (restarts_ == options_.restarts) {
-            std::fprintf(stderr,
-                         "dmatoll-net-user %s: the driver process %s, and has been restarted %u times "
-                         "already; giving up\n",
-                         device_.bdf.c_str(), how_it_ended(status).c_str(), restarts_);
-            return false;
+        event["restarts_left"] = policy_.left() ? json(*policy_.left()) : json("always");
+        watchdog_.reset();
+        if (!tap_.exists()) {
+            print_event(event);
+            return give_up("its TAP interface " + options_.tap + " was deleted");
         }
-        ++restarts_;
-        start(group_patience_ms);
+        set_carrier(tap_.fd(), false);
+        if (policy_.exhausted()) {
+            print_event(event);
+            return give_up("the driver process " + how_it_ended(status) + ", and has been restarted " +
+                           std::to_string(policy_.restarts()) + " times already");
+        }
+        const std::uint64_t now = now_ms();
+        const unsigned delay_ms = policy_.next_delay_ms(now - started_at_ms_);
+        event["restart_in_ms"] = delay_ms;
+        print_event(event);
+        start_at_ms_ = now + delay_ms;
         return true;
+    }
+
+    // Always false.
+    bool give_up(const std::string& reason) const {
+        std::fprintf(stderr, "dmatoll-net-user %s: %s; giving up\n", device_.bdf.c_str(), reason.c_str());
+        print_event({{"event", "failed"}, {"device", device_.bdf}, {"reason", reason}});
+        return false;
     }
 
     void stop() {
@@ -240,11 +327,28 @@ class Supervisor {
     }
 
     std::string answer(const std::string& question) {
-        if (question != "stats") {
-            return json{{"error", "unknown question; known: stats"}}.dump(-1, ' ', true,
-                                                                          json::error_handler_t::replace);
+        if (question == "stats") {
+            return statistics_text(*counters_, options_, *device_.part, process_ ? process_->pid() : 0,
+                                   policy_.restarts());
         }
-        return statistics_text(*counters_, options_, process_ ? process_->pid() : 0, restarts_);
+        if (options_.allow_faults && question == "fault null") {
+            return order(Fault::null);
+        }
+        if (options_.allow_faults && question == "fault loop") {
+            return order(Fault::loop);
+        }
+        return json{{"error", std::string{"unknown question; known: stats"} +
+                                  (options_.allow_faults ? ", fault null, fault loop" : "")}}
+            .dump();
+    }
+
+    std::string order(Fault fault) {
+        if (!process_) {
+            return json{{"error", "no driver process runs at the moment"}}.dump();
+        }
+        publish(counters_->fault, static_cast<std::uint64_t>(fault));
+        ring_bell();
+        return json{{"ordered", true}, {"pid", process_->pid()}}.dump();
     }
 
     const Options& options_;
@@ -253,10 +357,15 @@ class Supervisor {
     Identity identity_;
     Tap tap_;
     SharedPage counters_;
+    Descriptor bell_;
     ControlSocket control_;
     std::optional<DriverProcess> process_;
     std::string failure_;  // what the process said was wrong
-    unsigned restarts_ = 0;
+    RestartPolicy policy_;
+    std::optional<Watchdog> watchdog_;  // while there is a process that has reported
+    std::uint64_t next_look_ms_ = 0;
+    std::uint64_t started_at_ms_ = 0;
+    std::optional<std::uint64_t> start_at_ms_;
     bool was_ready_ = false;
 };
 

@@ -25,7 +25,7 @@ ifreq request_for(const std::string& name) {
 
 }  // namespace
 
-Tap::Tap(const std::string& name) : name_{name} {
+Tap::Tap(const std::string& name, std::uint32_t mtu, bool offloads) : name_{name} {
     if (name.empty() || name.size() >= IFNAMSIZ) {
         throw Failure{"`" + name + "` cannot name a network interface: 1 to " + std::to_string(IFNAMSIZ - 1) +
                       " characters"};
@@ -52,10 +52,23 @@ Tap::Tap(const std::string& name) : name_{name} {
     }
     // No TUN_F_TSO6: QEMU's 82540EM writes a payload length into segments of IPv6 that is 40 bytes too long,
     // so that their receiver drops them, and Linux's own e1000 does not offer it either.
-    if (::ioctl(tap_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(TUN_F_CSUM | TUN_F_TSO4)) != 0) {
+    const unsigned long wanted = offloads ? TUN_F_CSUM | TUN_F_TSO4 : 0;
+    if (::ioctl(tap_.get(), TUNSETOFFLOAD, wanted) != 0) {
         throw system_failure("cannot set the offloads of the TAP interface " + name, errno);
     }
+    const Descriptor control{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    request = request_for(name);
+    request.ifr_mtu = static_cast<int>(mtu);
+    if (::ioctl(control.get(), SIOCSIFMTU, &request) != 0) {
+        throw system_failure("cannot set the MTU of the TAP interface " + name + " to " + std::to_string(mtu),
+                             errno);
+    }
     set_carrier(tap_.get(), false);
+}
+
+bool Tap::exists() const {
+    ifreq request{};
+    return ::ioctl(tap_.get(), TUNGETIFF, &request) == 0;
 }
 
 void Tap::bring_up(const MacAddress& mac) {

@@ -3,6 +3,7 @@
 // device.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "core/mac_address.hpp"
@@ -14,10 +15,14 @@ namespace dmatoll::user {
 class Tap {
   public:
     // Makes interface `name`, down, without carrier, with virtio headers and the offloads that are used
-    // (checksum, TSO for IPv4). Throws Failure if it exists already, or without the privilege.
-    explicit Tap(const std::string& name);
+    // (checksum, TSO for IPv4; none without `offloads`). Throws Failure if it exists already, or without the
+    // privilege.
+    Tap(const std::string& name, std::uint32_t mtu, bool offloads);
 
     [[nodiscard]] int fd() const { return tap_.get(); }
+
+    // Whether the interface still exists: anybody with the privilege can delete it.
+    [[nodiscard]] bool exists() const;
 
     // Gives it the device's address and brings it up. Throws Failure.
     void bring_up(const MacAddress& mac);

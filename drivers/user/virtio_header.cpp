@@ -28,13 +28,15 @@ void finish_checksum(std::span<std::byte> frame, std::size_t start, std::size_t 
 
 }  // namespace
 
-Result<e1000::TransmitOffload> to_offload(const TapHeader& header, std::span<std::byte> frame) {
+Result<e1000::TransmitOffload> to_offload(const TapHeader& header, std::span<std::byte> frame,
+                                          std::uint32_t largest_frame) {
+    const std::uint32_t longest = largest_frame + e1000::vlan_tag_bytes;
     e1000::TransmitOffload offload;
     if (frame.size() < ethernet_bytes + vlan_tag_bytes) {
         return Error::invalid_argument;
     }
     const bool segment = header.segmentation != tap_header::none;
-    if (!segment && frame.size() > e1000::longest_tagged_frame) {
+    if (!segment && frame.size() > longest) {
         return Error::invalid_argument;
     }
     if (!(header.flags & tap_header::needs_checksum)) {
@@ -81,9 +83,9 @@ Result<e1000::TransmitOffload> to_offload(const TapHeader& header, std::span<std
     offload.ipv6 = ipv6;
     if (frame.size() - headers <= header.segment_bytes) {
         // One segment: an ordinary frame, if it is short enough.
-        return frame.size() <= e1000::longest_tagged_frame ? Result{offload} : Error::invalid_argument;
+        return frame.size() <= longest ? Result{offload} : Error::invalid_argument;
     }
-    if (headers + header.segment_bytes > e1000::longest_tagged_frame) {
+    if (headers + header.segment_bytes > longest) {
         return Error::invalid_argument;
     }
     offload.segment = true;

@@ -13,10 +13,11 @@
 
 namespace dmatoll::user {
 
-// What the device is to do with `frame`, which came behind `header`. May finish the checksum itself, in
-// place, where it lies beyond the reach of the device. Errors: invalid_argument (the header contradicts the
-// frame, or the frame is of an impossible length), not_supported (a kind of segmentation that nobody
-// offered).
-Result<e1000::TransmitOffload> to_offload(const TapHeader& header, std::span<std::byte> frame);
+// What the device, which sends frames of up to `largest_frame` bytes and a VLAN tag, is to do with `frame`,
+// which came behind `header`. May finish the checksum itself, in place, where it lies beyond the reach of the
+// device. Errors: invalid_argument (the header contradicts the frame, or the frame is of an impossible
+// length), not_supported (a kind of segmentation that nobody offered).
+Result<e1000::TransmitOffload> to_offload(const TapHeader& header, std::span<std::byte> frame,
+                                          std::uint32_t largest_frame);
 
 }  // namespace dmatoll::user

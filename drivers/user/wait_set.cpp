@@ -16,7 +16,7 @@ constexpr time_t period_s = 2;
 
 }  // namespace
 
-WaitSet::WaitSet(int interrupt, int tap) : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
+WaitSet::WaitSet(int interrupt, int tap, int bell) : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
     ::signal(SIGINT, SIG_IGN);
     sigset_t stop;
     ::sigemptyset(&stop);
@@ -30,7 +30,10 @@ WaitSet::WaitSet(int interrupt, int tap) : epoll_{::epoll_create1(EPOLL_CLOEXEC)
         throw system_failure("cannot make what the driver process waits on", errno);
     }
     add(interrupt, EPOLLIN | EPOLLET, interrupt_tag);
-    add(tap, EPOLLIN | EPOLLET, tap_tag);
+    if (tap >= 0) {
+        add(tap, EPOLLIN | EPOLLET, tap_tag);
+    }
+    add(bell, EPOLLIN | EPOLLET, bell_tag);
     add(timer_.get(), EPOLLIN | EPOLLET, timer_tag);
     add(signals_.get(), EPOLLIN, stop_tag);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the driver process sleeps on: the interrupt, the TAP, a clock of two seconds, and SIGTERM.
+// What the driver process sleeps on: the interrupt, the TAP, the supervisor's bell, a clock of two seconds,
+// and SIGTERM.
 #pragma once
 
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@ namespace dmatoll::user {
 struct Events {
     bool interrupt = false;
     bool tap = false;
+    bool bell = false;
     bool timer = false;
     bool stop = false;
 };
@@ -26,12 +28,13 @@ class WaitSet {
     static constexpr int do_not_sleep = 0;
 
     // Takes SIGTERM and SIGINT out of the usual way of delivery. SIGTERM is reported as `stop`; SIGINT is
-    // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Throws Failure.
-    WaitSet(int interrupt, int tap);
+    // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Without a TAP it
+    // is -1. Throws Failure.
+    WaitSet(int interrupt, int tap, int bell);
 
     // All but `stop` are edges: reported once, and again only after something new.
     Events wait() {
-        std::array<epoll_event, 4> found{};
+        std::array<epoll_event, 5> found{};
         const int count = ::epoll_wait(epoll_.get(), found.data(), static_cast<int>(found.size()), patience_);
         Events events;
         for (int i = 0; i < count; ++i) {
@@ -41,6 +44,9 @@ class WaitSet {
                     break;
                 case tap_tag:
                     events.tap = true;
+                    break;
+                case bell_tag:
+                    events.bell = true;
                     break;
                 case timer_tag:
                     events.timer = true;
@@ -63,6 +69,7 @@ class WaitSet {
     static constexpr std::uint32_t tap_tag = 1;
     static constexpr std::uint32_t timer_tag = 2;
     static constexpr std::uint32_t stop_tag = 3;
+    static constexpr std::uint32_t bell_tag = 4;
 
     void add(int fd, std::uint32_t events, std::uint32_t tag) const;
 

@@ -37,6 +37,12 @@ TEST(UserOptions, Defaults) {
     EXPECT_EQ(options->driver.transmit_descriptors, 256u);
     EXPECT_EQ(options->user, "nobody");
     EXPECT_FALSE(options->cpu.has_value());
+    EXPECT_EQ(options->driver.mtu, 1500u);
+    EXPECT_FALSE(options->driver.poll);
+    EXPECT_TRUE(options->driver.offloads);
+    EXPECT_EQ(options->driver.page_size, 0u);
+    EXPECT_EQ(options->watchdog_ms, 1000u);
+    EXPECT_FALSE(options->allow_faults);
     EXPECT_FALSE(options->json);
 }
 
@@ -61,6 +67,17 @@ TEST(UserOptions, AllOfThem) {
                                 "/run/c",
                                 "--restart",
                                 "7",
+                                "--mtu",
+                                "9000",
+                                "--completion",
+                                "poll",
+                                "--offloads",
+                                "off",
+                                "--page-size",
+                                "2097152",
+                                "--watchdog-ms",
+                                "0",
+                                "--allow-faults",
                                 "--json"});
     ASSERT_TRUE(options.has_value());
     EXPECT_EQ(options->driver.strategy, "persistent");
@@ -71,7 +88,14 @@ TEST(UserOptions, AllOfThem) {
     EXPECT_EQ(options->user, "daemon");
     EXPECT_EQ(options->control, "/run/c");
     EXPECT_EQ(options->restarts, 7u);
+    EXPECT_EQ(options->driver.mtu, 9000u);
+    EXPECT_TRUE(options->driver.poll);
+    EXPECT_FALSE(options->driver.offloads);
+    EXPECT_EQ(options->driver.page_size, 2097152u);
+    EXPECT_EQ(options->watchdog_ms, 0u);
+    EXPECT_TRUE(options->allow_faults);
     EXPECT_TRUE(options->json);
+    EXPECT_FALSE(parse({"--device", "d", "--tap", "t", "--restart", "always"})->restarts.has_value());
 }
 
 TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
@@ -87,6 +111,19 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
     for (const char* bad : {"59", "1000001"}) {
         EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--interrupts-per-second", bad}), "") << bad;
     }
+    for (const std::vector<const char*>& bad :
+         std::vector<std::vector<const char*>>{{"--mtu", "1499"},
+                                               {"--mtu", "9001"},
+                                               {"--completion", "hope"},
+                                               {"--offloads", "some"},
+                                               {"--page-size", "8192"},
+                                               {"--restart", "sometimes"},
+                                               {"--restart", "-1"},
+                                               {"--watchdog-ms", "-1"}}) {
+        std::vector<const char*> arguments{"--device", "d", "--tap", "t"};
+        arguments.insert(arguments.end(), bad.begin(), bad.end());
+        EXPECT_NE(complaint(arguments).find(bad[0]), std::string::npos) << bad[0] << " " << bad[1];
+    }
     EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--frobnicate"}).find("--help"), std::string::npos);
 }
 
@@ -98,7 +135,11 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
                             .driver = {.strategy = "persistent",
                                        .receive_descriptors = 64,
                                        .transmit_descriptors = 128,
-                                       .interrupts_per_second = 60},
+                                       .interrupts_per_second = 60,
+                                       .mtu = 4000,
+                                       .poll = true,
+                                       .offloads = false,
+                                       .page_size = 4096},
                             .user = 65534,
                             .group = 65533,
                             .parent = 12};
@@ -111,6 +152,10 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.driver.receive_descriptors, 64u);
     EXPECT_EQ(got.driver.transmit_descriptors, 128u);
     EXPECT_EQ(got.driver.interrupts_per_second, 60u);
+    EXPECT_EQ(got.driver.mtu, 4000u);
+    EXPECT_TRUE(got.driver.poll);
+    EXPECT_FALSE(got.driver.offloads);
+    EXPECT_EQ(got.driver.page_size, 4096u);
     EXPECT_EQ(got.user, 65534u);
     EXPECT_EQ(got.group, 65533u);
     EXPECT_EQ(got.parent, 12);

@@ -11,10 +11,15 @@ namespace {
 
 using dmatoll::Error;
 using dmatoll::user::TapHeader;
-using dmatoll::user::to_offload;
 namespace tap_header = dmatoll::user::tap_header;
 
 constexpr std::size_t tcp_at = 34;
+
+// On a link with an MTU of 1500.
+dmatoll::Result<dmatoll::e1000::TransmitOffload> to_offload(const TapHeader& header,
+                                                            std::span<std::byte> frame) {
+    return dmatoll::user::to_offload(header, frame, dmatoll::e1000::standard_frame);
+}
 
 // Ethernet, IPv4 or IPv6, TCP with 12 bytes of options, payload.
 std::vector<std::byte> tcp_frame(std::size_t payload, bool ipv6 = false, bool tagged = false) {
@@ -111,6 +116,23 @@ TEST(UserTapHeader, AChecksumBeyondTheDevicesReachIsFinishedHere) {
     const auto old_field = static_cast<std::uint16_t>(static_cast<std::uint8_t>(316 * 7) |
                                                       static_cast<std::uint8_t>(317 * 7) << 8);
     EXPECT_EQ(static_cast<std::uint16_t>(~sum), old_field);
+}
+
+TEST(UserTapHeader, AJumboLinkTakesLongerFramesAndSegments) {
+    constexpr std::uint32_t largest = 9000 + dmatoll::e1000::link_header_bytes;
+    std::vector<std::byte> tagged(largest + dmatoll::e1000::vlan_tag_bytes);
+    EXPECT_TRUE(dmatoll::user::to_offload({}, tagged, largest).ok());
+    tagged.push_back({});
+    EXPECT_EQ(dmatoll::user::to_offload({}, tagged, largest).error(), Error::invalid_argument);
+
+    auto frame = tcp_frame(20000);
+    TapHeader header = segmentable();
+    header.segment_bytes = 8948;
+    const auto offload = dmatoll::user::to_offload(header, frame, largest);
+    ASSERT_TRUE(offload.ok());
+    EXPECT_EQ(offload.value().segment_bytes, 8948);
+    header.segment_bytes = 8948 + dmatoll::e1000::vlan_tag_bytes + 1;
+    EXPECT_EQ(dmatoll::user::to_offload(header, frame, largest).error(), Error::invalid_argument);
 }
 
 TEST(UserTapHeader, RefusesWhatContradictsTheFrame) {

@@ -16,7 +16,8 @@ namespace {
 TEST(WaitSet, TheClockComesBackEveryTwoSeconds) {
     const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
     const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
-    WaitSet waiting{interrupt.get(), tap.get()};
+    const Descriptor bell{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get(), bell.get()};
     waiting.set_patience(10'000);
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_TRUE(waiting.wait().timer);
@@ -27,7 +28,8 @@ TEST(WaitSet, TheClockComesBackEveryTwoSeconds) {
 TEST(WaitSet, AnEdgeIsReportedOnceAndAgainAfterTheNext) {
     const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
     const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
-    WaitSet waiting{interrupt.get(), tap.get()};
+    const Descriptor bell{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get(), bell.get()};
     waiting.set_patience(WaitSet::do_not_sleep);
     ASSERT_EQ(::eventfd_write(interrupt.get(), 1), 0);
     EXPECT_TRUE(waiting.wait().interrupt);
@@ -36,10 +38,26 @@ TEST(WaitSet, AnEdgeIsReportedOnceAndAgainAfterTheNext) {
     EXPECT_TRUE(waiting.wait().interrupt);
 }
 
+TEST(WaitSet, TheBellIsHeardEachTimeWithoutBeingRead) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    const Descriptor bell{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), -1, bell.get()};
+    waiting.set_patience(WaitSet::do_not_sleep);
+    EXPECT_FALSE(waiting.wait().bell);
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_EQ(::eventfd_write(bell.get(), 1), 0);
+        const Events events = waiting.wait();
+        EXPECT_TRUE(events.bell);
+        EXPECT_FALSE(events.tap || events.interrupt || events.timer || events.stop);
+        EXPECT_FALSE(waiting.wait().bell);
+    }
+}
+
 TEST(WaitSet, TheRequestToStopStays) {
     const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
     const Descriptor tap{::eventfd(0, EFD_NONBLOCK)};
-    WaitSet waiting{interrupt.get(), tap.get()};
+    const Descriptor bell{::eventfd(0, EFD_NONBLOCK)};
+    WaitSet waiting{interrupt.get(), tap.get(), bell.get()};
     waiting.set_patience(WaitSet::do_not_sleep);
     EXPECT_FALSE(waiting.wait().stop);
     ASSERT_EQ(::raise(SIGTERM), 0);
