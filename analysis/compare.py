@@ -42,6 +42,12 @@ class Section:
             found.setdefault(cell.configuration, cell)
         return [cell.configuration for cell in sorted(found.values(), key=lambda cell: statistics.order(cell)[4:])]
 
+    def part(self, family):
+        """The cells of one family of workloads, at the usual settings of each placement; what deviates is in the parts of axes.py."""
+        cells = [cell for cell in self.cells if family_of(cell) == family]
+        usual = usual_settings(cells)
+        return Section(self.environment, self.device, [cell for cell in cells if settings_of(cell) == usual[cell.placement]])
+
     def cell(self, configuration, load_):
         for cell in self.cells:
             if cell.configuration == configuration and cell.load == load_:
@@ -54,6 +60,59 @@ def sections(cells):
     for cell in cells:
         grouped.setdefault((cell.environment, cell.device), []).append(cell)
     return [Section(*key, cells=part) for key, part in grouped.items()]
+
+
+def family_of(cell):
+    """stream, echo, raw-frames or crash: workloads whose figures are of one kind."""
+    if cell.workload == "udp-echo":
+        return "echo"
+    for family in ("raw-frames", "crash"):
+        if cell.workload.startswith(family):
+            return family
+    return "stream"
+
+
+# Where an axis is swept, the other sweeps hold it at this value; otherwise at its most frequent.
+USUAL = {
+    "completion": "interrupt",
+    "code_generation": "native",
+    "mtu": 1500,
+    "offloads": True,
+    "interrupts_per_second": 8000,
+    "receive_descriptors": 256,
+    "transmit_descriptors": 256,
+}
+
+
+def settings_of(cell):
+    """All that a cell was set to beside placement, strategy and workload."""
+    found = {"completion": cell.completion, "code_generation": cell.code_generation, **statistics.parameters_of(cell.settings)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def usual_settings(cells):
+    """{placement: settings}. By placement, since one may have what another lacks: a code generation, a kind of interrupt."""
+    result = {}
+    for placement in dict.fromkeys(cell.placement for cell in cells):
+        own = [settings_of(cell) for cell in cells if cell.placement == placement]
+        # Chosen one key after the other among what is left, so that the outcome is a combination that was run.
+        usual = {}
+        for key in sorted({key for settings in own for key in settings}):
+            texts = [load.canonical(settings.get(key)) for settings in own]
+            preferred = load.canonical(USUAL.get(key))
+            chosen = preferred if key in USUAL and preferred in texts else max(dict.fromkeys(texts), key=texts.count)
+            own = [settings for settings, text in zip(own, texts) if text == chosen]
+            if own[0].get(key) is not None:
+                usual[key] = own[0][key]
+        result[placement] = usual
+    return result
+
+
+def same_settings(one, other):
+    """Whether two cells were set alike in all that both were asked for. How a placement is interrupted is the placement's."""
+    first_, second = settings_of(one), settings_of(other)
+    held = (first_.keys() & second.keys()) - {"code_generation", "interrupt"}
+    return all(first_[key] == second[key] for key in held)
 
 
 def differing(values):
@@ -75,16 +134,17 @@ class Labels:
         axes = {}
         for configuration in section.configurations:
             axes.setdefault((configuration[1], configuration[4]), []).append(configuration)
+        settings = suffixes([configuration[6] for configuration in section.configurations])
         for (_, strategy), group in axes.items():
             parameter_suffixes = suffixes([configuration[5] for configuration in group])
             for configuration in group:
-                _, _, code, completion, _, parameters = configuration
+                _, _, code, completion, _, parameters, setting = configuration
                 parts = [strategy + parameter_suffixes[parameters]]
                 if len({other[2] for other in group}) > 1:
                     parts.append(str(code))
                 if len({other[3] for other in group}) > 1:
                     parts.append(str(completion))
-                self.configurations[configuration] = " ".join(parts)
+                self.configurations[configuration] = " ".join(parts) + settings[setting]
 
     def load(self, cell_or_load):
         return self.loads[cell_or_load if isinstance(cell_or_load, tuple) else cell_or_load.load]
@@ -186,6 +246,8 @@ def claim(section, title, explanation, numerator, denominator, metrics, bound):
         for metric in metrics:
             for top in tops:
                 for bottom in bottoms:
+                    if not same_settings(top, bottom):
+                        continue
                     if metric == "cpu_utilisation" and not (statistics.open_loop(top) and statistics.open_loop(bottom)):
                         continue
                     result = statistics.ratio(top.metric(metric), bottom.metric(metric))

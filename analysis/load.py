@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pandas
 
+from analysis import histogram, modelled, point
+from analysis.point import canonical
+
 SCHEMA_MAJOR = 1
 PLACEMENTS = ("stock", "kernel", "user")
 STATUSES = ("ok", "error", "skipped")
@@ -25,6 +28,7 @@ METRICS = (
     "throughput_bps",
     "load_requested_bps",
     "load_achieved_bps",
+    "load_sent_bps",
     "packets",
     "ios",
     "iops",
@@ -37,10 +41,17 @@ METRICS = (
     "iommu",
     "polls",
     "idle_polls",
+    "kills",
+    "recoveries",
+    "packets_lost",
+    "packets_sent",
+    "kernel_messages",
+    "outage_ns",
 )
-
-# Parameters that tell one repetition from another, not one workload from another.
-REPLICATION_PARAMETERS = ("seed", "repetition")
+# Metrics that are objects of numbers; a number's name in the table is `iommu_maps`.
+NESTED = ("latency_ns", "iommu", "outage_ns")
+# Of these, what is no number: where a latency counts from, the full histogram, each outage.
+NOT_NUMBERS = {"latency_ns": ("from", "histogram"), "outage_ns": ("all",), "iommu": ()}
 
 
 class LoadError(Exception):
@@ -86,7 +97,7 @@ def load_run(directory):
     # Columns are named even where there is no row, so that an empty run has the same shape.
     frame = pandas.DataFrame([row(record) for record in records])
     for column in ("status", *METRICS):
-        if column not in frame and column not in ("latency_ns", "iommu"):
+        if column not in frame and column not in NESTED:
             frame[column] = None if column == "status" else float("nan")
     return Run(directory, manifest, records, frame, warnings)
 
@@ -150,7 +161,7 @@ def validate(record):
         raise ValueError(f"status: expected one of {', '.join(STATUSES)}, got {status!r}")
     if "trial" not in record:
         raise ValueError("trial: missing")
-    for key in ("strategy", "workload", "environment", "device", "repetition", "metrics", "meters", "domain"):
+    for key in ("strategy", "workload", "environment", "device", "repetition", "metrics", "meters", "domain", "requested", "crash"):
         if record.get(key) is not None and not isinstance(record[key], dict):
             raise ValueError(f"{key}: expected an object, got {type(record[key]).__name__}")
     if record.get("placement") is not None and record["placement"] not in PLACEMENTS:
@@ -184,13 +195,22 @@ def check_metrics(metrics):
         value = metrics.get(name)
         if value is None:
             continue
-        if name in ("latency_ns", "iommu"):
-            if not isinstance(value, dict):
-                raise ValueError(f"metrics.{name}: expected an object, got {type(value).__name__}")
-            for inner, number in value.items():
-                check_number(f"metrics.{name}.{inner}", number)
-        else:
+        if name not in NESTED:
             check_number(f"metrics.{name}", value)
+            continue
+        if not isinstance(value, dict):
+            raise ValueError(f"metrics.{name}: expected an object, got {type(value).__name__}")
+        for inner, number in value.items():
+            if inner not in NOT_NUMBERS[name]:
+                check_number(f"metrics.{name}.{inner}", number)
+    latency, outage = metrics.get("latency_ns") or {}, metrics.get("outage_ns") or {}
+    if latency.get("histogram") is not None:
+        histogram.check("metrics.latency_ns.histogram", latency["histogram"], latency.get("n"))
+    if outage.get("all") is not None:
+        if not isinstance(outage["all"], list):
+            raise ValueError(f"metrics.outage_ns.all: expected a list, got {type(outage['all']).__name__}")
+        for position, number in enumerate(outage["all"]):
+            check_number(f"metrics.outage_ns.all[{position}]", number)
 
 
 def check_number(name, value):
@@ -227,38 +247,29 @@ def keep_last(records, warnings):
 
 def row(record):
     """One record as one flat row. Nested metrics become `iommu_maps`, `latency_ns_p50`."""
-    strategy = record.get("strategy") or {}
-    workload = record.get("workload") or {}
-    device = record.get("device") or {}
-    environment = record.get("environment") or {}
+    metrics = record.get("metrics") or {}
     result = {
         "trial": record["trial"] if isinstance(record["trial"], (str, int)) else canonical(record["trial"]),
         "status": record["status"],
         "reason": text(record.get("reason")),
         "replicate": replicate(record),
-        "environment": environment.get("kind"),
-        "device": " ".join(str(device[key]) for key in ("name", "model") if device.get(key)),
-        "placement": record.get("placement"),
-        "code_generation": record.get("code_generation"),
-        "completion": record.get("completion"),
-        "strategy": strategy.get("name"),
-        "strategy_parameters": canonical(strategy.get("parameters") or {}),
-        "workload": workload.get("name"),
-        "workload_parameters": canonical(
-            {k: v for k, v in (workload.get("parameters") or {}).items() if k not in REPLICATION_PARAMETERS}
-            if isinstance(workload.get("parameters") or {}, dict)
-            else workload["parameters"]
-        ),
+        **point.point(record),
         "window_ns": number(record.get("window_ns")),
+        "histogram": (metrics.get("latency_ns") or {}).get("histogram"),
+        "outages": (metrics.get("outage_ns") or {}).get("all"),
+        "stamp": text(record.get("latency_stamp") or metrics.get("latency_stamp")),
+        "flags": record.get("flags") or metrics.get("flags"),
     }
-    for name, value in (record.get("metrics") or {}).items():
-        if name in ("latency_ns", "iommu"):
+    for name, value in metrics.items():
+        if name in NESTED:
             for inner, inner_value in (value or {}).items():
-                result[f"{name}_{inner}"] = number(inner_value)
+                if inner not in NOT_NUMBERS[name]:
+                    result[f"{name}_{inner}"] = number(inner_value)
         elif name in METRICS:
             result[name] = number(value)
     result.update(instruction_split(record))
     result.update(system_calls(record))
+    result.update(modelled.columns(result))
     return result
 
 
@@ -294,10 +305,6 @@ def replicate(record):
         if value is not None:
             return str(value)
     return str(record["trial"])
-
-
-def canonical(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def number(value):

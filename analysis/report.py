@@ -148,6 +148,7 @@ def aggregated(run, sections):
                     {
                         **{key: getattr(cell, key) for key in statistics.CELL_KEYS[2:]},
                         "strategy_parameters": json.loads(cell.strategy_parameters),
+                        "settings": json.loads(cell.settings),
                         "workload_parameters": json.loads(cell.workload_parameters),
                         "trials": cell.trials,
                         "metrics": {name: summary_json(summary) for name, summary in cell.metrics.items()},

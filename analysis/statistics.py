@@ -7,10 +7,12 @@ physical page placement and are no independent evidence. Boots, each with a seed
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas
 from scipy import stats
+
+from analysis import histogram, point
 
 CONFIDENCE = 0.95
 
@@ -29,6 +31,7 @@ CELL_KEYS = (
     "completion",
     "strategy",
     "strategy_parameters",
+    "settings",
     "workload",
     "workload_parameters",
 )
@@ -172,22 +175,20 @@ class Cell:
     completion: str | None
     strategy: str
     strategy_parameters: str
+    settings: str
     workload: str
     workload_parameters: str
     trials: int
     metrics: dict  # name -> Summary
+    histogram: list = field(default_factory=list)  # latencies of all its trials, merged: [(upper bound in ns, count)]
+    outages: tuple = ()  # in ns, of all its trials
+    stamps: tuple = ()  # what the records say about their latencies
+    flags: tuple = ()
 
     @property
     def configuration(self):
         """What is compared: everything but the workload."""
-        return (
-            self.device,
-            self.placement,
-            self.code_generation,
-            self.completion,
-            self.strategy,
-            self.strategy_parameters,
-        )
+        return tuple(getattr(self, key) for key in point.CONFIGURATION)
 
     @property
     def load(self):
@@ -233,12 +234,27 @@ def cells(frame):
             summary = summarise(boots[column].to_dict())
             if summary is not None:
                 metrics[column] = summary
-        result.append(Cell(*keys, trials=len(part), metrics=metrics))
+        result.append(
+            Cell(
+                *keys,
+                trials=len(part),
+                metrics=metrics,
+                histogram=histogram.merge(lists(part, "histogram")),
+                outages=tuple(outage for found in lists(part, "outages") for outage in found),
+                stamps=tuple(dict.fromkeys(stamp for stamp in part["stamp"] if stamp)) if "stamp" in part else (),
+                flags=tuple(dict.fromkeys(str(flag) for found in lists(part, "flags") for flag in found)),
+            )
+        )
     return sorted(result, key=order)
 
 
+def lists(part, column):
+    return [value for value in part[column] if isinstance(value, list)] if column in part else []
+
+
 PLACEMENT_ORDER = {"stock": 0, "kernel": 1, "user": 2}
-STRATEGY_ORDER = {"linux-identity": 0, "linux-lazy": 1, "linux-strict": 2, "persistent": 3, "strict": 4}
+STRATEGIES = ("linux-identity", "linux-lazy", "linux-strict", "passthrough", "persistent", "copy", "deferred", "strict")
+STRATEGY_ORDER = {name: position for position, name in enumerate(STRATEGIES)}
 
 
 def order(cell):
@@ -253,6 +269,7 @@ def order(cell):
         cell.strategy_parameters,
         cell.code_generation or "",
         cell.completion or "",
+        cell.settings,
     )
 
 

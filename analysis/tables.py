@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The report's tables as plain rows of text, shared by the page, the terminal and the tests."""
 
-from analysis import compare, figures, load, provenance, statistics
+from analysis import compare, figures, load, point, provenance, statistics
 
 ABSENT = "–"
 
@@ -246,9 +246,7 @@ def protection_table(run, section):
         row = load.row(record)
         if (row["environment"], row["device"]) != (section.environment, section.device):
             continue
-        configuration = tuple(
-            row[key] for key in ("device", "placement", "code_generation", "completion", "strategy", "strategy_parameters")
-        )
+        configuration = tuple(row[key] for key in point.CONFIGURATION)
         stated.setdefault(configuration, provenance.protection(record))
         attached = load.text((record.get("domain") or {}).get("attached")) or "not recorded"
         requested = load.text((record.get("domain") or {}).get("requested"))
