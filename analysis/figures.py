@@ -78,8 +78,17 @@ def figure_cells(section, metric):
 def draw(section, metric, prefix):
     """The figure of one metric as an SVG element, or None if no cell has it. `prefix` makes its ids unique in the page."""
     figure = make(section, metric)
-    if figure is None:
-        return None
+    return None if figure is None else svg(figure, prefix)
+
+
+def draw_drawing(drawing, prefix):
+    """A block's drawing as an SVG element."""
+    with matplotlib.rc_context(STYLE):
+        return svg(drawing.figure(), prefix)
+
+
+def svg(figure, prefix):
+    """A figure as an SVG element for embedding; the figure is closed."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

@@ -21,7 +21,7 @@ try:
     import jinja2
     import markupsafe
 
-    from analysis import compare, figures, load, provenance, statistics, tables, text
+    from analysis import compare, families, figures, load, profiles, provenance, statistics, tables, text
 except ModuleNotFoundError as error:
     print(
         f"report: the Python package {error.name} is missing for {sys.executable}; install python3-numpy python3-pandas "
@@ -49,6 +49,7 @@ def analyse(run):
 
 def page(run, sections):
     """The report as one HTML document that loads nothing from anywhere."""
+    profiles_ = profiles.read(run)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent),
         autoescape=True,
@@ -60,7 +61,7 @@ def page(run, sections):
         run=run,
         name=run.directory.resolve().name,
         written=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        sections=[section_view(run, section, index) for index, section in enumerate(sections)],
+        sections=[section_view(run, section, index, profiles_) for index, section in enumerate(sections)],
         finished=len(run.finished()),
         planned=provenance.planned(run),
         failures=tables.failure_rows(run),
@@ -73,14 +74,33 @@ def page(run, sections):
     )
 
 
-def section_view(run, section, index):
-    labels = compare.Labels(section)
-    columns, per_packet = tables.per_packet_table(section)
-    pairs, loads, protection = tables.protection_table(run, section)
+def section_view(run, section, index, profiles_):
     return {
         "device": section.device or "device not recorded",
         "stamp": section.stamp,
         "honesty": HONESTY[section.environment],
+        "streams": streams_view(run, streams, index) if (streams := section.part("stream")).cells else None,
+        "blocks": [block_view(block, index) for block in families.blocks(run, section, profiles_)],
+    }
+
+
+def block_view(block, index):
+    return {
+        "block": block,
+        "drawings": [
+            {"drawing": drawing, "svg": markupsafe.Markup(figures.draw_drawing(drawing, f"s{index}-{drawing.name}"))}
+            for drawing in block.drawings
+        ],
+    }
+
+
+def streams_view(run, section, index):
+    """The comparison of the streams with the baseline and with passthrough."""
+    labels = compare.Labels(section)
+    columns, per_packet = tables.per_packet_table(section)
+    pairs, loads, protection = tables.protection_table(run, section)
+    return {
+        "stamp": section.stamp,
         "placements": list(dict.fromkeys(configuration[1] for configuration in section.configurations)),
         "strategies": list(dict.fromkeys(configuration[4] for configuration in section.configurations)),
         "workloads": [labels.load(load_) for load_ in section.loads],
@@ -162,7 +182,7 @@ def aggregated(run, sections):
                         "comparisons": [comparison_json(comparison) for comparison in claim.comparisons],
                         "missing": [{"workload": load_[0], "reason": reason} for load_, reason in claim.missing],
                     }
-                    for claim in compare.claims(section)
+                    for claim in compare.claims(section.part("stream"))
                 ],
             }
             for section in sections
@@ -202,15 +222,19 @@ def write(path, content):
         raise
 
 
-def write_figures(directory, sections):
+def write_figures(directory, run, sections):
     """One SVG file a figure; with several sections, their number is part of the name."""
     directory.mkdir(parents=True, exist_ok=True)
+    profiles_ = profiles.read(run)
     for index, section in enumerate(sections):
+        suffix = "" if len(sections) == 1 else f"-{index + 1}"
         for metric in figures.METRICS:
-            svg = figures.draw(section, metric, metric.name)
+            svg = figures.draw(section.part("stream"), metric, metric.name)
             if svg is not None:
-                name = metric.name if len(sections) == 1 else f"{metric.name}-{index + 1}"
-                write(directory / f"{name}.svg", svg)
+                write(directory / f"{metric.name}{suffix}.svg", svg)
+        for block in families.blocks(run, section, profiles_):
+            for drawing in block.drawings:
+                write(directory / f"{drawing.name}{suffix}.svg", figures.draw_drawing(drawing, drawing.name))
 
 
 def fail(code, message):
@@ -255,7 +279,7 @@ def main(argv=None):
     sections = analyse(run)
     if options.figures is not None:
         try:
-            write_figures(options.figures, sections)
+            write_figures(options.figures, run, sections)
         except OSError as error:
             return fail(6, f"{options.figures}: the figures cannot be written: {error.strerror}")
     output = options.output or (None if options.text or options.json else options.rundir / "report.html")

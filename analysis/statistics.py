@@ -182,6 +182,7 @@ class Cell:
     metrics: dict  # name -> Summary
     histogram: list = field(default_factory=list)  # latencies of all its trials, merged: [(upper bound in ns, count)]
     outages: tuple = ()  # in ns, of all its trials
+    totals: dict = field(default_factory=dict)  # of what is counted, not averaged, over its trials
     stamps: tuple = ()  # what the records say about their latencies
     flags: tuple = ()
 
@@ -198,6 +199,8 @@ class Cell:
     def metric(self, name):
         return self.metrics.get(name)
 
+
+COUNTED = ("kills", "recoveries", "packets_lost", "packets_sent", "kernel_messages")
 
 PER_PACKET = {
     "maps_per_packet": "iommu_maps",
@@ -241,6 +244,7 @@ def cells(frame):
                 metrics=metrics,
                 histogram=histogram.merge(lists(part, "histogram")),
                 outages=tuple(outage for found in lists(part, "outages") for outage in found),
+                totals={name: float(part[name].sum()) for name in COUNTED if name in part and part[name].notna().any()},
                 stamps=tuple(dict.fromkeys(stamp for stamp in part["stamp"] if stamp)) if "stamp" in part else (),
                 flags=tuple(dict.fromkeys(str(flag) for found in lists(part, "flags") for flag in found)),
             )

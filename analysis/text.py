@@ -3,7 +3,7 @@
 
 import unicodedata
 
-from analysis import compare, tables
+from analysis import compare, families, profiles, tables
 
 
 def printable(value):
@@ -29,9 +29,11 @@ def columns(header, rows, left=2):
 
 def summary(run, sections):
     """The main table, the claims and what failed, as text."""
+    profiles_ = profiles.read(run)
     out = [f"Run {printable(run.directory.name)}: {len(run.finished())} trials finished, {len(run.unfinished())} not"]
     out += [f"warning: {printable(warning)}" for warning in run.warnings]
-    for section in sections:
+    for whole in sections:
+        section = whole.part("stream")
         work = tables.work_metric(section)
         out += ["", f"{printable(section.device) or 'device not recorded'} [{section.stamp}]"]
         for group in tables.main_table(section):
@@ -49,7 +51,8 @@ def summary(run, sections):
                 else:
                     rows.append([row[key] for key in keys])
             out += ["", printable(group["load"]), *("  " + line for line in columns(header, rows))]
-        out += claims(section)
+        if section.cells:
+            out += claims(section)
         flagged = [row for row in tables.load_table(section) if row["flagged"]]
         for row in flagged:
             out.append(
@@ -58,6 +61,8 @@ def summary(run, sections):
                     f"requested {row['requested']} Mb/s, achieved {row['achieved']} Mb/s"
                 )
             )
+        for block in families.blocks(run, whole, profiles_):
+            out += block_lines(block)
     failures = tables.failure_rows(run)
     if failures:
         out += ["", "Not finished:"]
@@ -65,6 +70,14 @@ def summary(run, sections):
         out += ["  " + line for line in columns(["status", "trial", "what", "boot", "reason"], rows, left=5)]
     out += ["", "x baseline: against stock/linux-lazy. x passthrough: against the same driver under linux-identity."]
     return "\n".join(out) + "\n"
+
+
+def block_lines(block):
+    """The tables of a block; what is said about them, and its figures, are in the page."""
+    out = ["", block.title]
+    for table in block.tables:
+        out += [f"  [{printable(table.caption)}]", *("  " + line for line in columns(table.header, table.rows, table.left)), ""]
+    return out[:-1] if block.tables else out
 
 
 def claims(section):

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What line figures share: the look of a series, the frame of a figure, its title and its stamp."""
+
+from matplotlib import pyplot, ticker
+
+from analysis import figures
+
+DASHES = {"linux-lazy": (0, (1, 1.2)), "linux-strict": (0, (5, 1.5, 1, 1.5)), "linux-identity": (0, (5, 3))}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def panels(count, title, stamp, height=3.6, width=None):
+    """(figure, axes): panels side by side below a title, with the stamp under them."""
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    width = width or (9.6 if columns == 1 else 11.0)
+    full = rows * height + 0.95
+    figure, axes = pyplot.subplots(rows, columns, figsize=(width, full), squeeze=False)
+    figure.subplots_adjust(left=0.75 / width, right=1 - 0.8 / width, top=1 - 0.75 / full, bottom=0.95 / full, wspace=0.42, hspace=0.42)
+    figure.text(0.08 / width, 1 - 0.10 / full, title, fontsize=12, fontweight="bold", va="top")
+    figure.text(0.08 / width, 0.10 / full, stamp, fontsize=8.5, va="bottom")
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def plain(axis):
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_color(figures.FAINT)
+    axis.tick_params(labelsize=8, length=3, color=figures.FAINT)
+    axis.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def thousands(axis):
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
+def errors(summaries, scale):
+    """Distances to both ends of the 95 % interval; 0 where one boot has none."""
+    low = [(s.mean - max(s.low, 0)) * scale if s.low is not None else 0 for s in summaries]
+    high = [(s.high - s.mean) * scale if s.high is not None else 0 for s in summaries]
+    return [low, high]
+
+
+def series(axis, points, scale=1, **style):
+    """A line with intervals through [(x, Summary)]."""
+    summaries = [summary for _, summary in points]
+    axis.errorbar([x for x, _ in points], [s.mean * scale for s in summaries], yerr=errors(summaries, scale), capsize=2.5, elinewidth=1, **style)
