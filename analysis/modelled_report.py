@@ -110,7 +110,7 @@ def draw(part, labels, stamp, family):
         axis.grid(False)
         axis.tick_params(axis="y", length=0)
     handles = [patches.Patch(facecolor="#777777", label="raw (0 cycles)")]
-    handles += [patches.Patch(facecolor="#777777", alpha=alpha, hatch=hatch, edgecolor="white", label=f"+ {cost:,} cycles an invalidation")
+    handles += [patches.Patch(facecolor="#777777", alpha=alpha, hatch=hatch, edgecolor="white", label=f"at {cost:,} cycles an invalidation")
                 for cost, hatch, alpha in zip(modelled.COSTS[1:], ("////", "...."), (0.55, 0.3))]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.3 / figure.get_figheight()), ncol=3, frameon=False, fontsize=8)
     return figure
