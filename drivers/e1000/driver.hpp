@@ -3,6 +3,7 @@
 // on the model.
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@
 #include "link.hpp"
 #include "offload.hpp"
 #include "part.hpp"
+#include "pci_express.hpp"
 #include "quiet.hpp"
 #include "receive_side.hpp"
 #include "registers.hpp"
@@ -68,9 +70,9 @@ class Driver {
                           "status register reads all ones: the device is gone or its memory is off");
             return Error::device_gone;
         }
-        if (const Status quieted = quiet(platform_); !quieted.ok()) return quieted;
+        if (const Status quieted = quiet(platform_, part_); !quieted.ok()) return quieted;
         quiet_ = true;
-        const Result<MacAddress> mac = eeprom::read_mac_address(platform_);
+        const Result<MacAddress> mac = eeprom::read_mac_address(platform_, part_);
         if (!mac.ok()) {
             platform_.log(
                 LogLevel::error,
@@ -93,14 +95,15 @@ class Driver {
         if (receive_side_.allocated()) return Error::invalid_argument;
         // The last stop() failed at this: a device that still works on old rings gets no new ones.
         if (!quiet_) {
-            if (const Status quieted = quiet(platform_); !quieted.ok()) return quieted;
+            if (const Status quieted = quiet(platform_, part_); !quieted.ok()) return quieted;
         }
         quiet_ = false;
         if (const Status allocated = receive_side_.allocate(settings_); !allocated.ok()) return allocated;
         if (const Status allocated = transmit_side_.allocate(settings_); !allocated.ok()) return allocated;
+        if (part_.pci_express) prepare_pci_express(platform_);
         statistics_.discard(platform_);
         program_receive_filter(platform_, mac_, accept_all_multicast);
-        transmit_side_.program();
+        transmit_side_.program(part_);
         receive_side_.program();
 
         const Error filled = receive_side_.fill(provide_buffer);
@@ -116,7 +119,7 @@ class Driver {
         throttle_interrupts(platform_, settings_.interrupts_per_second);
         // A cause that was pending from before belongs to nobody.
         forget_interrupt_causes(platform_);
-        transmit_side_.enable();
+        transmit_side_.enable(part_);
         receive_side_.enable();
         const ReceiveControl receive_control = read_register<ReceiveControl>(platform_);
         if (receive_control.raw == all_ones) return Error::device_gone;
@@ -136,7 +139,7 @@ class Driver {
     void stop(ReturnBuffer&& return_buffer, TransmitDone&& transmit_done) {
         // The reset below forgets them.
         if (receive_side_.allocated()) statistics_.update(platform_);
-        quiet_ = quiet(platform_).ok();
+        quiet_ = quiet(platform_, part_).ok();
         if (!quiet_) {
             platform_.log(LogLevel::error,
                           "the device did not become quiet: its bus mastering must stay off");

@@ -55,7 +55,8 @@ inline constexpr Part i82545em{.name = "82545EM",
                                .pci_express = false,
                                .message_signalled = false};
 
-// "9 KB jumbo frames" [82574 §1.4]: 9216 bytes on the wire, CRC and tag among them.
+// 9 KB on the wire, CRC and tag among them. After a reset its 40 KB of packet buffer are halved, which is two
+// of the largest frames each way: PBA needs no other value.
 inline constexpr Part i82574l{.name = "82574L",
                               .vendor = 0x8086,
                               .device = 0x10d3,

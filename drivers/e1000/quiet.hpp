@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Brings the device into a state in which it does no DMA, whatever it did before.
 //
-// [8254x] Intel 317453.
+// [8254x] Intel 317453. [82574] Intel 317694.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,8 @@
 #include "../core/result.hpp"
 #include "../core/wait.hpp"
 #include "interrupts.hpp"
+#include "part.hpp"
+#include "pci_express.hpp"
 #include "registers.hpp"
 
 namespace dmatoll::e1000 {
@@ -24,7 +26,7 @@ inline constexpr std::uint32_t reset_timeout_us = 100'000;
 // should clear. The order matters: first nothing new begins, then nothing old is left, then the rings go.
 // Errors: device_gone, timed_out (the reset), device_misbehaves (registers that do not take).
 template <Platform P>
-Status quiet(P& platform) {
+Status quiet(P& platform, const Part& part) {
     mask_interrupts(platform);
     // Written only if they hold something: QEMU's receiver sleeps for a second of guest time after every
     // write of RCTL.
@@ -37,6 +39,10 @@ Status quiet(P& platform) {
     // Reading pushes the writes out of the bridges on the way.
     static_cast<void>(read_register<DeviceStatus>(platform));
     if (active) wait_ms(platform, settle_ms);
+    // The reset follows in any case: there is no other way out.
+    if (part.pci_express && !disable_master(platform).ok()) {
+        platform.log(LogLevel::warning, "requests to memory did not end within 80 ms; reset all the same");
+    }
 
     // [8254x §13.4 CTRL]: a reset ends bus transactions in order and takes the receive and transmit units
     // back to their defaults. The bit clears itself.
@@ -47,7 +53,9 @@ Status quiet(P& platform) {
     const Status reset = wait_until(platform, reset_timeout_us, 100, [&] {
         const DeviceControl control = read_register<DeviceControl>(platform);
         gone = control.raw == all_ones;
-        return !gone && !control.test(DeviceControl::reset);
+        if (gone || control.test(DeviceControl::reset)) return false;
+        return !part.pci_express ||
+               read_register<EepromControl>(platform).test(EepromControl::automatic_read_done);
     });
     if (!reset.ok()) {
         platform.log(LogLevel::error,

@@ -3,6 +3,7 @@
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453. Every
 // register is in chapter 13, under the abbreviation that the comment gives.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694, chapter 10: what is marked so is there only.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@ namespace dmatoll::e1000 {
 // CTRL
 struct DeviceControl : Register<DeviceControl, 0x0000, Access::read_write> {
     static constexpr Field full_duplex = bit(0);
+    static constexpr Field master_disable = bit(2);  // [82574]
     static constexpr Field link_reset = bit(3);
     static constexpr Field auto_speed_detection = bit(5);
     static constexpr Field set_link_up = bit(6);
@@ -36,6 +38,12 @@ struct DeviceStatus : Register<DeviceStatus, 0x0008, Access::read_only> {
     static constexpr Field link_up = bit(1);
     static constexpr Field transmission_paused = bit(4);
     static constexpr Field speed = bits(7, 6);
+    static constexpr Field master_enabled = bit(19);  // [82574]: requests may be under way
+};
+
+// EECD
+struct EepromControl : Register<EepromControl, 0x0010, Access::read_write> {
+    static constexpr Field automatic_read_done = bit(9);  // [82574]: what a reset loads is loaded
 };
 
 // EERD
@@ -44,6 +52,21 @@ struct EepromRead : Register<EepromRead, 0x0014, Access::read_write> {
     static constexpr Field done = bit(4);
     static constexpr Field address = bits(15, 8);
     static constexpr Field data = bits(31, 16);
+};
+
+// EERD as [82574] has it
+struct NvmRead : Register<NvmRead, 0x0014, Access::read_write> {
+    static constexpr Field start = bit(0);
+    static constexpr Field done = bit(1);
+    static constexpr Field address = bits(15, 2);
+    static constexpr Field data = bits(31, 16);
+};
+
+// CTRL_EXT [82574]
+struct ExtendedDeviceControl : Register<ExtendedDeviceControl, 0x0018, Access::read_write> {
+    static constexpr Field must_be_set = bit(22);
+    static constexpr Field must_be_clear = bit(23);
+    static constexpr Field acknowledge_by_reading = bit(27);  // IAME
 };
 
 // MDIC
@@ -81,6 +104,9 @@ struct InterruptMaskSet : InterruptRegister<InterruptMaskSet, 0x00d0, Access::wr
 // IMC
 struct InterruptMaskClear : InterruptRegister<InterruptMaskClear, 0x00d8, Access::write_only> {};
 
+// IAM [82574]: what reading ICR masks
+struct InterruptAcknowledgeMask : Register<InterruptAcknowledgeMask, 0x00e0, Access::read_write> {};
+
 // ITR
 struct InterruptThrottling : Register<InterruptThrottling, 0x00c4, Access::read_write> {
     static constexpr Field interval = bits(15, 0);  // units of 256 ns; 0: no throttling
@@ -114,6 +140,7 @@ struct TransmitControl : Register<TransmitControl, 0x0400, Access::read_write> {
     static constexpr Field collision_threshold = bits(11, 4);
     static constexpr Field collision_distance = bits(21, 12);
     static constexpr Field retransmit_late_collision = bit(24);
+    static constexpr Field multiple_requests = bit(28);  // [82574]: several reads of memory under way
 };
 
 // TIPG
@@ -148,7 +175,14 @@ struct TransmitDescriptorControl : Register<TransmitDescriptorControl, 0x3828, A
     static constexpr Field prefetch_threshold = bits(5, 0);
     static constexpr Field host_threshold = bits(13, 8);
     static constexpr Field write_back_threshold = bits(21, 16);
+    static constexpr Field must_be_set = bit(22);  // [82574]
     static constexpr Field granularity_descriptors = bit(24);
+};
+
+// TARC0 [82574]
+struct TransmitArbitration : Register<TransmitArbitration, 0x3840, Access::read_write> {
+    static constexpr Field must_be_set = bit(26);
+    static constexpr Field must_be_clear = bits(30, 27);
 };
 
 // RXCSUM
@@ -156,6 +190,11 @@ struct ReceiveChecksumControl : Register<ReceiveChecksumControl, 0x5000, Access:
     static constexpr Field packet_start = bits(7, 0);
     static constexpr Field ip_offload = bit(8);
     static constexpr Field tcp_udp_offload = bit(9);
+};
+
+// GCR [82574]
+struct PciExpressControl : Register<PciExpressControl, 0x5b00, Access::read_write> {
+    static constexpr Field must_be_set = bit(22);
 };
 
 // MTA: 128 words of one bit for each hash value.

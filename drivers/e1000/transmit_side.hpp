@@ -21,6 +21,7 @@
 #include "descriptors.hpp"
 #include "frames.hpp"
 #include "offload.hpp"
+#include "part.hpp"
 #include "registers.hpp"
 #include "settings.hpp"
 
@@ -63,7 +64,7 @@ class TransmitSide {
     }
 
     // [8254x §14.5]
-    void program() {
+    void program(const Part& part) {
         ring_.program<TransmitBaseLow, TransmitBaseHigh, TransmitLength>(platform_);
         write_register(platform_, TransmitHead{});
         write_register(platform_, TransmitTail{});
@@ -77,17 +78,19 @@ class TransmitSide {
         // A write-back for every descriptor that asks for one, at once: a threshold would hold reclaiming up.
         write_register(platform_, TransmitDescriptorControl{}
                                       .set(TransmitDescriptorControl::write_back_threshold, 1)
+                                      .set(TransmitDescriptorControl::must_be_set, part.pci_express ? 1 : 0)
                                       .set(TransmitDescriptorControl::granularity_descriptors));
     }
 
     // Thresholds for collisions from [8254x §13.4 TCTL]: they matter at half duplex only.
-    void enable() {
+    void enable(const Part& part) {
         write_register(platform_, TransmitControl{}
                                       .set(TransmitControl::enable)
                                       .set(TransmitControl::pad_short_packets)
                                       .set(TransmitControl::collision_threshold, 0x0f)
                                       .set(TransmitControl::collision_distance, 0x40)
-                                      .set(TransmitControl::retransmit_late_collision));
+                                      .set(TransmitControl::retransmit_late_collision)
+                                      .set(TransmitControl::multiple_requests, part.pci_express ? 1 : 0));
     }
 
     // The device is off: transmit_done(cookie) for every frame that was not reclaimed.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The 82540EM's numbers as the model uses them. Written from the datasheet a second time and not shared with
-// the driver: a wrong offset in the driver's headers would agree with itself.
+// The numbers of the 82540EM and its relatives as the model uses them. Written from the datasheet a second
+// time and not shared with the driver: a wrong offset in the driver's headers would agree with itself.
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@ enum Offset : std::uint32_t {
     ICS = 0x00c8,
     IMS = 0x00d0,
     IMC = 0x00d8,
+    IAM = 0x00e0,  // [82574]
     RCTL = 0x0100,
     FCTTV = 0x0170,
     TCTL = 0x0400,
@@ -53,6 +55,7 @@ enum Offset : std::uint32_t {
     TXDCTL = 0x3828,
     TADV = 0x382c,
     TSPMT = 0x3830,
+    TARC0 = 0x3840,  // [82574]
     RXCSUM = 0x5000,
     MTA = 0x5200,  // 128 words
     RAL = 0x5400,  // 16 pairs with RAH
@@ -61,6 +64,7 @@ enum Offset : std::uint32_t {
     WUC = 0x5800,
     WUFC = 0x5808,
     MANC = 0x5820,
+    GCR = 0x5b00,  // [82574]
 
     // Statistics [8254x §13.7]; every one is cleared by being read.
     statistics_begin = 0x4000,
@@ -105,9 +109,17 @@ inline constexpr std::uint32_t status_fd = 1u << 0;
 inline constexpr std::uint32_t status_lu = 1u << 1;
 inline constexpr std::uint32_t status_speed_1000 = 2u << 6;
 
+// [82574] only
+inline constexpr std::uint32_t ctrl_master_disable = 1u << 2;
+inline constexpr std::uint32_t status_master_enabled = 1u << 19;
+inline constexpr std::uint32_t eecd_auto_read_done = 1u << 9;
+inline constexpr std::uint32_t ctrl_ext_iame = 1u << 27;
+inline constexpr std::uint32_t icr_asserted = 1u << 31;
+
 // EERD, MDIC
 inline constexpr std::uint32_t eerd_start = 1u << 0;
 inline constexpr std::uint32_t eerd_done = 1u << 4;
+inline constexpr std::uint32_t eerd_done_82574 = 1u << 1;
 inline constexpr std::uint32_t mdic_ready = 1u << 28;
 inline constexpr std::uint32_t mdic_interrupt = 1u << 29;
 inline constexpr std::uint32_t mdic_error = 1u << 30;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Registers, reset, EEPROM, PHY, interrupts and statistics of the 82540EM's model.
+// Registers, reset, EEPROM, PHY, interrupts and statistics of the model.
 #include "e1000_device.hpp"
 
 #include <algorithm>
@@ -23,7 +23,8 @@ constexpr std::uint64_t timer_unit_ns = 1'024;
 // What stands in a register or table whose value after a reset is undefined.
 constexpr std::uint32_t undefined = 0xa5a5'a5a0;
 
-bool is_known(std::uint32_t offset) {
+bool is_known(std::uint32_t offset, bool is_82574) {
+    if (offset == IAM || offset == TARC0 || offset == GCR) return is_82574;
     if (offset >= statistics_begin && offset < statistics_end) return true;
     if (offset >= MTA && offset < MTA + 0x200) return true;
     if (offset >= RAL && offset < RAL + 0x80) return true;
@@ -95,7 +96,9 @@ E1000Device::E1000Device(SoftwareIommu& iommu, const DeviceOptions& options)
     }
     // Initialisation control word 1 and the identifiers [8254x §5.6].
     eeprom_[0x0a] = 0x40a0;
-    eeprom_[0x0d] = 0x100e;
+    eeprom_[0x0d] = options_.part == DevicePart::i82540em   ? 0x100e
+                    : options_.part == DevicePart::i82545em ? 0x100f
+                                                            : 0x10d3;
     eeprom_[0x0e] = 0x8086;
     std::uint16_t sum = 0;
     for (std::uint32_t word = 0; word + 1 < eeprom_words; ++word)
@@ -131,6 +134,10 @@ void E1000Device::finish_reset() {
     reg(CTRL) = ctrl_fd;
     reg(EECD) = 1u << 8;  // EE_PRES
     reg(PBA) = 0x0010'0030;
+    if (is_82574()) {
+        reg(EECD) |= eecd_auto_read_done;
+        reg(PBA) = 0x0014'0014;
+    }
     load_address();
     update_link();
 }
@@ -157,7 +164,7 @@ std::uint32_t E1000Device::read32(std::uint32_t offset) {
         ++happened_[Fault::gone];
         return ~std::uint32_t{0};
     }
-    if (offset % 4 != 0 || !is_known(offset)) {
+    if (offset % 4 != 0 || !is_known(offset, is_82574())) {
         violation("read of an unknown register, offset " + std::to_string(offset));
         return 0;
     }
@@ -167,19 +174,25 @@ std::uint32_t E1000Device::read32(std::uint32_t offset) {
         case CTRL:
             return resetting_ ? reg(CTRL) | ctrl_rst : reg(CTRL);
         case STATUS:
-            return (link_up() ? status_lu : 0) | status_fd | status_speed_1000;
+            return (link_up() ? status_lu : 0) | status_fd | status_speed_1000 |
+                   (is_82574() && (reg(CTRL) & ctrl_master_disable) == 0 ? status_master_enabled : 0);
         case EERD:
             if (!active(Fault::eeprom_stuck) && now_ns_ >= eeprom_done_ns_ && (reg(EERD) & eerd_start) != 0) {
-                const std::uint32_t word = reg(EERD) >> 8 & 0xff;
+                const std::uint32_t word = is_82574() ? reg(EERD) >> 2 & 0x3fff : reg(EERD) >> 8 & 0xff;
                 const std::uint32_t value = word < eeprom_words ? eeprom_[word] : 0xffff;
-                reg(EERD) = value << 16 | word << 8 | eerd_done;
+                reg(EERD) = value << 16 | (is_82574() ? word << 2 | eerd_done_82574 : word << 8 | eerd_done);
             }
             return reg(EERD);
         case MDIC:
             if (!active(Fault::mdic_stuck) && now_ns_ >= mdi_done_ns_) reg(MDIC) |= mdic_ready;
             return reg(MDIC);
         case ICR: {
-            const std::uint32_t causes = std::exchange(reg(ICR), 0);
+            const std::uint32_t causes = reg(ICR) | (is_82574() && line_ ? icr_asserted : 0);
+            // The 82574 keeps them while no interrupt is asserted, or reading is no acknowledgement [82574
+            // §10.2.4].
+            const bool acknowledges = line_ && (reg(CTRL_EXT) & ctrl_ext_iame) != 0;
+            if (!is_82574() || reg(IMS) == 0 || acknowledges) reg(ICR) = 0;
+            if (is_82574() && acknowledges) reg(IMS) &= ~reg(IAM);
             update_line();
             return causes;
         }
@@ -197,7 +210,7 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
         ++happened_[Fault::gone];
         return;
     }
-    if (offset % 4 != 0 || !is_known(offset)) {
+    if (offset % 4 != 0 || !is_known(offset, is_82574())) {
         violation("write to an unknown register, offset " + std::to_string(offset));
         return;
     }
@@ -212,6 +225,9 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
     switch (offset) {
         case CTRL:
             if ((value & ctrl_phy_rst) != 0) write_phy(phy_control, phy_control_reset);
+            if ((value & ctrl_rst) != 0 && is_82574() && (reg(CTRL) & ctrl_master_disable) == 0) {
+                violation("reset while requests to memory may be under way");
+            }
             reg(CTRL) = value & ~(ctrl_rst | ctrl_phy_rst);
             if ((value & ctrl_rst) != 0) {
                 if (active(Fault::reset_stuck)) {
@@ -251,7 +267,10 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
             break;
         case TCTL:
             reg(TCTL) = value;
-            if (!transmitting && (value & tctl_en) != 0) check_ring("transmit", TDBAL);
+            if (!transmitting && (value & tctl_en) != 0) {
+                check_ring("transmit", TDBAL);
+                if (is_82574()) check_bits_of_82574();
+            }
             if (options_.acts_on_doorbell) transmit(~std::uint32_t{0});
             break;
         case RDBAL:
@@ -285,6 +304,17 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
         default:
             reg(offset) = value;
     }
+}
+
+// What its datasheet has software set, or leave clear, before it works.
+void E1000Device::check_bits_of_82574() {
+    const auto require = [this](bool met, const char* what) {
+        if (!met) violation(std::string{"started without "} + what);
+    };
+    require((reg(GCR) >> 22 & 1) != 0, "GCR bit 22");
+    require((reg(TXDCTL) >> 22 & 1) != 0, "TXDCTL bit 22");
+    require((reg(TARC0) >> 26 & 1) != 0 && (reg(TARC0) >> 27 & 0xf) == 0, "TARC0 bits 30:26 as 00001b");
+    require((reg(CTRL_EXT) >> 22 & 3) == 1, "CTRL_EXT bits 23:22 as 01b");
 }
 
 void E1000Device::check_ring(const char* name, std::uint32_t base_low) {
@@ -362,7 +392,7 @@ void E1000Device::update_link() {
 void E1000Device::start_eeprom_read(std::uint32_t value) {
     if ((value & eerd_start) == 0) return;
     if (active(Fault::eeprom_stuck)) ++happened_[Fault::eeprom_stuck];
-    reg(EERD) = (value & 0xff00) | eerd_start;
+    reg(EERD) = (value & (is_82574() ? 0xfffc : 0xff00)) | eerd_start;
     eeprom_done_ns_ = now_ns_ + eeprom_word_ns;
 }
 
@@ -573,6 +603,11 @@ Iova E1000Device::last_transmit_buffer() const {
 std::uint16_t E1000Device::phy_register(std::uint32_t number) const {
     const std::scoped_lock guard{mutex_};
     return phy_.at(number);
+}
+
+std::uint16_t E1000Device::eeprom_word(std::uint32_t word) const {
+    const std::scoped_lock guard{mutex_};
+    return eeprom_.at(word);
 }
 
 void E1000Device::set_eeprom_word(std::uint32_t word, std::uint16_t value) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// An 82540EM made of software: registers as the datasheet has them, real descriptors, every access to memory
-// through the software IOMMU, frames on its wire as bytes.
+// An 82540EM, 82545EM or 82574L made of software: registers as the datasheet has them, real descriptors,
+// every access to memory through the software IOMMU, frames on its wire as bytes.
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694.
 //
 // What differs from the part, on purpose: there is no FIFO, so a frame that finds no descriptor is missed at
 // once; write-backs are not batched (TXDCTL and RXDCTL thresholds have no effect); VLANs, wake-up, flow
@@ -54,11 +55,14 @@ enum class Fault : std::uint8_t {
 
 const char* name_of(Fault fault);
 
+enum class DevicePart : std::uint8_t { i82540em, i82545em, i82574l };
+
 struct DeviceOptions {
     std::array<std::uint8_t, 6> mac{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
     bool reset_resets = true;      // false: QEMU's habit, CTRL.RST leaves every register as it is
     bool checks_received = true;   // false: QEMU's habit, receive descriptors always say "checksum ignored"
     bool acts_on_doorbell = true;  // false: nothing is transmitted before step()
+    DevicePart part = DevicePart::i82540em;
 };
 
 // A frame as it was on the wire, without preamble and CRC.
@@ -132,6 +136,7 @@ class E1000Device {
     [[nodiscard]] Iova last_receive_buffer() const;
     [[nodiscard]] Iova last_transmit_buffer() const;
     [[nodiscard]] std::uint16_t phy_register(std::uint32_t number) const;
+    [[nodiscard]] std::uint16_t eeprom_word(std::uint32_t word) const;
     void set_eeprom_word(std::uint32_t word, std::uint16_t value);
 
     // Looks at a register without the side effects of reading it.
@@ -191,6 +196,8 @@ class E1000Device {
     std::uint16_t read_phy(std::uint32_t number);
     void write_phy(std::uint32_t number, std::uint16_t value);
     void check_ring(const char* name, std::uint32_t base_low);
+    [[nodiscard]] bool is_82574() const { return options_.part == DevicePart::i82574l; }
+    void check_bits_of_82574();
 
     bool dma_read(Iova iova, std::span<std::byte> destination);
     bool dma_write(Iova iova, std::span<const std::byte> source);

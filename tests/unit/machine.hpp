@@ -90,7 +90,8 @@ class Bench {
             platform = own_platform.get();
         }
         mapper = make_mapper(machine, static_cast<M*>(nullptr));
-        driver = std::make_unique<Driver>(*platform, *mapper, e1000::parts::i82540em, settings);
+        driver = std::make_unique<Driver>(
+            *platform, *mapper, *e1000::parts::all.at(static_cast<std::size_t>(options.part)), settings);
         for (std::uint32_t i = 0; i < receive_buffers; ++i) {
             buffers.push_back(machine.memory.allocate_pages(1));
             free_buffers.push_back(i);

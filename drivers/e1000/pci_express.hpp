@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What only the PCI Express part needs.
+//
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694. Its registers are in chapter 10.
+#pragma once
+
+#include <cstdint>
+
+#include "../core/platform.hpp"
+#include "../core/register.hpp"
+#include "../core/result.hpp"
+#include "../core/wait.hpp"
+#include "registers.hpp"
+
+namespace dmatoll::e1000 {
+
+// Requests that are under way end within this, or something on the bus holds them.
+inline constexpr std::uint32_t master_timeout_us = 80'000;
+
+// A reset in the midst of a request would leave the bus waiting for its end: no new ones, then wait for the
+// old ones. Error: timed_out.
+template <Platform P>
+Status disable_master(P& platform) {
+    write_register(platform, read_register<DeviceControl>(platform).set(DeviceControl::master_disable));
+    return wait_until(platform, master_timeout_us, 100, [&] {
+        return !read_register<DeviceStatus>(platform).test(DeviceStatus::master_enabled);
+    });
+}
+
+// Bits that software has to set after every reset, and how interrupts are acknowledged.
+template <Platform P>
+void prepare_pci_express(P& platform) {
+    write_register(platform, read_register<PciExpressControl>(platform).set(PciExpressControl::must_be_set));
+    write_register(platform, read_register<TransmitArbitration>(platform)
+                                 .clear(TransmitArbitration::must_be_clear)
+                                 .set(TransmitArbitration::must_be_set));
+    // Reading ICR clears it while an interrupt is asserted only if reading masks, too. It masks what stands
+    // in IAM: nothing.
+    write_register(platform, InterruptAcknowledgeMask{});
+    write_register(platform, read_register<ExtendedDeviceControl>(platform)
+                                 .clear(ExtendedDeviceControl::must_be_clear)
+                                 .set(ExtendedDeviceControl::must_be_set)
+                                 .set(ExtendedDeviceControl::acknowledge_by_reading));
+}
+
+}  // namespace dmatoll::e1000
