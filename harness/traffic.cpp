@@ -4,6 +4,7 @@
 #include "failure.hpp"
 #include "iperf3.hpp"
 #include "process.hpp"
+#include "raw_frames.hpp"
 #include "text.hpp"
 #include "udp_echo.hpp"
 
@@ -23,6 +24,7 @@ const std::vector<TrafficProgram>& traffic_programs() {
     static const std::vector<TrafficProgram> programs{
         {"iperf3", {"payload_bytes"}, start<Iperf3>},
         {"udp-echo", {"payload_bytes", "cool_down_ms"}, start<UdpEcho>},
+        {"raw-frames", {"frame_bytes"}, start<RawFrames>},
     };
     return programs;
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "failure.hpp"
+#include "raw_frames.hpp"
 #include "udp_echo.hpp"
 
 namespace dmatoll::harness {
@@ -89,6 +90,31 @@ TEST(AnnouncedWindows, AreReadOrRefused) {
                              R"({"event":"window","begin_monotonic_ns":"x","end_monotonic_ns":2})",
                              R"({"event":"window","begin_monotonic_ns":2,"end_monotonic_ns":2})"})
         EXPECT_THROW(parse_announced_window(line), Failure) << line;
+}
+
+TEST(FrameMetrics, CountWhatTheDeviceMoved) {
+    MeasuredWindow window;
+    window.counters_ns = 500'000'000;
+    window.device = {{"frames_transmitted", 100'000}, {"frames_received", 90'000}};
+    window.peer = {{"rx_packets", 70'000}, {"tx_packets", 120'000}};
+    const auto sent = frame_metrics(Flow::transmit, 64, window);
+    EXPECT_EQ(sent.at("packets"), 100'000);
+    EXPECT_DOUBLE_EQ(sent.at("frames_per_second"), 200'000);
+    EXPECT_DOUBLE_EQ(sent.at("throughput_bps"), 200'000.0 * 64 * 8);
+    EXPECT_EQ(frame_metrics(Flow::receive, 64, window).at("packets"), 90'000) << "some of the flood was lost";
+    EXPECT_EQ(frame_metrics(Flow::both, 64, window).at("packets"), 90'000) << "those that came back";
+}
+
+TEST(FrameMetrics, AreRefusedIfMoreArrivedThanWasSent) {
+    MeasuredWindow window;
+    window.counters_ns = 500'000'000;
+    window.device = {{"frames_transmitted", 100'000}, {"frames_received", 130'000}};
+    window.peer = {{"rx_packets", 110'000}, {"tx_packets", 120'000}};
+    for (const Flow flow : {Flow::transmit, Flow::receive, Flow::both})
+        EXPECT_NE(complaint([&] { frame_metrics(flow, 64, window); }).find("disagree"), std::string::npos);
+    window.device["frames_received"] = 0;
+    EXPECT_NE(complaint([&] { frame_metrics(Flow::receive, 64, window); }).find("no frame"),
+              std::string::npos);
 }
 
 }  // namespace
