@@ -8,9 +8,12 @@
 // - epoll reports edges: an interrupt needs no read() of its counter, and a full transmit ring no change of
 // what is waited for;
 // - the line is opened by one write();
+// - frames that were sent raise no interrupt: what they lie in is ours, and nobody waits for it. They are taken back
+// when room is needed; only a ring without room asks for the interrupt;
 // - a TAP is read until it is empty, a segmentable frame of up to 64 KiB by one read(), and the device told
 // once for all of it;
-// - received TCP segments are joined and written by one writev() (receive_merger.hpp).
+// - received TCP segments and UDP datagrams are joined and written by one writev() (receive_merger.hpp);
+// - counters are shown when they are asked for.
 #pragma once
 
 #include <sys/uio.h>
@@ -74,19 +77,19 @@ class EventLoop {
     Status run(WaitSet& waiting) {
         polling_ = polls_only_;
         if (!polls_only_) {
-            driver_.enable_interrupts();
+            driver_.enable_interrupts(false);
             device_.unmask_interrupt();
         }
         check_link();
         while (true) {
-            publish_counters();
             const Events events = waiting.wait();
-            ++wakeups_;
+            publish(shared_.wakeups, ++wakeups_);
             ++system_calls_;
             if (events.stop || tap_gone_) {
                 return {};
             }
             if (events.bell) [[unlikely]] {
+                publish_counters();
                 commit(static_cast<Fault>(shared_.fault.load(std::memory_order_relaxed)));
             }
             if (events.timer) {
@@ -269,6 +272,21 @@ class EventLoop {
             }
         }
         driver_.ring_transmit_doorbell();
+        ask_for_room(tap_ready_ && !may_send());
+    }
+
+    // Only while frames wait for room does a sent one raise the interrupt. What was sent ahead of the unmasking is pending
+    // and raises it, too.
+    void ask_for_room(bool wanted) {
+        if (wanted == asks_for_room_) [[likely]] {
+            return;
+        }
+        asks_for_room_ = wanted;
+        if (polls_only_) {
+            return;
+        }
+        driver_.disable_interrupts();
+        driver_.enable_interrupts(wanted);
     }
 
     // False: the slot is still free, either because the TAP is empty or because the frame could not be sent.
@@ -313,7 +331,7 @@ class EventLoop {
             publish(shared_.hardware[i], hardware.*e1000::device_statistic_names[i].member);
         }
         check_link();
-        reclaim();
+        publish_counters();
         // Slots that ran out while a mapping failed, for example: with an empty ring no interrupt would ever
         // come again.
         driver_.refill([this] { return provide(); });
@@ -329,18 +347,20 @@ class EventLoop {
         publish(shared_.link_megabits, link.up ? link.megabits : 0);
     }
 
+    // At the bell, and with every tick of the clock: on the data path it would cost as much as a frame.
     void publish_counters() {
+        reclaim();  // what was sent is counted by it
         const NetworkCounters network = driver_.counters();
         const MappingCounters mapping = mapper_.counters();
         for (std::size_t i = 0; i < counter_names.size(); ++i) {
             publish(shared_.counters[i], counter(counter_names[i], network, mapping));
         }
-        publish(shared_.wakeups, wakeups_);
         publish(shared_.system_calls, system_calls_ + mapping.maps + mapping.unmaps);
         publish(shared_.tap_frames_read, frames_read_);
         publish(shared_.tap_frames_written, frames_written_);
         publish(shared_.tap_frames_refused, frames_refused_);
         publish(shared_.tap_writes_failed, writes_failed_);
+        shared_.published.fetch_add(1, std::memory_order_release);
     }
 
     Driver& driver_;
@@ -359,6 +379,7 @@ class EventLoop {
     bool tap_ready_ = false;  // the TAP was not found empty since its last edge
     bool tap_gone_ = false;
     bool link_up_ = false;
+    bool asks_for_room_ = false;
 
     std::uint64_t wakeups_ = 0;
     std::uint64_t system_calls_ = 0;

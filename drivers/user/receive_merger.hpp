@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Joins consecutive TCP segments of one flow into one large segment before they go to the TAP. The kernel's
-// own drivers have that done by NAPI (GRO); what is written to a TAP passes it by. One write then carries up
-// to 64 KiB instead of one frame.
+// Joins consecutive TCP segments, or UDP datagrams, of one flow into one large frame before they go to the TAP.
+// The kernel's own drivers have that done by NAPI (GRO), for TCP; what is written to a TAP passes it by. One
+// write then carries up to 64 KiB instead of one frame. Datagrams stay datagrams: the kernel takes the frame
+// through IP as one and cuts it up again in front of the socket.
 //
 // A frame is joined only if nothing is lost by it: checksums verified, headers equal but for sequence number,
-// lengths, checksums and IPv4's identification, no flags but ACK and PSH, nothing missing between. The kernel
-// can cut the result into the same segments again, which it numbers anew.
+// lengths, checksums and IPv4's identification, no TCP flags but ACK and PSH, nothing missing between. The
+// kernel can cut the result into the same segments again, which it numbers anew.
 #pragma once
 
 #include <sys/uio.h>
@@ -20,7 +21,7 @@ namespace dmatoll::user {
 // One write to the TAP in the making. The first piece begins with the virtio header, in the headroom of the
 // first slot.
 struct MergedFrame {
-    // 64 KiB in segments of 1448 bytes.
+    // 64 KiB in segments of 1448 bytes; fewer than the 64 datagrams that older kernels cut one frame into.
     static constexpr std::size_t most_pieces = 46;
 
     std::array<iovec, most_pieces> pieces;
@@ -56,7 +57,8 @@ class ReceiveMerger {
     MergedFrame merged_;
     std::byte* first_ = nullptr;       // the first frame
     std::uint32_t first_length_ = 0;   // of its IP packet with the Ethernet header, padding cut off
-    std::uint32_t header_bytes_ = 0;   // Ethernet, IP and TCP
+    std::uint32_t header_bytes_ = 0;   // Ethernet, IP and TCP or UDP
+    bool udp_ = false;
     std::uint32_t payload_bytes_ = 0;  // of all frames
     std::uint32_t segment_bytes_ = 0;  // payload of the first
     std::uint32_t next_sequence_ = 0;  // host order

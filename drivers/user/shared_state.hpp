@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The page through which the driver process shows what it counts. It stores, the supervisor loads: asking
-// costs the driver nothing. One number goes the other way. Each number is whole; two of them may be one
-// wake-up apart.
+// The page through which the driver process shows what it counts, when the supervisor's bell asks for it: the data
+// path itself stores one number. One number goes the other way.
 #pragma once
 
 #include <atomic>
@@ -33,6 +32,9 @@ struct SharedState {
     Value tap_frames_written;  // frames joined to one are one
     Value tap_frames_refused;  // read, but impossible to send
     Value tap_writes_failed;
+
+    // How often all of the counters were written: moves once they are as they were at the bell.
+    Value published;
 
     // What the supervisor asks for: a Fault. It rings the process's bell after it has written.
     Value fault;

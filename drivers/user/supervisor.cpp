@@ -229,6 +229,22 @@ class Supervisor {
         }
     }
 
+    // Waits until the process has shown what it counted up to now, but not for ever: one that hangs is the watchdog's
+    // business, and its last numbers are better than none.
+    void ask_for_counters() const {
+        constexpr unsigned step_us = 100;
+        constexpr unsigned most_steps = 1000;
+        if (!process_) {
+            return;
+        }
+        const std::uint64_t before = counters_->published.load(std::memory_order_relaxed);
+        ring_bell();
+        for (unsigned step = 0;
+             step < most_steps && counters_->published.load(std::memory_order_acquire) == before; ++step) {
+            ::usleep(step_us);
+        }
+    }
+
     void ring_bell() const {
         const std::uint64_t one = 1;
         // Cannot overflow in a lifetime: there is nothing to handle.
@@ -328,6 +344,7 @@ class Supervisor {
 
     std::string answer(const std::string& question) {
         if (question == "stats") {
+            ask_for_counters();
             return statistics_text(*counters_, options_, *device_.part, process_ ? process_->pid() : 0,
                                    policy_.restarts());
         }

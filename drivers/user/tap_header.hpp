@@ -27,6 +27,7 @@ inline constexpr std::uint8_t data_valid = 2;      // the checksum was verified
 inline constexpr std::uint8_t none = 0;
 inline constexpr std::uint8_t tcp_ipv4 = 1;
 inline constexpr std::uint8_t tcp_ipv6 = 4;
+inline constexpr std::uint8_t udp = 5;  // each segment a datagram
 
 }  // namespace tap_header
 }  // namespace dmatoll::user
