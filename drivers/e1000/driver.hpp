@@ -85,6 +85,16 @@ class Driver {
         return {};
     }
 
+    // Settings::largest_frame from the next start() on. Error: invalid_argument (not stopped, or a size that the
+    // part does not take).
+    Status set_largest_frame(std::uint32_t bytes) {
+        Settings changed = settings_;
+        changed.largest_frame = bytes;
+        if (receive_side_.allocated() || !valid(changed, part_)) return Error::invalid_argument;
+        settings_ = changed;
+        return {};
+    }
+
     // Sets up the rings, fills the receive ring, brings the link up and switches reception and transmission
     // on. Interrupts stay masked. provide_buffer: () -> Result<ReceiveBuffer>. It may answer no_memory early,
     // but not at once: one buffer is the least. Does not wait for the link. After an error stop() gives back
@@ -252,7 +262,7 @@ class Driver {
     // Read-only while the data path runs.
     P& platform_;
     const Part& part_;
-    const Settings settings_;
+    Settings settings_;
     MacAddress mac_{};
     bool quiet_ = false;  // no ring is programmed, nothing moves
 

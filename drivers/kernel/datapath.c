@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* From the stack to the core and back: transmission, the poll function, receive buffers, the interrupt. */
 #include <linux/etherdevice.h>
-#include <linux/if_vlan.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/ip.h>
@@ -71,9 +70,8 @@ void dmatoll_buffer_return(struct dmatoll_net* net, uint64_t cookie, bool from_p
     page_pool_put_full_page(net->pool, (struct page*)(uintptr_t)cookie, from_poll);
 }
 
-void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t length,
-                           enum dmatoll_checksum checksum) {
-    struct page* page = (struct page*)(uintptr_t)cookie;
+/* The buffer becomes the frame's linear part. NULL: no memory; then the buffer is back in the pool. */
+static struct sk_buff* build_frame(struct dmatoll_net* net, struct page* page, uint32_t length) {
     void* start = page_address(page);
     struct sk_buff* skb;
 
@@ -82,11 +80,47 @@ void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t le
     if (unlikely(!skb)) {
         net->netdev->stats.rx_dropped++;
         page_pool_put_full_page(net->pool, page, true);
-        return;
+        return NULL;
     }
     skb_mark_for_recycle(skb);
     skb_reserve(skb, HEADROOM);
     __skb_put(skb, length);
+    return skb;
+}
+
+/*
+ * A frame of several buffers: the first is its linear part, the others are its fragments, and GRO takes both.
+ * The frame, or NULL while it is not complete or when it was dropped.
+ */
+static noinline struct sk_buff* assemble_frame(struct dmatoll_net* net, struct page* page, uint32_t length,
+                                               bool last) {
+    struct sk_buff* skb = net->assembled;
+
+    static_assert(DMATOLL_MOST_RECEIVED_PIECES <= 1 + MAX_SKB_FRAGS);
+    if (!net->assembling) {
+        net->assembling = true;
+        skb = build_frame(net, page, length);
+    } else if (!skb) {
+        page_pool_put_full_page(net->pool, page, true);
+    } else {
+        skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, HEADROOM, length, PAGE_SIZE);
+    }
+    net->assembled = last ? NULL : skb;
+    if (!last) return NULL;
+    net->assembling = false;
+    return skb;
+}
+
+void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t length,
+                           enum dmatoll_checksum checksum, bool last) {
+    struct page* page = (struct page*)(uintptr_t)cookie;
+    struct sk_buff* skb;
+
+    if (likely(last && !net->assembling))
+        skb = build_frame(net, page, length);
+    else
+        skb = assemble_frame(net, page, length, last);
+    if (unlikely(!skb)) return;
     skb->protocol = eth_type_trans(skb, net->netdev);
     /* `bad` is left to the stack, which counts it where people look. */
     if (checksum == DMATOLL_CHECKSUM_GOOD && net->netdev->features & NETIF_F_RXCSUM)
@@ -95,13 +129,6 @@ void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t le
 }
 
 /* ---- transmission ---- */
-
-netdev_features_t dmatoll_features_check(struct sk_buff* skb, struct net_device* netdev,
-                                         netdev_features_t features) {
-    if (skb_is_gso(skb) && unlikely(skb_tcp_all_headers(skb) > DMATOLL_MOST_HEADER_BYTES))
-        features &= ~NETIF_F_GSO_MASK;
-    return vlan_features_check(skb, features);
-}
 
 /* 0, or a negative errno: the frame cannot be sent. */
 static int describe_offload(struct sk_buff* skb, struct dmatoll_offload* offload) {
@@ -206,7 +233,9 @@ int dmatoll_poll(struct napi_struct* napi, int budget) {
     if (unlikely(!budget)) return 0;
 
     received = dmatoll_nic_receive(net->nic, budget);
-    if (received == budget) return budget;
+    /* With the whole budget taken the stack polls again: in this softirq first, and then in ksoftirqd, which
+     * shares the CPU fairly with the processes that send and receive. napi_disable() ends it. */
+    if (received == budget || net->polled) return budget;
     /*
      * A cause that comes up after the last look and before the unmasking is remembered by the device and
      * raises the interrupt with the unmasking. One that somebody else's interrupt cleared meanwhile (the line

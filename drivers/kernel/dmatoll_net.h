@@ -16,15 +16,22 @@ struct dmatoll_net {
     struct dmatoll_nic* nic;
     struct net_device* netdev;
     struct page_pool* pool;
+    bool polled; /* completion=poll: no interrupts, the poll function never rests */
     struct napi_struct napi;
+    /* The poll function's: a frame of which more buffers are to come, or NULL if it is dropped. */
+    bool assembling;
+    struct sk_buff* assembled;
 
     struct pci_dev* pci;
     int strategy;
-    bool open; /* rings, interrupt and polling are there */
+    bool faults_allowed; /* whoever may write into sysfs may crash the driver */
+    bool open;           /* rings, interrupt and polling are there */
     struct dmatoll_surroundings surroundings;
     struct dmatoll_range* reserved;
-    struct delayed_work watch;    /* link and statistics, every two seconds */
-    struct work_struct restart;   /* after a transmit timeout */
+    struct delayed_work watch;  /* link and statistics, every two seconds */
+    struct work_struct restart; /* after a transmit timeout */
+    struct work_struct start_polling;
+    int polling_cpu;
     struct mutex statistics_lock; /* one reader of the device's clear-on-read registers */
     /* As last seen by the watch. */
     struct dmatoll_link link;
@@ -44,8 +51,6 @@ void dmatoll_net_update_statistics(struct dmatoll_net* net);
 
 /* datapath.c */
 netdev_tx_t dmatoll_start_xmit(struct sk_buff* skb, struct net_device* netdev);
-netdev_features_t dmatoll_features_check(struct sk_buff* skb, struct net_device* netdev,
-                                         netdev_features_t features);
 int dmatoll_poll(struct napi_struct* napi, int budget);
 irqreturn_t dmatoll_interrupt(int irq, void* data);
 int dmatoll_pool_create(struct dmatoll_net* net);

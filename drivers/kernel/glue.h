@@ -35,8 +35,10 @@ enum dmatoll_checksum { DMATOLL_CHECKSUM_UNKNOWN, DMATOLL_CHECKSUM_GOOD, DMATOLL
 #define DMATOLL_MOST_DESCRIPTORS_PER_FRAME 53u
 /* The device's headers in front of a segmented payload are described in eight bits. */
 #define DMATOLL_MOST_HEADER_BYTES 255u
-/* The smallest of the device's buffer sizes that holds every frame; there are no jumbo frames. */
+/* The smallest of the device's buffer sizes that holds a frame of the usual MTU. */
 #define DMATOLL_RECEIVE_BUFFER_BYTES 2048u
+/* Pieces of the longest frame. */
+#define DMATOLL_MOST_RECEIVED_PIECES 5u
 
 /* As struct Segment in e1000/driver.hpp. */
 struct dmatoll_segment {
@@ -67,6 +69,13 @@ struct dmatoll_link {
     uint32_t megabits;
 };
 
+/* As struct Part in e1000/part.hpp. */
+struct dmatoll_part {
+    const char* name;
+    uint32_t longest_mtu;
+    bool message_signalled;
+};
+
 struct dmatoll_totals {
     uint64_t frames_received, bytes_received, receive_errors, receive_missed;
     uint64_t frames_transmitted, bytes_transmitted, transmit_errors;
@@ -90,8 +99,8 @@ struct dmatoll_surroundings {
     struct dmatoll_range aperture; /* of the domain */
     const struct dmatoll_range* reserved;
     uint32_t reserved_count;
-    uint32_t address_bits;  /* IOVAs have at most that many */
-    uint64_t last_physical; /* of all memory that buffers can come from */
+    uint32_t address_bits;           /* IOVAs have at most that many */
+    uint64_t last_physical;          /* of all memory that buffers can come from */
     uint16_t pci_vendor, pci_device; /* of a part that dmatoll_part_name() knows */
     struct dmatoll_settings settings;
 };
@@ -127,14 +136,22 @@ int dmatoll_nic_create(void* memory, int strategy, const struct dmatoll_surround
 /* Unmaps everything. The device was stopped. */
 void dmatoll_nic_destroy(struct dmatoll_nic* nic);
 void dmatoll_nic_mac(const struct dmatoll_nic* nic, uint8_t mac[6]);
+struct dmatoll_part dmatoll_nic_part(const struct dmatoll_nic* nic);
 
-/* Process context; may sleep. Bus mastering is on. 0 or a negative errno; then dmatoll_nic_stop() is still
- * due. */
-int dmatoll_nic_start(struct dmatoll_nic* nic);
+/* Process context; may sleep. Bus mastering is on. `largest_frame`: with link header, without CRC and VLAN
+ * tag, in both directions. 0 or a negative errno; then dmatoll_nic_stop() is still due. */
+int dmatoll_nic_start(struct dmatoll_nic* nic, uint32_t largest_frame);
 void dmatoll_nic_stop(struct dmatoll_nic* nic);
+/* Process context; not together with start and stop. 0 or a negative errno. */
+int dmatoll_nic_set_phy_loopback(struct dmatoll_nic* nic, bool on);
 struct dmatoll_link dmatoll_nic_link(struct dmatoll_nic* nic);
 /* Reads the device's statistics; one caller at a time. */
 void dmatoll_nic_update_statistics(struct dmatoll_nic* nic);
+
+/* Any context, one caller at a time, between start and stop; start forgets it. Beside the device's own
+ * address and broadcast. */
+void dmatoll_nic_set_receive_filter(struct dmatoll_nic* nic, bool promiscuous, bool all_multicast,
+                                    const uint8_t (*multicast)[6], uint32_t multicast_count);
 
 /* Any context. */
 uint32_t dmatoll_nic_take_interrupt(struct dmatoll_nic* nic);
@@ -213,8 +230,9 @@ void dmatoll_lock_release(struct dmatoll_lock* lock);
 bool dmatoll_buffer_provide(struct dmatoll_net* net, struct dmatoll_buffer* buffer);
 /* `from_poll`: the caller is the poll function. */
 void dmatoll_buffer_return(struct dmatoll_net* net, uint64_t cookie, bool from_poll);
+/* A piece of a frame; the pieces of one come directly one after the other. */
 void dmatoll_frame_deliver(struct dmatoll_net* net, uint64_t cookie, uint32_t length,
-                           enum dmatoll_checksum checksum);
+                           enum dmatoll_checksum checksum, bool last);
 void dmatoll_frame_sent(struct dmatoll_completion* completion, uint64_t cookie);
 /* At stop: a frame that was never reclaimed. */
 void dmatoll_frame_discard(struct dmatoll_net* net, uint64_t cookie);

@@ -9,6 +9,10 @@
 #include "dmatoll_net.h"
 
 #define WATCH_PERIOD (2 * HZ)
+/* Without interrupts nobody tells that the link has come up. */
+#define LINK_WATCH_PERIOD (HZ / 10)
+/* More are not looked at one by one: then all multicast is received. */
+#define MOST_MULTICAST_ADDRESSES 64
 /* As long as other drivers of the device wait for a frame to leave. */
 #define TRANSMIT_TIMEOUT (5 * HZ)
 
@@ -70,11 +74,55 @@ static void watch(struct work_struct* work) {
         napi_schedule(&net->napi);
         local_bh_enable();
     }
-    queue_delayed_work(system_wq, &net->watch, WATCH_PERIOD);
+    queue_delayed_work(system_wq, &net->watch,
+                       net->polled && !net->link.up ? LINK_WATCH_PERIOD : WATCH_PERIOD);
 }
 
-static int dmatoll_open(struct net_device* netdev) {
+static void start_polling(struct work_struct* work) {
+    struct dmatoll_net* net = container_of(work, struct dmatoll_net, start_polling);
+
+    local_bh_disable();
+    napi_schedule(&net->napi);
+    local_bh_enable();
+}
+
+static void dmatoll_set_rx_mode(struct net_device* netdev) {
     struct dmatoll_net* net = netdev_priv(netdev);
+    u8 addresses[MOST_MULTICAST_ADDRESSES][ETH_ALEN];
+    struct netdev_hw_addr* address;
+    u32 count = 0;
+
+    if (!net->open) return;
+    if (netdev_mc_count(netdev) <= MOST_MULTICAST_ADDRESSES) {
+        netdev_for_each_mc_addr(address, netdev) ether_addr_copy(addresses[count++], address->addr);
+    }
+    dmatoll_nic_set_receive_filter(net->nic, netdev->flags & IFF_PROMISC,
+                                   netdev->flags & IFF_ALLMULTI || count != netdev_mc_count(netdev),
+                                   addresses, count);
+}
+
+/* Which also says from now on, or until now, that there is a device whose filter can be set. */
+static void set_open(struct dmatoll_net* net, bool open) {
+    netif_addr_lock_bh(net->netdev);
+    net->open = open;
+    dmatoll_set_rx_mode(net->netdev);
+    netif_addr_unlock_bh(net->netdev);
+}
+
+static int request_interrupt(struct dmatoll_net* net) {
+    int irq = pci_irq_vector(net->pci, 0);
+    int error;
+
+    if (net->polled) return 0;
+    /* Still masked at the device; the line may be another's. */
+    error =
+        request_irq(irq, dmatoll_interrupt, net->pci->msi_enabled ? 0 : IRQF_SHARED, net->netdev->name, net);
+    if (error) netdev_err(net->netdev, "interrupt %d cannot be had (%d)\n", irq, error);
+    return error;
+}
+
+static int start(struct dmatoll_net* net) {
+    struct net_device* netdev = net->netdev;
     int error;
 
     netif_carrier_off(netdev);
@@ -85,20 +133,23 @@ static int dmatoll_open(struct net_device* netdev) {
     }
     /* The core has left the device quiet, or sees to it before it programs a ring. */
     pci_set_master(net->pci);
-    error = dmatoll_nic_start(net->nic);
+    error = dmatoll_nic_start(net->nic, max_t(u32, netdev->mtu, ETH_DATA_LEN) + ETH_HLEN);
     if (error) goto stop;
-    /* Still masked at the device; the line may be another's. */
-    error = request_irq(net->pci->irq, dmatoll_interrupt, IRQF_SHARED, netdev->name, net);
-    if (error) {
-        netdev_err(netdev, "interrupt %d cannot be had (%d)\n", net->pci->irq, error);
-        goto stop;
+    if (netdev->features & NETIF_F_LOOPBACK) {
+        error = dmatoll_nic_set_phy_loopback(net->nic, true);
+        if (error) goto stop;
     }
+    error = request_interrupt(net);
+    if (error) goto stop;
     napi_enable(&net->napi);
     netdev_reset_queue(netdev);
     netif_start_queue(netdev);
-    net->open = true;
+    set_open(net, true);
     net->transmit_pending = false;
-    dmatoll_nic_enable_interrupts(net->nic);
+    if (net->polled)
+        schedule_work_on(net->polling_cpu, &net->start_polling);
+    else
+        dmatoll_nic_enable_interrupts(net->nic);
     queue_delayed_work(system_wq, &net->watch, 0);
     return 0;
 
@@ -109,18 +160,21 @@ stop:
     return error;
 }
 
-static int dmatoll_close(struct net_device* netdev) {
-    struct dmatoll_net* net = netdev_priv(netdev);
+static void stop(struct dmatoll_net* net) {
+    struct net_device* netdev = net->netdev;
 
     /* A restart that failed has left it closed. */
-    if (!net->open) return 0;
-    net->open = false;
+    if (!net->open) return;
+    set_open(net, false);
     /* No polling, which could start the queue again and unmask interrupts (at a restart the stack goes on
      * sending), then no transmission, then no interrupt, which could queue the watch. */
+    cancel_work_sync(&net->start_polling);
     napi_disable(&net->napi);
     netif_tx_disable(netdev);
-    dmatoll_nic_disable_interrupts(net->nic);
-    free_irq(net->pci->irq, net);
+    if (!net->polled) {
+        dmatoll_nic_disable_interrupts(net->nic);
+        free_irq(pci_irq_vector(net->pci, 0), net);
+    }
     cancel_delayed_work_sync(&net->watch);
     netif_carrier_off(netdev);
     net->link = (struct dmatoll_link){};
@@ -130,7 +184,25 @@ static int dmatoll_close(struct net_device* netdev) {
     pci_clear_master(net->pci);
     dmatoll_nic_stop(net->nic);
     dmatoll_pool_destroy(net);
+}
+
+static int dmatoll_open(struct net_device* netdev) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+
+    /* Without interrupts, whose CPU can be chosen, the CPU is that of whoever sets the interface up. */
+    net->polling_cpu = raw_smp_processor_id();
+    return start(net);
+}
+
+static int dmatoll_close(struct net_device* netdev) {
+    stop(netdev_priv(netdev));
     return 0;
+}
+
+static void start_again(struct dmatoll_net* net) {
+    if (start(net))
+        netdev_err(net->netdev,
+                   "the device did not start again: set the interface down and up, or unbind it\n");
 }
 
 static void restart(struct work_struct* work) {
@@ -138,12 +210,40 @@ static void restart(struct work_struct* work) {
 
     rtnl_lock();
     if (netif_running(net->netdev)) {
-        dmatoll_close(net->netdev);
-        if (dmatoll_open(net->netdev))
-            netdev_err(net->netdev,
-                       "the device did not start again: set the interface down and up, or unbind it\n");
+        stop(net);
+        start_again(net);
     }
     rtnl_unlock();
+}
+
+/* Both directions: longer frames are neither sent nor received. */
+static int dmatoll_change_mtu(struct net_device* netdev, int mtu) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+    unsigned int before = netdev->mtu;
+    bool was_open = net->open;
+    int error;
+
+    stop(net);
+    WRITE_ONCE(netdev->mtu, mtu);
+    error = was_open ? start(net) : 0;
+    if (error) {
+        WRITE_ONCE(netdev->mtu, before);
+        start_again(net);
+    }
+    return error;
+}
+
+static int dmatoll_set_features(struct net_device* netdev, netdev_features_t features) {
+    struct dmatoll_net* net = netdev_priv(netdev);
+    int error;
+
+    /* The others are looked at, or seen to by the stack, frame by frame. */
+    if (!((features ^ netdev->features) & NETIF_F_LOOPBACK) || !net->open) return 0;
+    /* Whatever else goes on at the device meanwhile does not touch the PHY. */
+    error = dmatoll_nic_set_phy_loopback(net->nic, features & NETIF_F_LOOPBACK);
+    if (error) netdev_err(netdev, "the PHY does not take the loopback (%d)\n", error);
+    mod_delayed_work(system_wq, &net->watch, 0);
+    return error;
 }
 
 static void dmatoll_tx_timeout(struct net_device* netdev, unsigned int queue) {
@@ -174,10 +274,12 @@ static const struct net_device_ops dmatoll_netdev_ops = {
     .ndo_open = dmatoll_open,
     .ndo_stop = dmatoll_close,
     .ndo_start_xmit = dmatoll_start_xmit,
-    .ndo_features_check = dmatoll_features_check,
     .ndo_get_stats64 = dmatoll_get_stats64,
     .ndo_tx_timeout = dmatoll_tx_timeout,
     .ndo_validate_addr = eth_validate_addr,
+    .ndo_set_rx_mode = dmatoll_set_rx_mode,
+    .ndo_change_mtu = dmatoll_change_mtu,
+    .ndo_set_features = dmatoll_set_features,
 };
 
 struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
@@ -192,6 +294,7 @@ struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
     mutex_init(&net->statistics_lock);
     INIT_DELAYED_WORK(&net->watch, watch);
     INIT_WORK(&net->restart, restart);
+    INIT_WORK(&net->start_polling, start_polling);
     netif_napi_add(netdev, &net->napi, dmatoll_poll);
     return net;
 }
@@ -207,16 +310,19 @@ int dmatoll_net_register(struct dmatoll_net* net) {
     netdev->netdev_ops = &dmatoll_netdev_ops;
     netdev->ethtool_ops = &dmatoll_ethtool_ops;
     netdev->watchdog_timeo = TRANSMIT_TIMEOUT;
-    /* One receive buffer holds a frame. */
     netdev->min_mtu = ETH_MIN_MTU;
-    netdev->max_mtu = ETH_DATA_LEN;
+    netdev->max_mtu = dmatoll_nic_part(net->nic).longest_mtu;
     /*
      * No segmentation of IPv6: of the family only later parts are known to do it right, the part's other
      * driver does not use it, and QEMU 7.2's model counts the fixed header as payload, so that every segment
      * is dropped.
      */
     netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_RXCSUM;
+    /* No look of our own at what a frame needs: the headers of IPv4 and TCP with all their options and two
+     * VLAN tags are far shorter than what the device takes in front of a segment. */
     netdev->features = netdev->hw_features;
+    /* At the PHY; not without being asked. */
+    netdev->hw_features |= NETIF_F_LOOPBACK;
     /* netpoll transmits with interrupts off, where the domain's lock must not be taken. */
     netdev->priv_flags |= IFF_DISABLE_NETPOLL;
     netif_carrier_off(netdev);

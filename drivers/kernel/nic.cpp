@@ -41,6 +41,8 @@ static_assert(static_cast<int>(e1000::Checksum::unknown) == DMATOLL_CHECKSUM_UNK
               static_cast<int>(e1000::Checksum::good) == DMATOLL_CHECKSUM_GOOD &&
               static_cast<int>(e1000::Checksum::bad) == DMATOLL_CHECKSUM_BAD);
 static_assert(DMATOLL_MOST_DESCRIPTORS_PER_FRAME == e1000::most_descriptors_per_frame);
+static_assert(DMATOLL_MOST_RECEIVED_PIECES * DMATOLL_RECEIVE_BUFFER_BYTES >=
+              e1000::jumbo_frame + e1000::vlan_tag_bytes);
 
 constexpr int to_errno(Error error) {
     switch (error) {
@@ -286,9 +288,18 @@ void dmatoll_nic_mac(const dmatoll_nic* nic, std::uint8_t mac[6]) {
     for (std::size_t i = 0; i < 6; ++i) mac[i] = address[i];
 }
 
-int dmatoll_nic_start(dmatoll_nic* nic) {
-    const Status started =
-        with(nic, [nic](auto& one) { return one.driver.start([nic] { return provide(nic->net); }); });
+dmatoll_part dmatoll_nic_part(const dmatoll_nic* nic) {
+    const e1000::Part& part = with(
+        nic, [](const auto& one) -> const auto& { return one.driver.part(); });
+    return dmatoll_part{
+        .name = part.name, .longest_mtu = part.longest_mtu(), .message_signalled = part.message_signalled};
+}
+
+int dmatoll_nic_start(dmatoll_nic* nic, std::uint32_t largest_frame) {
+    const Status started = with(nic, [nic, largest_frame](auto& one) {
+        const Status set = one.driver.set_largest_frame(largest_frame);
+        return set.ok() ? one.driver.start([nic] { return provide(nic->net); }) : set;
+    });
     return to_errno(started.error());
 }
 
@@ -297,6 +308,20 @@ void dmatoll_nic_stop(dmatoll_nic* nic) {
         one.driver.stop([nic](std::uint64_t cookie) { dmatoll_buffer_return(nic->net, cookie, false); },
                         [nic](std::uint64_t cookie) { dmatoll_frame_discard(nic->net, cookie); });
     });
+}
+
+int dmatoll_nic_set_phy_loopback(dmatoll_nic* nic, bool on) {
+    return to_errno(with(nic, [on](auto& one) { return one.driver.set_phy_loopback(on); }).error());
+}
+
+void dmatoll_nic_set_receive_filter(dmatoll_nic* nic, bool promiscuous, bool all_multicast,
+                                    const std::uint8_t (*multicast)[6], std::uint32_t multicast_count) {
+    static_assert(sizeof(MacAddress) == sizeof(*multicast) && alignof(MacAddress) == 1);
+    const e1000::ReceiveFilter filter{
+        .promiscuous = promiscuous,
+        .all_multicast = all_multicast,
+        .multicast = std::span{reinterpret_cast<const MacAddress*>(multicast), multicast_count}};
+    with(nic, [&filter](auto& one) { one.driver.set_receive_filter(filter); });
 }
 
 dmatoll_link dmatoll_nic_link(dmatoll_nic* nic) {
@@ -367,9 +392,9 @@ std::uint32_t dmatoll_nic_receive(dmatoll_nic* nic, std::uint32_t budget) {
     return with(nic, [net, budget](auto& one) {
         const std::uint32_t received = one.driver.receive(
             budget,
-            [net](const e1000::ReceivedPiece& frame) {
-                dmatoll_frame_deliver(net, frame.cookie, frame.length,
-                                      static_cast<dmatoll_checksum>(frame.checksum));
+            [net](const e1000::ReceivedPiece& piece) {
+                dmatoll_frame_deliver(net, piece.cookie, piece.length,
+                                      static_cast<dmatoll_checksum>(piece.checksum), piece.last);
             },
             [net](std::uint64_t cookie) { dmatoll_buffer_return(net, cookie, true); });
         one.driver.refill([net] { return provide(net); });

@@ -38,6 +38,18 @@ static uint interrupts_per_second = 8000;
 module_param(interrupts_per_second, uint, 0644);
 MODULE_PARM_DESC(interrupts_per_second, "at most, 60 to 1000000, or 0 for no moderation (default 8000)");
 
+static char* completion = "interrupt";
+module_param(completion, charp, 0644);
+MODULE_PARM_DESC(
+    completion,
+    "how the driver learns what the device has done: interrupt, or poll, which keeps the CPU busy that "
+    "sets the interface up (default interrupt)");
+
+static bool allow_faults;
+module_param(allow_faults, bool, 0444);
+MODULE_PARM_DESC(allow_faults,
+                 "sysfs has a file that crashes the driver, and with it this kernel (default no)");
+
 #define OWN_DRIVER "dmatoll-net"
 #define LINUX_DRIVER "dmatoll-net-linux"
 
@@ -72,6 +84,24 @@ static int choose_strategy(struct device* device, bool own) {
                 dmatoll_strategy_name(number), driver, own ? LINUX_DRIVER : OWN_DRIVER);
         return -EINVAL;
     }
+    return number;
+}
+
+/* The parameter: does the driver poll? Or a negative errno. */
+static int choose_completion(struct device* device) {
+    static const char* const names[] = {"interrupt", "poll"};
+    char name[16];
+    int number;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, completion, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    number = match_string(names, ARRAY_SIZE(names), strim(name));
+    if (number < 0)
+        dev_err(device,
+                "unknown completion \"%s\"; there are: interrupt poll. Write one into "
+                "/sys/module/" KBUILD_MODNAME "/parameters/completion\n",
+                strim(name));
     return number;
 }
 
@@ -140,6 +170,18 @@ static void unmap_registers(struct dmatoll_net* net) {
     pci_release_region(net->pci, REGISTERS_BAR);
 }
 
+static int allocate_interrupt(struct dmatoll_net* net) {
+    unsigned int kinds = PCI_IRQ_INTX;
+    int count;
+
+    if (net->polled) return 0;
+    if (dmatoll_nic_part(net->nic).message_signalled) kinds |= PCI_IRQ_MSI;
+    count = pci_alloc_irq_vectors(net->pci, 1, 1, kinds);
+    if (count >= 0) return 0;
+    dev_err(&net->pci->dev, "no interrupt can be had (%d): use completion=poll\n", count);
+    return count;
+}
+
 static int create_core(struct dmatoll_net* net) {
     /* Rounded up, since only a power of two is aligned to itself. */
     void* memory = kzalloc(roundup_pow_of_two(dmatoll_nic_bytes()), GFP_KERNEL);
@@ -178,7 +220,7 @@ static int probe(struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
     const char* part = dmatoll_part_name(pci->vendor, pci->device);
     struct dmatoll_net* net;
-    int number, error;
+    int number, polled, error;
 
     if (!part) {
         refuse_part(pci);
@@ -186,6 +228,8 @@ static int probe(struct pci_dev* pci, bool own) {
     }
     number = choose_strategy(device, own);
     if (number < 0) return number;
+    polled = choose_completion(device);
+    if (polled < 0) return polled;
     if (!own) {
         error = check_default_domain(device, number);
         if (error) return error;
@@ -194,6 +238,8 @@ static int probe(struct pci_dev* pci, bool own) {
     net = dmatoll_net_allocate(pci);
     if (!net) return -ENOMEM;
     net->strategy = number;
+    net->polled = polled;
+    net->faults_allowed = allow_faults;
     net->surroundings.net = net;
     net->surroundings.device = device;
     net->surroundings.pci_vendor = pci->vendor;
@@ -230,10 +276,12 @@ static int probe(struct pci_dev* pci, bool own) {
         dev_err(device, "the driver core did not take the device (%d)\n", error);
         goto detach;
     }
+    error = allocate_interrupt(net);
+    if (error) goto destroy;
     error = dmatoll_net_register(net);
     if (error) {
         dev_err(device, "the interface cannot be registered (%d)\n", error);
-        goto destroy;
+        goto free_interrupt;
     }
     dev_info(device,
              "%s: %s, strategy %s, domain %s, %u receive and %u transmit descriptors, %u interrupts/s\n",
@@ -241,6 +289,8 @@ static int probe(struct pci_dev* pci, bool own) {
              receive_descriptors, transmit_descriptors, interrupts_per_second);
     return 0;
 
+free_interrupt:
+    pci_free_irq_vectors(pci);
 destroy:
     destroy_core(net);
 detach:
@@ -263,6 +313,7 @@ static void dmatoll_remove(struct pci_dev* pci) {
 
     /* Closes the interface: the device is quiet after it. */
     dmatoll_net_unregister(net);
+    pci_free_irq_vectors(pci);
     destroy_core(net);
     dmatoll_domain_detach(net);
     unmap_registers(net);

@@ -40,13 +40,51 @@ static ssize_t protection_show(struct device* device, struct device_attribute* a
 }
 static DEVICE_ATTR_RO(protection);
 
+static ssize_t completion_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%s\n", net->polled ? "poll" : "interrupt");
+}
+static DEVICE_ATTR_RO(completion);
+
+static ssize_t part_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%s\n", dmatoll_nic_part(net->nic).name);
+}
+static DEVICE_ATTR_RO(part);
+
+/* `null`: the driver dereferences a null pointer, where a mistake of its own would do so: in its poll
+ * function. */
+static ssize_t fault_store(struct device* device, struct device_attribute* attribute, const char* buffer,
+                           size_t length) {
+    struct dmatoll_net* net = dev_get_drvdata(device);
+
+    if (!sysfs_streq(buffer, "null")) return -EINVAL;
+    if (!net->open) return -ENETDOWN;
+    WRITE_ONCE(net->nic, NULL);
+    local_bh_disable();
+    napi_schedule(&net->napi);
+    local_bh_enable();
+    return length;
+}
+static DEVICE_ATTR_WO(fault);
+
+static umode_t is_visible(struct kobject* object, struct attribute* attribute, int number) {
+    const struct dmatoll_net* net = dev_get_drvdata(kobj_to_dev(object));
+
+    return attribute != &dev_attr_fault.attr || net->faults_allowed ? attribute->mode : 0;
+}
+
 static struct attribute* dmatoll_attributes[] = {
-    &dev_attr_strategy.attr, &dev_attr_domain.attr, &dev_attr_placement.attr, &dev_attr_protection.attr, NULL,
+    &dev_attr_strategy.attr,   &dev_attr_domain.attr, &dev_attr_placement.attr, &dev_attr_protection.attr,
+    &dev_attr_completion.attr, &dev_attr_part.attr,   &dev_attr_fault.attr,     NULL,
 };
 
 static const struct attribute_group dmatoll_group = {
     .name = "dmatoll",
     .attrs = dmatoll_attributes,
+    .is_visible = is_visible,
 };
 
 const struct attribute_group* dmatoll_device_groups[] = {&dmatoll_group, NULL};

@@ -250,6 +250,20 @@ TYPED_TEST(BringUp, PhyLoopbackCarriesFramesFromEndToEnd) {
     bench.stop_and_expect_nothing_left();
 }
 
+TYPED_TEST(BringUp, TheLargestFrameChangesBetweenStopAndStartOnly) {
+    Bench<TypeParam> bench;
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_EQ(bench.driver->set_largest_frame(e1000::jumbo_frame).error(), Error::invalid_argument);
+    bench.stop();
+    EXPECT_EQ(bench.driver->set_largest_frame(e1000::jumbo_frame + 1).error(), Error::invalid_argument);
+    EXPECT_EQ(bench.driver->set_largest_frame(e1000::standard_frame - 1).error(), Error::invalid_argument);
+    ASSERT_TRUE(bench.driver->set_largest_frame(e1000::jumbo_frame).ok());
+    EXPECT_EQ(bench.driver->settings().largest_frame, e1000::jumbo_frame);
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_NE(bench.machine.device.peek(RCTL) & rctl_lpe, 0u);
+    bench.stop_and_expect_nothing_left();
+}
+
 TYPED_TEST(BringUp, StartTwiceIsRefusedAndAfterStopItWorksAgain) {
     Bench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
