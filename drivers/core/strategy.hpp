@@ -168,6 +168,23 @@ inline constexpr Strategy strict{
     .stock = {},
 };
 
+// At user level the mapping itself stays until the queue is flushed, since VFIO cannot clear an entry without
+// invalidating: the device reaches the buffer all that time. In the kernel the entry is gone at once, and the device
+// gets there only by what its IOTLB still holds.
+inline constexpr Strategy deferred{
+    .name = "deferred",
+    .summary =
+        "every buffer is mapped for one use; invalidated in batches of 256 or every 10 ms (in a process: "
+        "unmapped then)",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_10ms),
+    .user = in_user(page_10ms),
+    .stock = {},
+};
+
 inline constexpr Strategy persistent{
     .name = "persistent",
     .summary =
@@ -219,7 +236,8 @@ inline constexpr Strategy linux_identity{
 };
 
 // In the order in which they are listed.
-inline constexpr std::array catalogue{&strict, &persistent, &linux_strict, &linux_lazy, &linux_identity};
+inline constexpr std::array catalogue{&strict,       &deferred,   &persistent,
+                                      &linux_strict, &linux_lazy, &linux_identity};
 
 // nullptr: there is none of that name.
 constexpr const Strategy* find(const char* name) {

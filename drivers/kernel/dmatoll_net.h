@@ -2,6 +2,7 @@
 /* What the C files of the module share. */
 #pragma once
 
+#include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
@@ -28,6 +29,7 @@ struct dmatoll_net {
     bool open;           /* rings, interrupt and polling are there */
     struct dmatoll_surroundings surroundings;
     struct dmatoll_range* reserved;
+    struct hrtimer alarm;       /* strategy deferred: when its oldest range must go */
     struct delayed_work watch;  /* link and statistics, every two seconds */
     struct work_struct restart; /* after a transmit timeout */
     struct work_struct start_polling;
@@ -68,6 +70,11 @@ int dmatoll_domain_attach(struct dmatoll_net* net);
 void dmatoll_domain_detach(struct dmatoll_net* net);
 /* What is attached now: "paging", "DMA", "DMA-FQ", "identity", "blocked" or "none". */
 const char* dmatoll_domain_attached(struct device* device);
+
+/* alarm.c */
+void dmatoll_alarm_init(struct dmatoll_net* net);
+/* None is on its way any more when this returns. */
+void dmatoll_alarm_cancel(struct dmatoll_net* net);
 
 /* sysfs.c */
 extern const struct attribute_group* dmatoll_device_groups[];

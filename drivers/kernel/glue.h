@@ -58,6 +58,10 @@ struct dmatoll_offload {
     bool ipv6;
 };
 
+/* As struct DeferredLimits in mapping/deferred.hpp. */
+#define DMATOLL_MOST_DEFERRED_ENTRIES 16384u
+#define DMATOLL_MOST_DEFERRED_MILLISECONDS 1000u
+
 struct dmatoll_buffer {
     uint64_t physical;
     uint64_t cookie;
@@ -88,6 +92,7 @@ struct dmatoll_range {
 
 struct dmatoll_settings {
     uint32_t receive_descriptors, transmit_descriptors, interrupts_per_second;
+    uint32_t deferred_entries, deferred_milliseconds; /* strategy deferred only */
 };
 
 /* What the core is built on. Everything outlives the core. */
@@ -152,6 +157,9 @@ void dmatoll_nic_update_statistics(struct dmatoll_nic* nic);
  * address and broadcast. */
 void dmatoll_nic_set_receive_filter(struct dmatoll_nic* nic, bool promiscuous, bool all_multicast,
                                     const uint8_t (*multicast)[6], uint32_t multicast_count);
+
+/* Any context. What an alarm was set for. */
+void dmatoll_nic_on_alarm(struct dmatoll_nic* nic);
 
 /* Any context. */
 uint32_t dmatoll_nic_take_interrupt(struct dmatoll_nic* nic);
@@ -223,6 +231,11 @@ struct dmatoll_lock {
 void dmatoll_lock_init(struct dmatoll_lock* lock);
 void dmatoll_lock_acquire(struct dmatoll_lock* lock);
 void dmatoll_lock_release(struct dmatoll_lock* lock);
+
+/* ---- down: alarm.c ---- */
+
+/* dmatoll_nic_on_alarm() is called once after that time, in softirq. Not while one is pending. Any context. */
+void dmatoll_alarm_set(struct dmatoll_net* net, uint64_t nanoseconds);
 
 /* ---- down: datapath.c ---- */
 

@@ -21,6 +21,8 @@ constexpr dmatoll_direction to_glue(Direction direction) {
 
 class KernelBackend {
   public:
+    static constexpr bool clears_without_invalidating = true;
+
     // Softirq and process context; bottom halves are off while it is held.
     class Lock {
       public:

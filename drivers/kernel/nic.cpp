@@ -15,6 +15,7 @@
 #include "kernel_backend.hpp"
 #include "kernel_platform.hpp"
 #include "linux_dma.hpp"
+#include "mapping/deferred.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
@@ -40,6 +41,8 @@ static_assert(sizeof(dmatoll_offload) == sizeof(e1000::TransmitOffload) &&
 static_assert(static_cast<int>(e1000::Checksum::unknown) == DMATOLL_CHECKSUM_UNKNOWN &&
               static_cast<int>(e1000::Checksum::good) == DMATOLL_CHECKSUM_GOOD &&
               static_cast<int>(e1000::Checksum::bad) == DMATOLL_CHECKSUM_BAD);
+static_assert(DMATOLL_MOST_DEFERRED_ENTRIES == DeferredLimits::most_entries &&
+              DMATOLL_MOST_DEFERRED_MILLISECONDS == DeferredLimits::most_milliseconds);
 static_assert(DMATOLL_MOST_DESCRIPTORS_PER_FRAME == e1000::most_descriptors_per_frame);
 static_assert(DMATOLL_MOST_RECEIVED_PIECES * DMATOLL_RECEIVE_BUFFER_BYTES >=
               e1000::jumbo_frame + e1000::vlan_tag_bytes);
@@ -78,7 +81,8 @@ const Strategy* strategy_at(int number) {
     return nullptr;
 }
 
-// How many mappings can exist at a time. One buffer, one mapping under `strict`: the rings bound them.
+// How many mappings can exist at a time. One buffer, one mapping under `strict`: the rings bound them, and under
+// `deferred` the rings and the queue.
 // `persistent` keeps one for every page and direction that was ever used; its book-keeping (16 bytes each) is
 // held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on a new page cannot be sent, and is counted
 // as a map failure.
@@ -90,6 +94,15 @@ std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physi
 }
 
 // ---- one device under one strategy ----
+
+class KernelAlarm {
+  public:
+    explicit KernelAlarm(dmatoll_net* net) : net_{net} {}
+    void set(std::uint64_t nanoseconds) { dmatoll_alarm_set(net_, nanoseconds); }
+
+  private:
+    dmatoll_net* net_;
+};
 
 template <Mapper M>
 struct Nic {
@@ -103,10 +116,18 @@ struct Nic {
 };
 
 using StrictNic = Nic<Strict<KernelDomain>>;
+using DeferredNic = Nic<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>;
 using PersistentNic = Nic<Persistent<KernelDomain, KernelPlatform>>;
 using LinuxNic = Nic<LinuxDma>;
 
-enum class Kind : std::uint8_t { strict, persistent, linux_dma };
+enum class Kind : std::uint8_t { strict, persistent, deferred, linux_dma };
+
+Kind kind_of(const Strategy& strategy) {
+    if (strategy.domain != DomainKind::own) return Kind::linux_dma;
+    if (&strategy == &strategies::persistent) return Kind::persistent;
+    if (&strategy == &strategies::deferred) return Kind::deferred;
+    return Kind::strict;
+}
 
 }  // namespace
 }  // namespace dmatoll::kernel
@@ -116,10 +137,9 @@ using namespace dmatoll::kernel;
 
 struct dmatoll_nic {
     dmatoll_nic(const dmatoll_surroundings& around, const Strategy& strategy)
-        : kind{strategy.domain != DomainKind::own     ? Kind::linux_dma
-               : &strategy == &strategies::persistent ? Kind::persistent
-                                                      : Kind::strict},
+        : kind{kind_of(strategy)},
           net{around.net},
+          alarm{around.net},
           backend{around.domain},
           domain{backend, allocator},
           platform{around.registers, around.device, around.domain != nullptr ? &domain : nullptr} {}
@@ -127,6 +147,7 @@ struct dmatoll_nic {
 
     Kind kind;
     dmatoll_net* net;
+    KernelAlarm alarm;
     // The domain and its space are used by our own strategies only.
     KernelBackend backend;
     IovaAllocator allocator;
@@ -135,6 +156,7 @@ struct dmatoll_nic {
     union {
         StrictNic strict;
         PersistentNic persistent;
+        DeferredNic deferred;
         LinuxNic linux_dma;
     };
 };
@@ -145,6 +167,7 @@ template <class N, class Use>
 inline decltype(auto) with(N* nic, Use&& use) {
     if (nic->kind == Kind::strict) return use(nic->strict);
     if (nic->kind == Kind::persistent) return use(nic->persistent);
+    if (nic->kind == Kind::deferred) return use(nic->deferred);
     return use(nic->linux_dma);
 }
 
@@ -177,6 +200,15 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
     if (nic->kind == Kind::strict) {
         new (&nic->strict) StrictNic{nic->platform, *part, settings, nic->domain};
         return {};
+    }
+    if (nic->kind == Kind::deferred) {
+        new (&nic->deferred)
+            DeferredNic{nic->platform, *part, settings, nic->domain, nic->platform, nic->alarm};
+        const Status ready =
+            nic->deferred.mapper.set_up({.entries = around.settings.deferred_entries,
+                                         .milliseconds = around.settings.deferred_milliseconds});
+        if (!ready.ok()) give_back_space(nic);
+        return ready;
     }
     new (&nic->persistent) PersistentNic{nic->platform, *part, settings, nic->domain, nic->platform};
     const Status covered = nic->persistent.mapper.cover(Memory{0}, Memory{around.last_physical});
@@ -331,6 +363,10 @@ dmatoll_link dmatoll_nic_link(dmatoll_nic* nic) {
 
 void dmatoll_nic_update_statistics(dmatoll_nic* nic) {
     with(nic, [](auto& one) { one.driver.update_statistics(); });
+}
+
+void dmatoll_nic_on_alarm(dmatoll_nic* nic) {
+    if (nic->kind == Kind::deferred) nic->deferred.mapper.on_alarm();
 }
 
 // ---- interrupts ----

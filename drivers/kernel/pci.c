@@ -23,8 +23,17 @@ static char* strategy = "strict";
 module_param(strategy, charp, 0644);
 MODULE_PARM_DESC(
     strategy,
-    "how DMA memory is mapped, read when a device is bound: strict or persistent with driver dmatoll-net; "
-    "linux-strict, linux-lazy or linux-identity with dmatoll-net-linux (default strict)");
+    "how DMA memory is mapped, read when a device is bound: strict, deferred or persistent with driver "
+    "dmatoll-net; linux-strict, linux-lazy or linux-identity with dmatoll-net-linux (default strict)");
+
+static uint deferred_entries = 256;
+module_param(deferred_entries, uint, 0644);
+MODULE_PARM_DESC(deferred_entries,
+                 "strategy deferred: unmapped ranges that wait for one invalidation, 1 to 16384 (default 256)");
+
+static uint deferred_milliseconds = 10;
+module_param(deferred_milliseconds, uint, 0644);
+MODULE_PARM_DESC(deferred_milliseconds, "strategy deferred: ... and for how long at most, 1 to 1000 (default 10)");
 
 static uint receive_descriptors = 256;
 module_param(receive_descriptors, uint, 0644);
@@ -103,6 +112,21 @@ static int choose_completion(struct device* device) {
                 "/sys/module/" KBUILD_MODNAME "/parameters/completion\n",
                 strim(name));
     return number;
+}
+
+static int check_deferred(struct device* device, const struct dmatoll_settings* settings) {
+    if (settings->deferred_entries < 1 || settings->deferred_entries > DMATOLL_MOST_DEFERRED_ENTRIES) {
+        dev_err(device, "parameter deferred_entries is %u; it must be 1 to %u\n", settings->deferred_entries,
+                DMATOLL_MOST_DEFERRED_ENTRIES);
+        return -EINVAL;
+    }
+    if (settings->deferred_milliseconds < 1 ||
+        settings->deferred_milliseconds > DMATOLL_MOST_DEFERRED_MILLISECONDS) {
+        dev_err(device, "parameter deferred_milliseconds is %u; it must be 1 to %u\n",
+                settings->deferred_milliseconds, DMATOLL_MOST_DEFERRED_MILLISECONDS);
+        return -EINVAL;
+    }
+    return 0;
 }
 
 static int check_default_domain(struct device* device, int number) {
@@ -198,6 +222,7 @@ static int create_core(struct dmatoll_net* net) {
 }
 
 static void destroy_core(struct dmatoll_net* net) {
+    dmatoll_alarm_cancel(net);
     dmatoll_nic_destroy(net->nic);
     kfree(net->nic);
 }
@@ -247,9 +272,14 @@ static int probe(struct pci_dev* pci, bool own) {
     net->surroundings.last_physical = last_byte_of_memory();
     net->surroundings.settings = (struct dmatoll_settings){.receive_descriptors = receive_descriptors,
                                                            .transmit_descriptors = transmit_descriptors,
-                                                           .interrupts_per_second = interrupts_per_second};
+                                                           .interrupts_per_second = interrupts_per_second,
+                                                           .deferred_entries = deferred_entries,
+                                                           .deferred_milliseconds = deferred_milliseconds};
+    dmatoll_alarm_init(net);
     pci_set_drvdata(pci, net);
 
+    error = check_deferred(device, &net->surroundings.settings);
+    if (error) goto free;
     error = pci_enable_device(pci);
     if (error) {
         dev_err(device, "the device cannot be enabled (%d)\n", error);

@@ -21,10 +21,14 @@ concept IommuBackend =
         // (in the kernel: softirq). After an error no translation of the range is left. Errors: mapping_failed, no_memory.
         { backend.map(iova, memory, bytes, direction) } -> std::same_as<Status>;
 
-        // Clears the entries of a range that one map() made. With Invalidate::now no translation of the range is used after
-        // the return. With Invalidate::later that holds only after invalidate_all(); a backend that cannot wait (VFIO)
-        // invalidates at once all the same. Error: mapping_failed if the range was not mapped as a whole.
+        // Clears the entries of a range that one map() made, or several whose ranges adjoin. With Invalidate::now no
+        // translation of the range is used after the return. Error: mapping_failed if the range was not mapped as a whole.
         { backend.unmap(iova, bytes, when) } -> std::same_as<Status>;
+
+        // Whether entries can be cleared ahead of the invalidation. If so, what was unmapped with Invalidate::later is out of
+        // reach after an invalidate_all() that began later, and unlikely to be reached before. If not (VFIO),
+        // Invalidate::later invalidates at once: to invalidate less often, the unmapping itself must wait.
+        requires std::same_as<const bool, decltype(B::clears_without_invalidating)>;
         { backend.invalidate_all() } -> std::same_as<void>;
 
         // Mutual exclusion between the contexts that a driver runs in; nothing at all where there is one only.

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "../core/address.hpp"
 #include "../core/counter.hpp"
 #include "../core/counters.hpp"
 #include "../core/result.hpp"
 #include "backend.hpp"
+#include "page_range.hpp"
 
 namespace dmatoll {
 
@@ -17,6 +19,8 @@ namespace dmatoll {
 template <IommuBackend Backend, class Allocator>
 class Domain {
   public:
+    using Lock = typename Backend::Lock;
+
     // Both outlive the domain; the allocator is set up already.
     Domain(Backend& backend, Allocator& allocator) : backend_{backend}, allocator_{allocator} {}
     Domain(const Domain&) = delete;
@@ -70,6 +74,43 @@ class Domain {
         return unmapped;
     }
 
+    // The first half of an unmapping in two steps. Where the backend can, the page-table entries are cleared: the
+    // device then reaches the range through what its IOTLB still holds, at most. Where it cannot, nothing
+    // happens yet and the range stays mapped. Either way its IOVA stays taken until finish_unmaps(). After an
+    // error the range stays taken for good, and finish_unmaps() is not due.
+    Status begin_unmap(const PageRange& range) {
+        if constexpr (Backend::clears_without_invalidating) {
+            const Status cleared = backend_.unmap(range.iova, range.bytes, Invalidate::later);
+            if (!cleared.ok()) [[unlikely]]
+                give_up(1);
+            return cleared;
+        } else {
+            return {};
+        }
+    }
+
+    // The second half for ranges that begin_unmap() took, whose order it changes: on return no translation of
+    // them is left and their IOVAs are free. One invalidation for all, or one for each run of ranges that adjoin.
+    void finish_unmaps(std::span<PageRange> ranges) {
+        if (ranges.empty()) return;
+        if constexpr (Backend::clears_without_invalidating) {
+            backend_.invalidate_all();
+            lock_.lock();
+            invalidations_.add(1);
+            free_unmapped(ranges);
+            lock_.unlock();
+        } else {
+            sort_by_iova(ranges);
+            // From the top downwards: the allocator hands out first what came back last, so that the next buffers
+            // get ascending addresses, adjoin again, and are unmapped together.
+            while (!ranges.empty()) {
+                const std::span<PageRange> run = ranges.last(run_length_at_end(ranges));
+                ranges = ranges.first(ranges.size() - run.size());
+                unmap_run(run);
+            }
+        }
+    }
+
     [[nodiscard]] MappingCounters counters() const {
         return MappingCounters{.maps = maps_.read(),
                                .unmaps = unmaps_.read(),
@@ -78,15 +119,46 @@ class Domain {
                                .failures = failures_.read()};
     }
 
-    // Mappings that exist, rings included; 0 after an orderly stop.
+    // Mappings that exist, or whose invalidation is still due, rings included; 0 after an orderly stop.
     [[nodiscard]] std::uint64_t live() const { return maps_.read() - unmaps_.read(); }
     // Ranges given up because their unmapping was refused.
     [[nodiscard]] std::uint64_t quarantined() const { return quarantined_.read(); }
 
   private:
+    void unmap_run(std::span<const PageRange> run) {
+        const PageRange& last = run.back();
+        const Iova start = run.front().iova;
+        const Status unmapped =
+            backend_.unmap(start, last.iova.value + last.bytes - start.value, Invalidate::now);
+        if (!unmapped.ok()) [[unlikely]] {
+            give_up(run.size());
+            return;
+        }
+        lock_.lock();
+        invalidations_.add(1);
+        free_unmapped(run);
+        lock_.unlock();
+    }
+
+    // Under the lock. The last first: see finish_unmaps().
+    void free_unmapped(std::span<const PageRange> ranges) {
+        for (std::size_t i = ranges.size(); i-- > 0;) {
+            allocator_.free(ranges[i].iova, ranges[i].bytes / page_bytes);
+        }
+        unmaps_.add(ranges.size());
+    }
+
+    // Nobody knows what these ranges lead to.
+    void give_up(std::uint64_t ranges) {
+        lock_.lock();
+        quarantined_.add(ranges);
+        failures_.add(ranges);
+        lock_.unlock();
+    }
+
     Backend& backend_;
     Allocator& allocator_;
-    typename Backend::Lock lock_{};
+    Lock lock_{};
     Counter maps_;
     Counter unmaps_;
     Counter invalidations_;

@@ -45,15 +45,21 @@ Status SoftwareIommu::map(Iova iova, Memory memory, std::uint64_t bytes, Directi
 Status SoftwareIommu::unmap(Iova iova, std::uint64_t bytes, Invalidate when) {
     const std::scoped_lock guard{mutex_};
     const std::uint64_t first = iova.value / page_bytes;
-    const auto range = ranges_.find(first);
+    const std::uint64_t end = first + bytes / page_bytes;
     if (unmap_refusals_.next()) return Error::mapping_failed;
-    if (offset_in_page(iova.value | bytes) != 0 || range == ranges_.end() ||
-        range->second != bytes / page_bytes) {
-        return Error::mapping_failed;
+    if (bytes == 0 || offset_in_page(iova.value | bytes) != 0) return Error::mapping_failed;
+    // Whole ranges, without a gap.
+    const auto begin = ranges_.find(first);
+    auto range = begin;
+    std::uint64_t page = first;
+    for (; page < end; ++range) {
+        if (range == ranges_.end() || range->first != page) return Error::mapping_failed;
+        page += range->second;
     }
-    for (std::uint64_t page = first; page < first + range->second; ++page) table_.erase(page);
-    if (when == Invalidate::now) invalidate(first, range->second);
-    ranges_.erase(range);
+    if (page != end) return Error::mapping_failed;
+    for (page = first; page < end; ++page) table_.erase(page);
+    if (when == Invalidate::now) invalidate(first, end - first);
+    ranges_.erase(begin, range);
     ++counts_.unmaps;
     return {};
 }

@@ -43,6 +43,8 @@ struct StaleAccess {
 // All of it may be called from several threads.
 class SoftwareIommu {
   public:
+    static constexpr bool clears_without_invalidating = true;
+
     class Lock {
       public:
         void lock() { mutex_.lock(); }

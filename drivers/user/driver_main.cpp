@@ -13,6 +13,8 @@
 #include "e1000/driver.hpp"
 #include "event_loop.hpp"
 #include "failure.hpp"
+#include "flush_alarm.hpp"
+#include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
@@ -31,10 +33,11 @@ namespace {
 using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
+using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
-static_assert(Mapper<StrictMapper> && Mapper<PersistentMapper>);
+static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<PersistentMapper>);
 static_assert(e1000::device_statistic_names.size() <= SharedState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -53,10 +56,17 @@ void require(Status status, const std::string& what) {
     }
 }
 
-void prepare(StrictMapper&, const Arena&, const std::string&) {}
+void prepare(StrictMapper&, const Arena&, const ChildOptions&) {}
+
+void prepare(DeferredMapper& mapper, const Arena&, const ChildOptions& options) {
+    require(mapper.set_up({.entries = options.driver.deferred_entries,
+                           .milliseconds = options.driver.deferred_milliseconds}),
+            "device " + options.bdf + ": cannot make the queue of deferred unmappings");
+}
 
 // The pool is mapped here once, each half for its own direction.
-void prepare(PersistentMapper& mapper, const Arena& arena, const std::string& device) {
+void prepare(PersistentMapper& mapper, const Arena& arena, const ChildOptions& options) {
+    const std::string& device = options.bdf;
     require(mapper
                 .premap(memory_at(arena.receive_area()), arena.layout().receive_area_bytes(),
                         Direction::from_device)
@@ -72,9 +82,9 @@ void prepare(PersistentMapper& mapper, const Arena& arena, const std::string& de
 
 template <class ChosenMapper>
 void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
-           const Arena& arena, SharedState& shared) {
+           const FlushAlarm& alarm, const Arena& arena, SharedState& shared) {
     using Driver = e1000::Driver<Platform, ChosenMapper>;
-    prepare(mapper, arena, options.bdf);
+    prepare(mapper, arena, options);
     const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
     if (part == nullptr) throw Failure{"device " + options.bdf + " is not a part that this driver knows"};
     Driver driver{platform, mapper, *part,
@@ -89,6 +99,7 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
     require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
     device.enable_interrupt();
     WaitSet waiting{device.interrupt_fd(), inherited_tap, inherited_bell};
+    waiting.add_alarm(alarm.fd());
     device.set_bus_mastering(true);
     Status result = loop.start();
     const bool started = result.ok();
@@ -125,16 +136,20 @@ void run(const ChildOptions& options) {
     IovaAllocator allocator;
     UserDomain domain{container, allocator};
     Platform platform{device, arena, domain};
+    FlushAlarm alarm;
     const std::vector<IovaRange> ranges = container.ranges();
     require(allocator.set_up(platform, ranges, {}, options.address_bits),
             "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.address_bits) +
                 ", the width of this IOMMU");
     if (options.driver.strategy == strategies::strict.name) {
         StrictMapper mapper{domain};
-        drive(options, mapper, platform, device, arena, *shared);
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::deferred.name) {
+        DeferredMapper mapper{domain, platform, alarm};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::persistent.name) {
         PersistentMapper mapper{domain, platform};
-        drive(options, mapper, platform, device, arena, *shared);
+        drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

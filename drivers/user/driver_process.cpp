@@ -54,11 +54,12 @@ constexpr std::size_t longest_report = 4096;
     ::_exit(127);
 }
 
-// The arena counts twice, as it is locked by the process and pinned by VFIO; the rest is for rings and for
-// the program itself.
+// The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits in the queue of deferred
+// unmappings once more; the rest is for rings and for the program itself.
 rlimit lock_limit(const DriverOptions& driver) {
     const std::size_t arena = arena_layout(driver.receive_descriptors, driver.transmit_descriptors).bytes();
-    const rlim_t limit = 2 * arena + (rlim_t{16} << 20);
+    const std::size_t deferred = driver.deferred_entries * ArenaLayout::transmit_slot_bytes;
+    const rlim_t limit = 2 * arena + deferred + (rlim_t{16} << 20);
     return {limit, limit};
 }
 

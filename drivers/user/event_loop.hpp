@@ -46,7 +46,7 @@ template <class Driver, class Mapper>
 class EventLoop {
   public:
     // All outlive it.
-    EventLoop(Driver& driver, const Mapper& mapper, VfioDevice& device, const Arena& arena, int tap,
+    EventLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const Arena& arena, int tap,
               SharedState& shared, const DriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
@@ -95,6 +95,11 @@ class EventLoop {
             if (events.timer) {
                 if (const Status alive = on_timer(); !alive.ok()) {
                     return alive;
+                }
+            }
+            if constexpr (requires { mapper_.on_alarm(); }) {
+                if (events.alarm) {
+                    mapper_.on_alarm();
                 }
             }
             polling_ |= events.interrupt;
@@ -355,7 +360,7 @@ class EventLoop {
         for (std::size_t i = 0; i < counter_names.size(); ++i) {
             publish(shared_.counters[i], counter(counter_names[i], network, mapping));
         }
-        publish(shared_.system_calls, system_calls_ + mapping.maps + mapping.unmaps);
+        publish(shared_.system_calls, system_calls_ + mapping.maps + mapping.invalidations);
         publish(shared_.tap_frames_read, frames_read_);
         publish(shared_.tap_frames_written, frames_written_);
         publish(shared_.tap_frames_refused, frames_refused_);
@@ -364,7 +369,7 @@ class EventLoop {
     }
 
     Driver& driver_;
-    const Mapper& mapper_;
+    Mapper& mapper_;
     VfioDevice& device_;
     const Arena& arena_;
     const int tap_;

@@ -115,6 +115,14 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                    "of the buffers' memory: 4096, or 2097152 (refuses to start without such pages); by "
                    "default the latter if there are any")
         ->check(CLI::IsMember{{page_bytes, huge_page_bytes}});
+    app.add_option("--deferred-entries", options.driver.deferred_entries,
+                   "strategy deferred: buffers that wait for being unmapped together")
+        ->check(CLI::Range{1U, DeferredLimits::most_entries})
+        ->capture_default_str();
+    app.add_option("--deferred-milliseconds", options.driver.deferred_milliseconds,
+                   "strategy deferred: ... and for how long at most")
+        ->check(CLI::Range{1U, DeferredLimits::most_milliseconds})
+        ->capture_default_str();
     app.add_option("--cpu", options.cpu, "CPU that the driver process runs on");
     app.add_option("--user", options.user, "user that the driver process runs as")->capture_default_str();
     app.add_option("--control", options.control, "path of the control socket to make");
@@ -159,6 +167,8 @@ std::string to_text(const ChildOptions& options) {
                           {"poll", options.driver.poll},
                           {"offloads", options.driver.offloads},
                           {"page_size", options.driver.page_size},
+                          {"deferred_entries", options.driver.deferred_entries},
+                          {"deferred_milliseconds", options.driver.deferred_milliseconds},
                           {"user", options.user},
                           {"group", options.group},
                           {"parent", options.parent}}
@@ -181,6 +191,8 @@ ChildOptions child_options(const std::string& text) {
         json.at("poll").get_to(options.driver.poll);
         json.at("offloads").get_to(options.driver.offloads);
         json.at("page_size").get_to(options.driver.page_size);
+        json.at("deferred_entries").get_to(options.driver.deferred_entries);
+        json.at("deferred_milliseconds").get_to(options.driver.deferred_milliseconds);
         json.at("user").get_to(options.user);
         json.at("group").get_to(options.group);
         json.at("parent").get_to(options.parent);

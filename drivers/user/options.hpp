@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#include "mapping/deferred.hpp"
+
 namespace dmatoll::user {
 
 struct DriverOptions {
@@ -20,6 +22,8 @@ struct DriverOptions {
     bool poll = false;            // never sleeps, and wants no interrupts
     bool offloads = true;         // checksums and segmentation by the device, segments joined for the TAP
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
+    std::uint32_t deferred_entries = DeferredLimits{}.entries;
+    std::uint32_t deferred_milliseconds = DeferredLimits{}.milliseconds;
 };
 
 struct Options {

@@ -40,6 +40,8 @@ std::string statistics_text(const SharedState& state, const Options& options, co
                   {"completion", options.driver.poll ? "poll" : "interrupt"},
                   {"offloads", options.driver.offloads},
                   {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                  {"deferred_entries", options.driver.deferred_entries},
+                  {"deferred_milliseconds", options.driver.deferred_milliseconds},
                   {"watchdog_ms", options.watchdog_ms}}},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.

@@ -19,6 +19,9 @@ namespace dmatoll::user {
 
 class VfioContainer {
   public:
+    // Type 1 invalidates before an unmapping returns.
+    static constexpr bool clears_without_invalidating = false;
+
     // One thread drives: there is nobody to exclude.
     struct Lock {
         void lock() {}
@@ -45,7 +48,6 @@ class VfioContainer {
         return map_error();
     }
 
-    // Invalidates before it returns, whatever was asked: type 1 cannot wait.
     Status unmap(Iova iova, std::uint64_t bytes, Invalidate) const {
         vfio_iommu_type1_dma_unmap request{};
         request.argsz = sizeof(request);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the driver process sleeps on: the interrupt, the TAP, the supervisor's bell, a clock of two seconds,
-// and SIGTERM.
+// What the driver process sleeps on: the interrupt, the TAP, the supervisor's bell, a clock of two seconds, the
+// alarm of deferred unmappings, and SIGTERM.
 #pragma once
 
 #include <sys/epoll.h>
@@ -19,6 +19,7 @@ struct Events {
     bool tap = false;
     bool bell = false;
     bool timer = false;
+    bool alarm = false;
     bool stop = false;
 };
 
@@ -32,9 +33,12 @@ class WaitSet {
     // is -1. Throws Failure.
     WaitSet(int interrupt, int tap, int bell);
 
+    // Reports `alarm` from now on when that timerfd expires, which is set again for the next time. Throws Failure.
+    void add_alarm(int fd) const { add(fd, EPOLLIN | EPOLLET, alarm_tag); }
+
     // All but `stop` are edges: reported once, and again only after something new.
     Events wait() {
-        std::array<epoll_event, 5> found{};
+        std::array<epoll_event, 6> found{};
         const int count = ::epoll_wait(epoll_.get(), found.data(), static_cast<int>(found.size()), patience_);
         Events events;
         for (int i = 0; i < count; ++i) {
@@ -51,6 +55,9 @@ class WaitSet {
                 case timer_tag:
                     events.timer = true;
                     rearm_timer();
+                    break;
+                case alarm_tag:
+                    events.alarm = true;
                     break;
                 case stop_tag:
                     events.stop = true;
@@ -70,6 +77,7 @@ class WaitSet {
     static constexpr std::uint32_t timer_tag = 2;
     static constexpr std::uint32_t stop_tag = 3;
     static constexpr std::uint32_t bell_tag = 4;
+    static constexpr std::uint32_t alarm_tag = 5;
 
     void add(int fd, std::uint32_t events, std::uint32_t tag) const;
 

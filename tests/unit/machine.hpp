@@ -13,6 +13,7 @@
 #include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "frames.hpp"
+#include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
@@ -29,8 +30,21 @@ using ModelPlatform = model::ModelPlatform<ModelDomain>;
 using StrictMapper = Strict<ModelDomain>;
 using PersistentMapper = Persistent<ModelDomain, ModelPlatform>;
 
+// Rings only when a test does it.
+struct ModelAlarm {
+    void set(std::uint64_t nanoseconds) {
+        ++settings;
+        pending_ns = nanoseconds;
+    }
+
+    std::uint64_t settings = 0;
+    std::uint64_t pending_ns = 0;
+};
+using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
+
 static_assert(Platform<ModelPlatform>);
 static_assert(Mapper<StrictMapper>);
+static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<PersistentMapper>);
 
 struct Machine {
@@ -50,11 +64,18 @@ struct Machine {
     ModelDomain domain{iommu, allocator};
     model::E1000Device device;
     ModelPlatform platform{device, memory, domain};
+    ModelAlarm alarm;
     std::size_t tables_at_start = 0;
 };
 
 inline std::unique_ptr<StrictMapper> make_mapper(Machine& machine, StrictMapper*) {
     return std::make_unique<StrictMapper>(machine.domain);
+}
+
+inline std::unique_ptr<DeferredMapper> make_mapper(Machine& machine, DeferredMapper*) {
+    auto mapper = std::make_unique<DeferredMapper>(machine.domain, machine.platform, machine.alarm);
+    EXPECT_TRUE(mapper->set_up({.entries = 32}).ok());
+    return mapper;
 }
 
 inline std::unique_ptr<PersistentMapper> make_mapper(Machine& machine, PersistentMapper*) {
@@ -257,6 +278,6 @@ struct StrategyNames {
         return M::strategy.name;
     }
 };
-using EveryMapper = testing::Types<StrictMapper, PersistentMapper>;
+using EveryMapper = testing::Types<StrictMapper, DeferredMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test

@@ -25,8 +25,8 @@ TEST(StrategyCatalogue, NamesAreTheDocumentedOnes) {
         EXPECT_GT(std::string{strategy->summary}.size(), 10u);
         EXPECT_EQ(std::string{strategy->summary}.find('\n'), std::string::npos);
     }
-    EXPECT_EQ(names, (std::set<std::string>{"strict", "persistent", "linux-strict", "linux-lazy",
-                                            "linux-identity"}));
+    EXPECT_EQ(names, (std::set<std::string>{"strict", "deferred", "persistent", "linux-strict",
+                                            "linux-lazy", "linux-identity"}));
     EXPECT_EQ(strategies::find(""), nullptr);
     EXPECT_EQ(strategies::find("linux-"), nullptr);
 }
@@ -59,8 +59,15 @@ TEST(StrategyCatalogue, OursRunInBothPlacementsAndLinuxsNeverInAProcess) {
     }
 }
 
+TEST(StrategyCatalogue, TheDefaultsOfDeferredAreItsStatedWindow) {
+    const std::uint64_t bound_ns = strategies::deferred.kernel.kernel_from_device.window.bound_ns;
+    EXPECT_EQ(bound_ns, std::uint64_t{DeferredLimits{}.milliseconds} * 1'000'000);
+    EXPECT_EQ(strategies::deferred.user.driver_from_device.window.bound_ns, bound_ns);
+}
+
 TEST(StrategyCatalogue, StrategiesReferToTheirOwnEntry) {
     EXPECT_EQ(&StrictMapper::strategy, strategies::find("strict"));
+    EXPECT_EQ(&DeferredMapper::strategy, strategies::find("deferred"));
     EXPECT_EQ(&PersistentMapper::strategy, strategies::find("persistent"));
 }
 

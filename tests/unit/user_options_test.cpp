@@ -102,7 +102,7 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
     EXPECT_NE(complaint({"--tap", "dma0"}).find("--device"), std::string::npos);
     const std::string unknown = complaint({"--device", "d", "--tap", "t", "--strategy", "lenient"});
     EXPECT_NE(unknown.find("lenient"), std::string::npos);
-    EXPECT_NE(unknown.find("strict, persistent"), std::string::npos);
+    EXPECT_NE(unknown.find("strict, deferred, "), std::string::npos);
     EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--strategy", "linux-lazy"}).find("kernel only"),
               std::string::npos);
     for (const char* bad : {"0", "32", "100", "8192", "x", "-256"}) {
@@ -139,7 +139,9 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
                                        .mtu = 4000,
                                        .poll = true,
                                        .offloads = false,
-                                       .page_size = 4096},
+                                       .page_size = 4096,
+                                       .deferred_entries = 7,
+                                       .deferred_milliseconds = 3},
                             .user = 65534,
                             .group = 65533,
                             .parent = 12};
@@ -156,6 +158,8 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_TRUE(got.driver.poll);
     EXPECT_FALSE(got.driver.offloads);
     EXPECT_EQ(got.driver.page_size, 4096u);
+    EXPECT_EQ(got.driver.deferred_entries, 7u);
+    EXPECT_EQ(got.driver.deferred_milliseconds, 3u);
     EXPECT_EQ(got.user, 65534u);
     EXPECT_EQ(got.group, 65533u);
     EXPECT_EQ(got.parent, 12);

@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "descriptor.hpp"
+#include "flush_alarm.hpp"
 
 namespace dmatoll::user {
 namespace {
@@ -51,6 +52,25 @@ TEST(WaitSet, TheBellIsHeardEachTimeWithoutBeingRead) {
         EXPECT_FALSE(events.tap || events.interrupt || events.timer || events.stop);
         EXPECT_FALSE(waiting.wait().bell);
     }
+}
+
+TEST(WaitSet, TheAlarmRingsEachTimeItIsSetWithoutBeingRead) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    const Descriptor bell{::eventfd(0, EFD_NONBLOCK)};
+    const FlushAlarm alarm;
+    WaitSet waiting{interrupt.get(), -1, bell.get()};
+    waiting.add_alarm(alarm.fd());
+    waiting.set_patience(WaitSet::do_not_sleep);
+    EXPECT_FALSE(waiting.wait().alarm);
+    waiting.set_patience(60'000);
+    for (int i = 0; i < 3; ++i) {
+        alarm.set(1'000'000);
+        const Events events = waiting.wait();
+        EXPECT_TRUE(events.alarm);
+        EXPECT_FALSE(events.tap || events.interrupt || events.bell || events.stop);
+    }
+    waiting.set_patience(WaitSet::do_not_sleep);
+    EXPECT_FALSE(waiting.wait().alarm);
 }
 
 TEST(WaitSet, TheRequestToStopStays) {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The timer behind a time bound that the core keeps. One of high resolution: a tick is as long as some bounds. */
+#include <linux/hrtimer.h>
+#include <linux/version.h>
+
+#include "dmatoll_net.h"
+
+static enum hrtimer_restart ring(struct hrtimer* timer) {
+    dmatoll_nic_on_alarm(container_of(timer, struct dmatoll_net, alarm)->nic);
+    return HRTIMER_NORESTART;
+}
+
+void dmatoll_alarm_init(struct dmatoll_net* net) {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+    hrtimer_setup(&net->alarm, ring, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+#else
+    hrtimer_init(&net->alarm, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+    net->alarm.function = ring;
+#endif
+}
+
+void dmatoll_alarm_set(struct dmatoll_net* net, uint64_t nanoseconds) {
+    hrtimer_start(&net->alarm, ns_to_ktime(nanoseconds), HRTIMER_MODE_REL_SOFT);
+}
+
+void dmatoll_alarm_cancel(struct dmatoll_net* net) { hrtimer_cancel(&net->alarm); }
