@@ -20,11 +20,18 @@ struct RingMemory {
     std::uint32_t bytes = 0;
 };
 
+// Memory of the driver's own that a strategy maps for the device itself: zeroed whole pages.
+struct PageMemory {
+    void* cpu = nullptr;
+    Memory memory{};
+    std::uint32_t bytes = 0;
+};
+
 enum class LogLevel : std::uint8_t { error, warning, information };
 
 template <class P>
 concept Platform =
-    requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, void* memory, Memory buffer,
+    requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, PageMemory pages, void* memory, Memory buffer,
              LogLevel level, const char* message) {
         // 32-bit registers of BAR 0, offset in bytes. A write is ordered after every earlier store to ring memory and to
         // buffers: the device cannot see a doorbell before the descriptors that it announces.
@@ -34,6 +41,10 @@ concept Platform =
         // Ring memory; at most 1 MiB a call. Errors: no_memory, no_iova_space, mapping_failed.
         { platform.allocate_ring(value) } -> std::same_as<Result<RingMemory>>;
         { platform.free_ring(ring) } -> std::same_as<void>;
+
+        // Pages that are mapped nowhere yet; at most 1 MiB a call, at set-up only. Error: no_memory.
+        { platform.allocate_pages(value) } -> std::same_as<Result<PageMemory>>;
+        { platform.free_pages(pages) } -> std::same_as<void>;
 
         // Zeroed memory for the driver's own tables, invisible to the device. Up to page_bytes it is asked for on the data path, too
         // (in the kernel: softirq); more at set-up only. Error: no_memory.

@@ -13,6 +13,7 @@ enum class Placement : std::uint8_t { kernel, user, stock };
 // What the unit is that an access of the wrong kind is held to.
 enum class Granularity : std::uint8_t {
     none,    // nothing is held back
+    byte,    // the bytes that were given to the device, by way of memory that is nobody else's
     page,    // the pages of the buffers that are (or were) given to the device
     pool,    // the packet pool as a whole: all of it is reachable, nothing else of the owner's memory is
     domain,  // nothing of the protected party is in the device's domain at all
@@ -98,6 +99,8 @@ constexpr const char* name_of(Granularity granularity) {
     switch (granularity) {
         case Granularity::none:
             return "none";
+        case Granularity::byte:
+            return "byte";
         case Granularity::page:
             return "page";
         case Granularity::pool:
@@ -140,6 +143,7 @@ constexpr const char* name_of(DomainKind domain) {
 namespace strategies {
 
 inline constexpr Protection unprotected{};
+inline constexpr Protection byte_zero{Granularity::byte, {WindowKind::zero, 0}};
 inline constexpr Protection page_zero{Granularity::page, {WindowKind::zero, 0}};
 inline constexpr Protection page_unbounded{Granularity::page, {WindowKind::unbounded, 0}};
 inline constexpr Protection pool_unbounded{Granularity::pool, {WindowKind::unbounded, 0}};
@@ -182,6 +186,19 @@ inline constexpr Strategy deferred{
     .in_stock = false,
     .kernel = in_kernel(page_10ms),
     .user = in_user(page_10ms),
+    .stock = {},
+};
+
+inline constexpr Strategy copy{
+    .name = "copy",
+    .summary =
+        "frames are copied from and to shadow pools that stay mapped; the buffers themselves are never mapped",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(byte_zero),
+    .user = in_user(byte_zero),
     .stock = {},
 };
 
@@ -236,7 +253,7 @@ inline constexpr Strategy linux_identity{
 };
 
 // In the order in which they are listed.
-inline constexpr std::array catalogue{&strict,       &deferred,   &persistent,
+inline constexpr std::array catalogue{&strict,       &deferred,   &copy,          &persistent,
                                       &linux_strict, &linux_lazy, &linux_identity};
 
 // nullptr: there is none of that name.

@@ -71,6 +71,15 @@ class KernelPlatform {
         }
     }
 
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) {
+        PageMemory pages{};
+        pages.bytes = bytes;
+        pages.cpu = dmatoll_pages_allocate(bytes, &pages.memory.address);
+        if (pages.cpu == nullptr) return Error::no_memory;
+        return pages;
+    }
+    void free_pages(const PageMemory& pages) { dmatoll_pages_free(pages.cpu, pages.bytes); }
+
     Result<void*> allocate(std::size_t bytes) {
         void* const memory = dmatoll_allocate(bytes);
         if (memory == nullptr) return Error::no_memory;

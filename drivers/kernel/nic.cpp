@@ -15,6 +15,7 @@
 #include "kernel_backend.hpp"
 #include "kernel_platform.hpp"
 #include "linux_dma.hpp"
+#include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
@@ -116,16 +117,18 @@ struct Nic {
 };
 
 using StrictNic = Nic<Strict<KernelDomain>>;
+using CopyNic = Nic<Copy<KernelDomain, KernelPlatform>>;
 using DeferredNic = Nic<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>;
 using PersistentNic = Nic<Persistent<KernelDomain, KernelPlatform>>;
 using LinuxNic = Nic<LinuxDma>;
 
-enum class Kind : std::uint8_t { strict, persistent, deferred, linux_dma };
+enum class Kind : std::uint8_t { strict, persistent, deferred, copy, linux_dma };
 
 Kind kind_of(const Strategy& strategy) {
     if (strategy.domain != DomainKind::own) return Kind::linux_dma;
     if (&strategy == &strategies::persistent) return Kind::persistent;
     if (&strategy == &strategies::deferred) return Kind::deferred;
+    if (&strategy == &strategies::copy) return Kind::copy;
     return Kind::strict;
 }
 
@@ -157,6 +160,7 @@ struct dmatoll_nic {
         StrictNic strict;
         PersistentNic persistent;
         DeferredNic deferred;
+        CopyNic copy;
         LinuxNic linux_dma;
     };
 };
@@ -168,6 +172,7 @@ inline decltype(auto) with(N* nic, Use&& use) {
     if (nic->kind == Kind::strict) return use(nic->strict);
     if (nic->kind == Kind::persistent) return use(nic->persistent);
     if (nic->kind == Kind::deferred) return use(nic->deferred);
+    if (nic->kind == Kind::copy) return use(nic->copy);
     return use(nic->linux_dma);
 }
 
@@ -207,6 +212,14 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
         const Status ready =
             nic->deferred.mapper.set_up({.entries = around.settings.deferred_entries,
                                          .milliseconds = around.settings.deferred_milliseconds});
+        if (!ready.ok()) give_back_space(nic);
+        return ready;
+    }
+    if (nic->kind == Kind::copy) {
+        new (&nic->copy) CopyNic{nic->platform, *part, settings, nic->domain, nic->platform};
+        // One slot a descriptor: neither ring can ask for more.
+        const Status ready = nic->copy.mapper.set_up({.to_device = settings.transmit_descriptors,
+                                                      .from_device = settings.receive_descriptors});
         if (!ready.ok()) give_back_space(nic);
         return ready;
     }

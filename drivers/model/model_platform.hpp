@@ -76,6 +76,20 @@ class ModelPlatform {
         rings_.erase(known);
     }
 
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) {
+        const std::scoped_lock guard{mutex_};
+        if (refused(page_refusal_)) return Error::no_memory;
+        if (bytes == 0 || bytes > most_ring_bytes) return Error::invalid_argument;
+        const Memory memory = memory_.allocate_pages(pages_spanned(0, bytes));
+        ++pages_out_;
+        return PageMemory{memory_.at(memory, bytes), memory, bytes};
+    }
+    void free_pages(const PageMemory& pages) {
+        const std::scoped_lock guard{mutex_};
+        memory_.free_pages(pages.memory, pages_spanned(0, pages.bytes));
+        --pages_out_;
+    }
+
     void* cpu_address(Memory buffer) const { return memory_.at(buffer); }
 
     Result<void*> allocate(std::size_t bytes) {
@@ -114,10 +128,12 @@ class ModelPlatform {
     void advance_ns(std::uint64_t nanoseconds) { device_.set_time(now_ += nanoseconds); }
     // After that many more successes the next call is refused with no_memory.
     void refuse_ring(std::uint64_t after) { ring_refusal_ = after; }
+    void refuse_pages(std::uint64_t after) { page_refusal_ = after; }
     void refuse_allocation(std::uint64_t after) { table_refusal_ = after; }
 
     [[nodiscard]] const std::vector<LogLine>& log_lines() const { return log_; }
     [[nodiscard]] std::size_t rings_out() const { return rings_.size(); }
+    [[nodiscard]] std::size_t pages_out() const { return pages_out_; }
     [[nodiscard]] std::size_t tables_out() const { return tables_.size(); }
     // Memory given back that was never given out, or with another size; delays longer than the seam allows.
     [[nodiscard]] std::uint64_t misuses() const { return misuses_; }
@@ -149,6 +165,8 @@ class ModelPlatform {
     std::atomic<std::uint64_t> delays_ = 0;
     std::uint64_t ring_refusal_ = never;
     std::uint64_t table_refusal_ = never;
+    std::uint64_t page_refusal_ = never;
+    std::size_t pages_out_ = 0;
 };
 
 }  // namespace dmatoll::model

@@ -14,6 +14,7 @@
 #include "event_loop.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
+#include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
@@ -33,11 +34,12 @@ namespace {
 using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
+using CopyMapper = Copy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
-static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<PersistentMapper>);
+static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> && Mapper<PersistentMapper>);
 static_assert(e1000::device_statistic_names.size() <= SharedState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -62,6 +64,14 @@ void prepare(DeferredMapper& mapper, const Arena&, const ChildOptions& options) 
     require(mapper.set_up({.entries = options.driver.deferred_entries,
                            .milliseconds = options.driver.deferred_milliseconds}),
             "device " + options.bdf + ": cannot make the queue of deferred unmappings");
+}
+
+// The arena itself is never mapped.
+void prepare(CopyMapper& mapper, const Arena&, const ChildOptions& options) {
+    require(mapper.set_up({.to_device = options.driver.transmit_descriptors,
+                           .from_device = options.driver.receive_descriptors}),
+            "device " + options.bdf +
+                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
 }
 
 // The pool is mapped here once, each half for its own direction.
@@ -146,6 +156,9 @@ void run(const ChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::deferred.name) {
         DeferredMapper mapper{domain, platform, alarm};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::copy.name) {
+        CopyMapper mapper{domain, platform};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::persistent.name) {
         PersistentMapper mapper{domain, platform};

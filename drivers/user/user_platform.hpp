@@ -77,6 +77,15 @@ class UserPlatform {
     }
     void free(void* memory, std::size_t bytes) const { ::munmap(memory, bytes); }
 
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) const {
+        const Result<void*> memory = allocate(bytes);
+        if (!memory.ok()) {
+            return memory.error();
+        }
+        return PageMemory{memory.value(), memory_at(static_cast<const std::byte*>(memory.value())), bytes};
+    }
+    void free_pages(const PageMemory& pages) const { free(pages.cpu, pages.bytes); }
+
     void* cpu_address(Memory buffer) const { return reinterpret_cast<void*>(buffer.address); }
 
     std::uint64_t now_ns() const {

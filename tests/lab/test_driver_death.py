@@ -8,7 +8,8 @@ import pytest
 
 import program
 
-ATTACHED = {"strict": "paging", "persistent": "paging", "linux-strict": "DMA", "linux-lazy": "DMA-FQ",
+ATTACHED = {"strict": "paging", "deferred": "paging", "copy": "paging", "persistent": "paging",
+            "linux-strict": "DMA", "linux-lazy": "DMA-FQ",
             "linux-identity": "identity"}
 
 

@@ -85,6 +85,8 @@ class EagerDoorbell {
         platform_.write32(offset, eager && is_tail ? value + 1 : value);
     }
     Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
+    void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
     void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
     Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
     void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }

@@ -164,6 +164,7 @@ TYPED_TEST(Receive, WithoutASingleBufferItDoesNotStart) {
 }
 
 TYPED_TEST(Receive, ABufferThatCannotBeMappedIsKeptAndTriedAgain) {
+    if (!maps_buffers<TypeParam>) GTEST_SKIP() << "nothing is mapped for a buffer";
     Bench<TypeParam> bench{{.receive_descriptors = 64}};
     ASSERT_TRUE(bench.start().ok());
     for (int i = 0; i < 20; ++i) bench.machine.device.receive_frame(make_frame({}));

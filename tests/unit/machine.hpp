@@ -13,6 +13,7 @@
 #include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "frames.hpp"
+#include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
@@ -40,11 +41,13 @@ struct ModelAlarm {
     std::uint64_t settings = 0;
     std::uint64_t pending_ns = 0;
 };
+using CopyMapper = Copy<ModelDomain, ModelPlatform>;
 using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
 
 static_assert(Platform<ModelPlatform>);
 static_assert(Mapper<StrictMapper>);
 static_assert(Mapper<DeferredMapper>);
+static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
 
 struct Machine {
@@ -58,7 +61,7 @@ struct Machine {
 
     std::byte* at(Memory where, std::uint64_t bytes = 1) { return memory.at(where, bytes); }
 
-    model::PhysicalMemory memory{std::uint64_t{64} << 20};
+    model::PhysicalMemory memory{std::uint64_t{128} << 20};
     model::SoftwareIommu iommu{memory};
     IovaAllocator allocator;
     ModelDomain domain{iommu, allocator};
@@ -75,6 +78,12 @@ inline std::unique_ptr<StrictMapper> make_mapper(Machine& machine, StrictMapper*
 inline std::unique_ptr<DeferredMapper> make_mapper(Machine& machine, DeferredMapper*) {
     auto mapper = std::make_unique<DeferredMapper>(machine.domain, machine.platform, machine.alarm);
     EXPECT_TRUE(mapper->set_up({.entries = 32}).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<CopyMapper> make_mapper(Machine& machine, CopyMapper*) {
+    auto mapper = std::make_unique<CopyMapper>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}).ok());
     return mapper;
 }
 
@@ -224,6 +233,7 @@ class Bench {
         EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
         EXPECT_EQ(machine.domain.live(), machine.domain.quarantined());
         EXPECT_EQ(machine.platform.rings_out(), 0u);
+        EXPECT_EQ(machine.platform.pages_out(), 0u);
         EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
         EXPECT_EQ(machine.platform.misuses(), 0u);
         EXPECT_TRUE(buffers_out.empty());
@@ -268,6 +278,10 @@ class Bench {
     std::vector<std::uint64_t> unsent;
 };
 
+// Whether a buffer's way to the device changes the page table, so that the IOMMU can refuse it.
+template <class M>
+inline constexpr bool maps_buffers = !std::is_same_v<M, CopyMapper>;
+
 // Tests that hold for every strategy of ours.
 template <class M>
 class EveryStrategy : public testing::Test {};
@@ -278,6 +292,6 @@ struct StrategyNames {
         return M::strategy.name;
     }
 };
-using EveryMapper = testing::Types<StrictMapper, DeferredMapper, PersistentMapper>;
+using EveryMapper = testing::Types<StrictMapper, DeferredMapper, CopyMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test
