@@ -194,8 +194,8 @@ class Driver {
     // frames that waited for the doorbell have been announced. Frames that are to be segmented went through
     // prepare_segmentation(). Errors: ring_full (reclaim and try again), invalid_argument (too long, too many
     // or empty segments, offsets that the device cannot use), and the Mapper's.
-    Status transmit(std::span<const Segment> segments, const TransmitOffload& offload, std::uint64_t cookie,
-                    bool more_coming = false) {
+    [[gnu::always_inline]] Status transmit(std::span<const Segment> segments, const TransmitOffload& offload,
+                                           std::uint64_t cookie, bool more_coming = false) {
         return transmit_side_.transmit(segments, offload, cookie, more_coming);
     }
 

@@ -21,6 +21,7 @@
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 #include "options.hpp"
+#include "raw_loop.hpp"
 #include "sandbox.hpp"
 #include "shared_state.hpp"
 #include "user_platform.hpp"
@@ -39,7 +40,8 @@ using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
-static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> && Mapper<PersistentMapper>);
+static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
+              Mapper<PersistentMapper>);
 static_assert(e1000::device_statistic_names.size() <= SharedState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -90,25 +92,14 @@ void prepare(PersistentMapper& mapper, const Arena& arena, const ChildOptions& o
         "device " + device + ": cannot map the transmit buffers (is the limit of locked memory too low?)");
 }
 
-template <class ChosenMapper>
-void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
-           const FlushAlarm& alarm, const Arena& arena, SharedState& shared) {
-    using Driver = e1000::Driver<Platform, ChosenMapper>;
-    prepare(mapper, arena, options);
-    const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
-    if (part == nullptr) throw Failure{"device " + options.bdf + " is not a part that this driver knows"};
-    Driver driver{platform, mapper, *part,
-                  e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
-                                  .transmit_descriptors = options.driver.transmit_descriptors,
-                                  .interrupts_per_second = options.driver.interrupts_per_second,
-                                  .largest_frame = options.driver.mtu + e1000::link_header_bytes}};
-    EventLoop<Driver, ChosenMapper> loop{driver,        mapper, device,        arena,
-                                         inherited_tap, shared, options.driver};
-
+// From a device that nobody drives to one that nobody drives. tap: -1 if there is none.
+template <class Driver, class ChosenMapper, class Loop>
+void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, VfioDevice& device,
+             const FlushAlarm& alarm, const Arena& arena, Loop& loop, int tap) {
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
     device.enable_interrupt();
-    WaitSet waiting{device.interrupt_fd(), inherited_tap, inherited_bell};
+    WaitSet waiting{device.interrupt_fd(), tap, inherited_bell};
     waiting.add_alarm(alarm.fd());
     device.set_bus_mastering(true);
     Status result = loop.start();
@@ -127,11 +118,35 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
     device.disable_interrupt();
     device.set_bus_mastering(false);
     mapper.release_all();
-    set_carrier(inherited_tap, false);
-    if (loop.tap_gone()) {
-        throw Failure{"the TAP interface is gone: somebody deleted it"};
+    if (tap >= 0) {
+        set_carrier(tap, false);
     }
     require(result, "device " + options.bdf + (started ? ": driving it ended" : ": it cannot be started"));
+}
+
+template <class ChosenMapper>
+void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
+           const FlushAlarm& alarm, const Arena& arena, SharedState& shared) {
+    using Driver = e1000::Driver<Platform, ChosenMapper>;
+    prepare(mapper, arena, options);
+    const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
+    if (part == nullptr) throw Failure{"device " + options.bdf + " is not a part that this driver knows"};
+    Driver driver{platform, mapper, *part,
+                  e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
+                                  .transmit_descriptors = options.driver.transmit_descriptors,
+                                  .interrupts_per_second = options.driver.interrupts_per_second,
+                                  .largest_frame = options.driver.mtu + e1000::link_header_bytes}};
+    if (options.driver.raw == Raw::none) {
+        EventLoop<Driver, ChosenMapper> loop{driver,        mapper, device,        arena,
+                                             inherited_tap, shared, options.driver};
+        operate(options, driver, mapper, device, alarm, arena, loop, inherited_tap);
+        if (loop.tap_gone()) {
+            throw Failure{"the TAP interface is gone: somebody deleted it"};
+        }
+    } else {
+        RawLoop<Driver, ChosenMapper> loop{driver, mapper, device, arena, shared, options.driver};
+        operate(options, driver, mapper, device, alarm, arena, loop, -1);
+    }
 }
 
 void run(const ChildOptions& options) {

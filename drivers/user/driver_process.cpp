@@ -28,10 +28,10 @@ constexpr std::size_t longest_report = 4096;
     // Out of the way of the final numbers first, one could be in the place of another.
     std::array<int, inherited_end - inherited_container> aside{};
     for (std::size_t i = 0; i < given.size(); ++i) {
-        aside[i] = ::fcntl(given[i], F_DUPFD_CLOEXEC, static_cast<int>(inherited_end));
+        aside[i] = given[i] < 0 ? -1 : ::fcntl(given[i], F_DUPFD_CLOEXEC, static_cast<int>(inherited_end));
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
-        if (::dup2(aside[i], inherited_container + static_cast<int>(i)) < 0) {
+        if (given[i] >= 0 && ::dup2(aside[i], inherited_container + static_cast<int>(i)) < 0) {
             ::_exit(126);
         }
     }

@@ -81,6 +81,7 @@ class EventLoop {
             device_.unmask_interrupt();
         }
         check_link();
+        waiting.set_patience(polls_only_ ? WaitSet::do_not_sleep : WaitSet::sleep);
         while (true) {
             const Events events = waiting.wait();
             publish(shared_.wakeups, ++wakeups_);

@@ -14,8 +14,9 @@ enum class Fault : std::uint64_t {
 
 [[gnu::noinline, gnu::cold]] inline void commit(Fault fault) {
     if (fault == Fault::null) {
-        // Read at run time, or the compiler would know what becomes of this and put a trap in its place.
-        int* volatile nowhere = nullptr;
+        // Both volatile: a pointer that the compiler knows becomes a trap, and a plain store through one that
+        // can only be null is left out.
+        volatile int* volatile nowhere = nullptr;
         *nowhere = 1;
     }
     while (fault == Fault::loop) {

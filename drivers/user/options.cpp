@@ -2,11 +2,13 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "arena.hpp"
 #include "core/strategy.hpp"
@@ -30,6 +32,29 @@ std::string check_strategy(const std::string& name) {
     return (strategy == nullptr ? "there is no strategy `" + name + "`"
                                 : "strategy `" + name + "` exists for drivers in the kernel only") +
            "; this program has: " + known;
+}
+
+const std::vector<std::string> raw_names{"transmit", "receive", "loopback"};
+
+Raw raw_from(const std::string& name) {
+    const auto found = std::find(raw_names.begin(), raw_names.end(), name);
+    return found == raw_names.end() ? Raw::none : static_cast<Raw>(found - raw_names.begin() + 1);
+}
+
+// Of what check_mac() found good.
+MacAddress mac_from(const std::string& text) {
+    MacAddress mac{};
+    for (std::size_t i = 0; i < mac.size(); ++i) {
+        mac[i] = static_cast<std::uint8_t>(std::strtoul(text.substr(3 * i, 2).c_str(), nullptr, 16));
+    }
+    return mac;
+}
+
+std::string check_mac(const std::string& text) {
+    static const std::regex form{"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}"};
+    return std::regex_match(text, form) && is_station(mac_from(text))
+               ? std::string{}
+               : "must be a station's address such as 52:54:00:12:34:56, not " + text;
 }
 
 // What Ethernet promises at least, and the largest that is in use.
@@ -60,7 +85,20 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     CLI::App app{"Drives an e1000 from an unprivileged process over VFIO; its network interface is a TAP.",
                  "dmatoll-net-user"};
     app.add_option("--device", options.device, "PCI address, bound to vfio-pci (0000:00:03.0)")->required();
-    app.add_option("--tap", options.tap, "name of the network interface to make")->required();
+    auto* const tap = app.add_option("--tap", options.tap, "name of the network interface to make");
+    std::string raw;
+    app.add_option("--raw", raw,
+                   "raw frames instead of a network interface, as fast as they go: transmit, receive, or "
+                   "loopback at the PHY")
+        ->check(CLI::IsMember{raw_names})
+        ->excludes(tap);
+    app.add_option("--frame-bytes", options.driver.frame_bytes, "raw: length with CRC, 64 to 1518")
+        ->check(CLI::Range{64, 1518})
+        ->capture_default_str();
+    std::string peer_mac;
+    app.add_option("--peer-mac", peer_mac, "raw transmission: where the frames go")
+        ->check(CLI::Validator{check_mac, "", "address"})
+        ->default_str("02:00:00:00:00:01");
     app.add_option("--strategy", options.driver.strategy, "how DMA memory is mapped: strict or persistent")
         ->check(CLI::Validator{check_strategy, "", "strategy"})
         ->capture_default_str();
@@ -148,11 +186,22 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     } catch (const CLI::ParseError& error) {
         throw Failure{std::string{error.what()} + "\n`dmatoll-net-user --help` lists the arguments."};
     }
+    if (options.tap.empty() && raw.empty()) {
+        throw Failure{
+            "--tap NAME (a network interface) or --raw (raw frames) is required.\n`dmatoll-net-user --help` "
+            "lists the arguments."};
+    }
+    options.driver.raw = raw_from(raw);
+    if (!peer_mac.empty()) {
+        options.driver.peer_mac = mac_from(peer_mac);
+    }
     options.driver.poll = completion == "poll";
     options.driver.offloads = offloads == "on";
     options.restarts = restarts_from(restarts);
     return options;
 }
+
+std::string name_of(Raw raw) { return raw == Raw::none ? "" : raw_names[static_cast<std::size_t>(raw) - 1]; }
 
 std::string to_text(const ChildOptions& options) {
     return nlohmann::json{{"bdf", options.bdf},
@@ -169,6 +218,9 @@ std::string to_text(const ChildOptions& options) {
                           {"page_size", options.driver.page_size},
                           {"deferred_entries", options.driver.deferred_entries},
                           {"deferred_milliseconds", options.driver.deferred_milliseconds},
+                          {"raw", name_of(options.driver.raw)},
+                          {"frame_bytes", options.driver.frame_bytes},
+                          {"peer_mac", options.driver.peer_mac},
                           {"user", options.user},
                           {"group", options.group},
                           {"parent", options.parent}}
@@ -193,6 +245,9 @@ ChildOptions child_options(const std::string& text) {
         json.at("page_size").get_to(options.driver.page_size);
         json.at("deferred_entries").get_to(options.driver.deferred_entries);
         json.at("deferred_milliseconds").get_to(options.driver.deferred_milliseconds);
+        options.driver.raw = raw_from(json.at("raw").get<std::string>());
+        json.at("frame_bytes").get_to(options.driver.frame_bytes);
+        json.at("peer_mac").get_to(options.driver.peer_mac);
         json.at("user").get_to(options.user);
         json.at("group").get_to(options.group);
         json.at("parent").get_to(options.parent);

@@ -9,9 +9,13 @@
 
 #include <sys/types.h>
 
+#include "core/mac_address.hpp"
 #include "mapping/deferred.hpp"
 
 namespace dmatoll::user {
+
+// Frames that the driver process makes or takes itself, instead of moving those of a TAP.
+enum class Raw : std::uint8_t { none, transmit, receive, loopback };
 
 struct DriverOptions {
     std::string strategy = "strict";
@@ -24,11 +28,15 @@ struct DriverOptions {
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
     std::uint32_t deferred_entries = DeferredLimits{}.entries;
     std::uint32_t deferred_milliseconds = DeferredLimits{}.milliseconds;
+    Raw raw = Raw::none;
+    std::uint32_t frame_bytes = 64;  // raw: on the wire, with CRC
+    // Raw transmission: a station's address, administered locally, that nobody has unless it was given.
+    MacAddress peer_mac{0x02, 0, 0, 0, 0, 0x01};
 };
 
 struct Options {
     std::string device;
-    std::string tap;
+    std::string tap;  // empty with raw frames
     DriverOptions driver;
     std::optional<unsigned> cpu;
     std::string user = "nobody";
@@ -54,6 +62,9 @@ struct ChildOptions {
 // Nothing when the user asked for help, which is then printed. Throws Failure: what is wrong with the
 // arguments.
 std::optional<Options> parse_options(int argc, const char* const* argv);
+
+// As --raw spells it; empty for `none`.
+std::string name_of(Raw raw);
 
 std::string to_text(const ChildOptions& options);
 // Throws Failure if the text is not what to_text() writes.

@@ -32,6 +32,8 @@ struct SharedState {
     Value tap_frames_written;  // frames joined to one are one
     Value tap_frames_refused;  // read, but impossible to send
     Value tap_writes_failed;
+    Value raw_frames_lost;  // loopback: sent, and never came back
+    Value raw_frames_bad;   // loopback: not what was sent, or out of order
 
     // How often all of the counters were written: moves once they are as they were at the bell.
     Value published;

@@ -42,6 +42,8 @@ std::string statistics_text(const SharedState& state, const Options& options, co
                   {"page_size", hugepages ? huge_page_bytes : page_bytes},
                   {"deferred_entries", options.driver.deferred_entries},
                   {"deferred_milliseconds", options.driver.deferred_milliseconds},
+                  {"raw", name_of(options.driver.raw)},
+                  {"frame_bytes", options.driver.frame_bytes},
                   {"watchdog_ms", options.watchdog_ms}}},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.
@@ -58,7 +60,9 @@ std::string statistics_text(const SharedState& state, const Options& options, co
                   {"tap_frames_read", read(state.tap_frames_read)},
                   {"tap_frames_written", read(state.tap_frames_written)},
                   {"tap_frames_refused", read(state.tap_frames_refused)},
-                  {"tap_writes_failed", read(state.tap_writes_failed)}}},
+                  {"tap_writes_failed", read(state.tap_writes_failed)},
+                  {"raw_frames_lost", read(state.raw_frames_lost)},
+                  {"raw_frames_bad", read(state.raw_frames_bad)}}},
                 {"hardware", hardware}}
         .dump();
 }

@@ -117,10 +117,12 @@ class Supervisor {
         : options_{options},
           device_{find_device(options.device)},
           identity_{find_user(options.user)},
-          tap_{options.tap, options.driver.mtu, options.driver.offloads},
           bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
           control_{options.control, [this](const std::string& question) { return answer(question); }},
           policy_{options.restarts} {
+        if (options.driver.raw == Raw::none) {
+            tap_.emplace(options.tap, options.driver.mtu, options.driver.offloads);
+        }
         if (!bell_.valid()) {
             throw system_failure("cannot make an event counter to wake the driver process by", errno);
         }
@@ -180,8 +182,8 @@ class Supervisor {
                                       .user = identity_.user,
                                       .group = identity_.group,
                                       .parent = ::getpid()},
-                         options_.cpu, open_vfio(device_, patience_ms), tap_.fd(), counters_.fd(),
-                         bell_.get());
+                         options_.cpu, open_vfio(device_, patience_ms), tap_ ? tap_->fd() : -1,
+                         counters_.fd(), bell_.get());
     }
 
     void wait() {
@@ -256,7 +258,9 @@ class Supervisor {
             failure_ = report.failure;
             return;
         }
-        tap_.bring_up(report.mac);
+        if (tap_) {
+            tap_->bring_up(report.mac);
+        }
         if (!report.note.empty()) {
             std::fprintf(stderr, "dmatoll-net-user %s: %s\n", device_.bdf.c_str(), report.note.c_str());
         }
@@ -297,11 +301,13 @@ class Supervisor {
         }
         event["restarts_left"] = policy_.left() ? json(*policy_.left()) : json("always");
         watchdog_.reset();
-        if (!tap_.exists()) {
+        if (tap_ && !tap_->exists()) {
             print_event(event);
             return give_up("its TAP interface " + options_.tap + " was deleted");
         }
-        set_carrier(tap_.fd(), false);
+        if (tap_) {
+            set_carrier(tap_->fd(), false);
+        }
         if (policy_.exhausted()) {
             print_event(event);
             return give_up("the driver process " + how_it_ended(status) + ", and has been restarted " +
@@ -372,7 +378,7 @@ class Supervisor {
     Signals signals_;
     PciDevice device_;
     Identity identity_;
-    Tap tap_;
+    std::optional<Tap> tap_;  // none with raw frames
     SharedPage counters_;
     Descriptor bell_;
     ControlSocket control_;

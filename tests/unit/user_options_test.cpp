@@ -98,6 +98,26 @@ TEST(UserOptions, AllOfThem) {
     EXPECT_FALSE(parse({"--device", "d", "--tap", "t", "--restart", "always"})->restarts.has_value());
 }
 
+TEST(UserOptions, RawFramesTakeThePlaceOfAnInterface) {
+    const auto options = parse(
+        {"--device", "d", "--raw", "loopback", "--frame-bytes", "1518", "--peer-mac", "52:54:00:aB:34:56"});
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->driver.raw, dmatoll::user::Raw::loopback);
+    EXPECT_EQ(options->driver.frame_bytes, 1518u);
+    EXPECT_EQ(options->driver.peer_mac, (dmatoll::MacAddress{0x52, 0x54, 0, 0xab, 0x34, 0x56}));
+    EXPECT_EQ(parse({"--device", "d", "--raw", "transmit"})->driver.raw, dmatoll::user::Raw::transmit);
+    EXPECT_EQ(parse({"--device", "d", "--raw", "receive"})->driver.raw, dmatoll::user::Raw::receive);
+    EXPECT_NE(complaint({"--device", "d", "--raw", "transmit", "--tap", "t"}), "");
+    EXPECT_NE(complaint({"--device", "d", "--raw", "sideways"}).find("--raw"), std::string::npos);
+    for (const char* bad : {"63", "1519"}) {
+        EXPECT_NE(complaint({"--device", "d", "--raw", "transmit", "--frame-bytes", bad}), "") << bad;
+    }
+    for (const char* bad :
+         {"ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "52:54:00:12:34", "52-54-00-12-34-56"}) {
+        EXPECT_NE(complaint({"--device", "d", "--raw", "transmit", "--peer-mac", bad}), "") << bad;
+    }
+}
+
 TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
     EXPECT_NE(complaint({"--tap", "dma0"}).find("--device"), std::string::npos);
     const std::string unknown = complaint({"--device", "d", "--tap", "t", "--strategy", "lenient"});
@@ -141,7 +161,10 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
                                        .offloads = false,
                                        .page_size = 4096,
                                        .deferred_entries = 7,
-                                       .deferred_milliseconds = 3},
+                                       .deferred_milliseconds = 3,
+                                       .raw = dmatoll::user::Raw::receive,
+                                       .frame_bytes = 128,
+                                       .peer_mac = {0x52, 1, 2, 3, 4, 5}},
                             .user = 65534,
                             .group = 65533,
                             .parent = 12};
@@ -160,6 +183,9 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.driver.page_size, 4096u);
     EXPECT_EQ(got.driver.deferred_entries, 7u);
     EXPECT_EQ(got.driver.deferred_milliseconds, 3u);
+    EXPECT_EQ(got.driver.raw, dmatoll::user::Raw::receive);
+    EXPECT_EQ(got.driver.frame_bytes, 128u);
+    EXPECT_EQ(got.driver.peer_mac, sent.driver.peer_mac);
     EXPECT_EQ(got.user, 65534u);
     EXPECT_EQ(got.group, 65533u);
     EXPECT_EQ(got.parent, 12);

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The data path without a TAP: the driver process itself makes frames, or takes them, as fast as it can. What
+// is left is the driver, the mapping and the device, with no IP stack and no copying into the kernel.
+//
+// Polls like event_loop.hpp. While there is work it makes no system call but one look at signals and the
+// clock in many rounds; without work it opens the interrupt line and sleeps, unless it is to poll only.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "arena.hpp"
+#include "core/counters.hpp"
+#include "core/mac_address.hpp"
+#include "e1000/driver.hpp"
+#include "fault.hpp"
+#include "internet_checksum.hpp"
+#include "options.hpp"
+#include "shared_state.hpp"
+#include "slot_stack.hpp"
+#include "vfio_device.hpp"
+#include "wait_set.hpp"
+
+namespace dmatoll::user {
+
+// Ethernet addresses, a type that is set aside for local experiments [IEEE 802 §9.2.3], and the frame's
+// number.
+struct RawHeader {
+    static constexpr std::uint16_t local_experiment = __builtin_bswap16(0x88b5);
+
+    MacAddress destination;
+    MacAddress source;
+    std::uint16_t type;
+    std::array<std::byte, 2> aligning;
+    std::uint64_t number;
+};
+static_assert(sizeof(RawHeader) == 24);
+
+// Driver: e1000::Driver. Mapper: tells the mapping counters.
+template <class Driver, class Mapper>
+class RawLoop {
+  public:
+    // All outlive it. `options.raw` is not `none`.
+    RawLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const Arena& arena, SharedState& shared,
+            const DriverOptions& options)
+        : driver_{driver},
+          mapper_{mapper},
+          device_{device},
+          arena_{arena},
+          shared_{shared},
+          raw_{options.raw},
+          polls_only_{options.poll},
+          frame_bytes_{options.frame_bytes - crc_bytes},
+          peer_{options.peer_mac},
+          // A frame that comes back needs a receive buffer: more in flight would only be lost.
+          most_in_flight_{raw_ == Raw::loopback ? options.receive_descriptors / 2
+                                                : options.transmit_descriptors},
+          slot_mask_{options.transmit_descriptors - 1},
+          receive_slots_{arena.layout().receive_slots} {}
+    RawLoop(const RawLoop&) = delete;
+    RawLoop& operator=(const RawLoop&) = delete;
+
+    // Starts the driver. After an error call stop() all the same.
+    Status start() {
+        if (const Status started = driver_.start([this] { return provide(); }); !started.ok()) {
+            return started;
+        }
+        prepare_frames();
+        return raw_ == Raw::loopback ? driver_.set_phy_loopback(true) : Status{};
+    }
+
+    // Nothing of the device's is left to do when this returns.
+    void stop() {
+        driver_.stop([this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); },
+                     [](std::uint64_t) {});
+        publish_counters();
+    }
+
+    // Moves frames until the wait set reports a signal. Error: device_gone.
+    Status run(WaitSet& waiting) {
+        if (!polls_only_) {
+            driver_.enable_interrupts();
+        }
+        check_link();
+        waiting.set_patience(WaitSet::do_not_sleep);
+        while (true) {
+            const Events events = waiting.wait();
+            publish(shared_.wakeups, ++wakeups_);
+            if (events.stop) {
+                return {};
+            }
+            if (events.bell) [[unlikely]] {
+                publish_counters();
+                commit(static_cast<Fault>(shared_.fault.load(std::memory_order_relaxed)));
+            }
+            if (events.timer) {
+                if (const Status alive = on_timer(); !alive.ok()) {
+                    return alive;
+                }
+            }
+            if constexpr (requires { mapper_.on_alarm(); }) {
+                if (events.alarm) {
+                    mapper_.on_alarm();
+                }
+            }
+            bool idle = false;
+            for (std::uint32_t round = 0; round < rounds_between_waits && !idle; ++round) {
+                if (!move_batch() && !polls_only_) {
+                    const Result<bool> slept = end_polling();
+                    if (!slept.ok()) {
+                        return slept.error();
+                    }
+                    idle = slept.value();
+                }
+            }
+            waiting.set_patience(idle ? WaitSet::sleep : WaitSet::do_not_sleep);
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t crc_bytes = 4;
+    // Frames for one doorbell, and NAPI's weight.
+    static constexpr std::uint32_t send_budget = 64;
+    static constexpr std::uint32_t receive_budget = 64;
+    static constexpr std::uint32_t rounds_between_waits = 64;
+
+    Result<e1000::ReceiveBuffer> provide() {
+        if (receive_slots_.empty()) [[unlikely]] {
+            return Error::no_memory;
+        }
+        const std::uint32_t slot = receive_slots_.pop();
+        return e1000::ReceiveBuffer{memory_at(arena_.receive_slot(slot) + ArenaLayout::receive_headroom),
+                                    slot};
+    }
+
+    // A page each, so that a strategy that maps one exposes no other.
+    [[nodiscard]] std::byte* frame(std::uint64_t number) const {
+        return arena_.transmit_area() + (number & slot_mask_) * page_bytes;
+    }
+
+    void prepare_frames() {
+        RawHeader header{};
+        header.destination = raw_ == Raw::loopback ? driver_.mac() : peer_;
+        header.source = driver_.mac();
+        header.type = RawHeader::local_experiment;
+        for (std::uint64_t slot = 0; slot <= slot_mask_; ++slot) {
+            std::memset(frame(slot), 0, page_bytes);
+            store(frame(slot), header);
+        }
+    }
+
+    // False if there was nothing to do.
+    bool move_batch() {
+        std::uint32_t moved = 0;
+        if (raw_ != Raw::receive) {
+            moved += driver_.reclaim(send_budget, [](std::uint64_t, std::uint32_t, std::uint32_t) {});
+            moved += send_batch();
+        }
+        if (raw_ != Raw::transmit) {
+            moved += receive_batch();
+        }
+        return moved != 0;
+    }
+
+    std::uint32_t send_batch() {
+        if (!may_send_) [[unlikely]] {
+            return 0;
+        }
+        std::uint32_t room = driver_.transmit_room();
+        room = room > e1000::most_descriptors_per_frame ? room - e1000::most_descriptors_per_frame : 0;
+        if (raw_ == Raw::loopback) {
+            const std::uint64_t in_flight = sent_ - next_number_;
+            room = static_cast<std::uint32_t>(
+                std::min<std::uint64_t>(room, in_flight < most_in_flight_ ? most_in_flight_ - in_flight : 0));
+        }
+        const std::uint64_t end = sent_ + std::min(room, send_budget);
+        const std::uint64_t begin = sent_;
+        while (sent_ != end) {
+            std::byte* const start = frame(sent_);
+            store(start + offsetof(RawHeader, number), sent_);
+            const e1000::Segment segment{memory_at(start), frame_bytes_};
+            if (!driver_.transmit({&segment, 1}, {}, 0, true).ok()) [[unlikely]] {
+                break;
+            }
+            ++sent_;
+        }
+        driver_.ring_transmit_doorbell();
+        return static_cast<std::uint32_t>(sent_ - begin);
+    }
+
+    std::uint32_t receive_batch() {
+        const std::uint32_t taken = driver_.receive(
+            receive_budget,
+            [this](const e1000::ReceivedPiece& piece) {
+                if (raw_ == Raw::loopback) {
+                    check(piece);
+                }
+                receive_slots_.push(static_cast<std::uint32_t>(piece.cookie));
+            },
+            [this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); });
+        if (taken != 0) {
+            driver_.refill([this] { return provide(); });
+        }
+        return taken;
+    }
+
+    // What came back is what was sent: of its length, and the next in line. Gaps are losses.
+    void check(const e1000::ReceivedPiece& piece) {
+        const std::byte* const start =
+            arena_.receive_slot(static_cast<std::uint32_t>(piece.cookie)) + ArenaLayout::receive_headroom;
+        const auto type = load<std::uint16_t>(start + offsetof(RawHeader, type));
+        const auto number = load<std::uint64_t>(start + offsetof(RawHeader, number));
+        if (!piece.last || piece.length != frame_bytes_ || type != RawHeader::local_experiment ||
+            number < next_number_ || number >= sent_) [[unlikely]] {
+            ++bad_;
+            return;
+        }
+        lost_ += number - next_number_;
+        next_number_ = number + 1;
+    }
+
+    // Opens the interrupt line; false if something came in the meantime. Causes go before the rings are
+    // looked at once more, for the reason that event_loop.hpp tells. Error: device_gone.
+    Result<bool> end_polling() {
+        const e1000::InterruptCauses causes = driver_.take_interrupt();
+        if (causes.device_gone) [[unlikely]] {
+            return Error::device_gone;
+        }
+        if (causes.link) [[unlikely]] {
+            check_link();
+        }
+        if (move_batch()) {
+            return false;
+        }
+        device_.unmask_interrupt();
+        return true;
+    }
+
+    // Error: device_gone.
+    Status on_timer() {
+        if (polls_only_ && driver_.take_interrupt().device_gone) [[unlikely]] {
+            return Error::device_gone;
+        }
+        driver_.update_statistics();
+        const e1000::DeviceStatistics hardware = driver_.statistics();
+        for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {
+            publish(shared_.hardware[i], hardware.*e1000::device_statistic_names[i].member);
+        }
+        check_link();
+        may_send_ = true;
+        publish_counters();
+        driver_.refill([this] { return provide(); });
+        // Frames that are still out after two seconds do not come back, and with all that may be in flight
+        // out no other would ever be sent.
+        if (raw_ == Raw::loopback && next_number_ == number_at_timer_) {
+            lost_ += sent_ - next_number_;
+            next_number_ = sent_;
+        }
+        number_at_timer_ = next_number_;
+        return {};
+    }
+
+    void check_link() {
+        const e1000::LinkState link = driver_.link();
+        may_send_ |= link.up;
+        publish(shared_.link_megabits, link.up ? link.megabits : 0);
+    }
+
+    // At the bell, and with every tick of the clock.
+    void publish_counters() {
+        const NetworkCounters network = driver_.counters();
+        const MappingCounters mapping = mapper_.counters();
+        for (std::size_t i = 0; i < counter_names.size(); ++i) {
+            publish(shared_.counters[i], counter(counter_names[i], network, mapping));
+        }
+        publish(shared_.system_calls, wakeups_ + mapping.maps + mapping.invalidations);
+        publish(shared_.raw_frames_lost, lost_);
+        publish(shared_.raw_frames_bad, bad_);
+        shared_.published.fetch_add(1, std::memory_order_release);
+    }
+
+    Driver& driver_;
+    Mapper& mapper_;
+    VfioDevice& device_;
+    const Arena& arena_;
+    SharedState& shared_;
+    const Raw raw_;
+    const bool polls_only_;
+    const std::uint32_t frame_bytes_;  // without CRC
+    const MacAddress peer_;
+    const std::uint32_t most_in_flight_;
+    const std::uint64_t slot_mask_;
+    SlotStack receive_slots_;
+
+    // There was a link, or two seconds to get one: a PHY in loopback need not report any.
+    bool may_send_ = false;
+    std::uint64_t sent_ = 0;             // number of the next frame
+    std::uint64_t next_number_ = 0;      // loopback: that is to come back next
+    std::uint64_t number_at_timer_ = 0;  // next_number_ two seconds ago
+    std::uint64_t lost_ = 0;
+    std::uint64_t bad_ = 0;
+    std::uint64_t wakeups_ = 0;
+};
+
+}  // namespace dmatoll::user
