@@ -11,7 +11,9 @@ namespace dmatoll::harness {
 
 const std::vector<DeviceModel>& device_models() {
     static const std::vector<DeviceModel> models{
-        {"e1000", "82540EM", 0x8086, 0x100e, "e1000", "Intel PRO/1000 MT Desktop; what QEMU's e1000 is"},
+        {"e1000", "82540EM", 0x8086, 0x100e, "e1000", "e1000", "Intel PRO/1000 MT Desktop, PCI"},
+        {"e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em", "Intel PRO/1000 MT Server, PCI-X, copper"},
+        {"e1000", "82574L", 0x8086, 0x10d3, "e1000e", "e1000e", "Intel 82574L, PCI Express"},
     };
     return models;
 }

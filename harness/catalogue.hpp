@@ -20,6 +20,7 @@ struct DeviceModel {
     std::uint16_t vendor;
     std::uint16_t device;
     const char* stock_driver;  // the distribution's own
+    const char* emulated_as;   // QEMU's name of it
     const char* summary;
 };
 

@@ -2,6 +2,8 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <map>
 #include <set>
 
 #include "catalogue.hpp"
@@ -12,27 +14,177 @@
 namespace dmatoll::harness {
 namespace {
 
-struct Combination {
-    std::string device, placement, strategy;
+// As many as a suite can have repetitions.
+constexpr std::uint64_t boots_per_seed = 1000;
+
+// For estimates: what both ends of the lab work on one packet of UDP.
+constexpr double busy_seconds_a_packet = 59e-6;
+
+// A trial of every repetition.
+struct Point {
+    Trial trial;
+    std::string label;  // of the workload among the suite's
 };
 
-// Two entries of one suite may differ in a parameter only, most often in the load.
+// What one number of a workload looks like in the id of a trial.
+std::string parameter_label(const std::string& name, std::uint64_t value) {
+    if (name == "load_bps")
+        return value == 0 ? "unpaced" : fmt::format("{:.5g}M", static_cast<double>(value) / 1e6);
+    if (name.ends_with("_bytes")) return fmt::format("{}B", value);
+    return fmt::format("{}{}", name.substr(0, name.rfind('_')), value);
+}
+
+// Two entries of one suite may differ in a parameter only, most often in the load: then that is told, and
+// others as far as it takes.
 std::string workload_label(const SuiteWorkload& workload, const Suite& suite) {
-    const auto same = [&](const SuiteWorkload& other) { return other.name == workload.name; };
-    if (std::count_if(suite.workloads.begin(), suite.workloads.end(), same) == 1) return workload.name;
-    const std::uint64_t load = workload.parameters.at("load_bps");
-    const auto same_load = [&](const SuiteWorkload& other) {
-        return same(other) && other.parameters.at("load_bps") == load;
-    };
-    std::string label = workload.name + (load == 0 ? "-unpaced" : fmt::format("-{}M", load / 1'000'000));
-    if (std::count_if(suite.workloads.begin(), suite.workloads.end(), same_load) > 1) {
-        const auto at = static_cast<std::size_t>(&workload - suite.workloads.data());
-        label += fmt::format("-{}", at);
+    std::vector<const SuiteWorkload*> others;
+    for (const auto& part : suite.parts)
+        for (const auto& other : part.workloads)
+            if (other.name == workload.name && other.parameters != workload.parameters) others.push_back(&other);
+    std::vector<std::string> names{"load_bps", "payload_bytes", "frame_bytes"};
+    for (const auto& [name, value] : workload.parameters)
+        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    std::string label = workload.name;
+    for (const auto& name : names) {
+        const auto found = workload.parameters.find(name);
+        if (found == workload.parameters.end()) continue;
+        const auto differ = [&](const SuiteWorkload* other) {
+            return other->parameters.at(name) != found->second;
+        };
+        if (std::none_of(others.begin(), others.end(), differ)) continue;
+        label += fmt::format("-{}", parameter_label(name, found->second));
+        std::erase_if(others, differ);
     }
     return label;
 }
 
+// Settings that this placement and strategy do not have are as if they had not been asked for.
+DriverSettings relevant(DriverSettings settings, const std::string& strategy) {
+    const DriverSettings usual;
+    if (strategy != "deferred") {
+        settings.deferred_entries = usual.deferred_entries;
+        settings.deferred_milliseconds = usual.deferred_milliseconds;
+    }
+    if (strategy != "persistent") settings.page_size = usual.page_size;
+    return settings;
+}
+
+void exclude(Plan& plan, const Trial& trial, const std::string& reason) {
+    const auto same = [&](const Excluded& excluded) {
+        return excluded.placement == trial.placement && excluded.strategy == trial.strategy &&
+               excluded.reason == reason;
+    };
+    if (std::none_of(plan.excluded.begin(), plan.excluded.end(), same))
+        plan.excluded.push_back({trial.placement, trial.strategy, reason});
+}
+
+// Every point of the suite that can be, in the suite's order; notes in the plan what cannot.
+std::vector<Point> points(const Suite& suite, Plan& plan) {
+    std::vector<Point> result;
+    std::set<std::string> seen;
+    for (const auto& part : suite.parts)
+        for (const auto& guest : part.guests)
+            for (const auto& device : part.devices)
+                for (const auto& placement : part.placements)
+                    for (const auto& strategy : part.strategies)
+                        for (const auto& settings : part.settings)
+                            for (const auto& workload : part.workloads) {
+                                const Workload described = load_workload(workload.name);
+                                Trial trial;
+                                trial.part = part.name;
+                                trial.device = device;
+                                trial.placement = placement;
+                                trial.strategy = strategy;
+                                trial.workload = workload.name;
+                                trial.program = described.program;
+                                trial.parameters = workload.parameters;
+                                trial.transport = described.transport;
+                                trial.flow = described.flow;
+                                trial.of = suite.boots;
+                                trial.settings = relevant(settings, strategy);
+                                trial.guest = guest;
+                                if (const auto reason = impossible(trial)) {
+                                    exclude(plan, trial, *reason);
+                                    continue;
+                                }
+                                auto identity = to_json(trial);
+                                identity.erase("part");
+                                if (!seen.insert(identity.dump()).second) continue;
+                                result.push_back({trial, workload_label(workload, suite)});
+                            }
+    return result;
+}
+
+// What needs a boot of its own.
+std::string boot_group(const Point& point) {
+    std::string group = fmt::format("{}/{}", point.trial.device, label(point.trial.guest));
+    if (point.trial.ends_its_guest()) group += fmt::format("/{}/{}", point.trial.combination(), point.label);
+    return group;
+}
+
+// In the order in which they first appear.
+template <class Item, class Key>
+std::vector<std::vector<Item>> grouped(const std::vector<Item>& items, Key key) {
+    std::vector<std::vector<Item>> groups;
+    std::map<std::string, std::size_t> known;
+    for (const auto& item : items) {
+        const auto [found, fresh] = known.emplace(key(item), groups.size());
+        if (fresh) groups.emplace_back();
+        groups[found->second].push_back(item);
+    }
+    return groups;
+}
+
+std::string trial_id(const Point& point, std::uint32_t boot) {
+    const Trial& trial = point.trial;
+    std::vector<std::string> parts{std::to_string(boot), trial.device, trial.placement, trial.strategy};
+    for (const auto& more : {label(trial.settings), label(trial.guest)})
+        if (!more.empty()) parts.push_back(more);
+    parts.push_back(point.label);
+    return join(parts, "-");
+}
+
 }  // namespace
+
+std::string Trial::combination() const {
+    std::string result = device + "/" + placement + "/" + strategy;
+    if (const std::string more = label(settings); !more.empty()) result += fmt::format("/{}", more);
+    if (driver_is_workload()) result += fmt::format("/{}/{}", workload, parameters.at("frame_bytes"));
+    if (makes_faults()) result += fmt::format("/{}", workload);
+    return result;
+}
+
+std::optional<std::string> impossible(const Trial& trial) {
+    const auto because = [&](const std::string& reason) {
+        return fmt::format("{} {}: {}", trial.placement, trial.strategy, reason);
+    };
+    Placement placement{};
+    const Strategy* strategy = find_strategy(trial.strategy);
+    if (!find_placement(trial.placement, placement) || !strategy)
+        return because("unknown placement or strategy");
+    const DriverSettings& settings = trial.settings;
+    if (!strategy->runs_in(placement))
+        return fmt::format("the strategy {} does not run in the placement {}", trial.strategy, trial.placement);
+    if (!settings.code_generation.empty() &&
+        (placement == Placement::user) == (settings.code_generation == "kernel"))
+        return because(fmt::format("no code generation '{}' there", settings.code_generation));
+    if (placement == Placement::stock) {
+        if (settings.completion == "poll") return because("the distribution's driver does not poll");
+        if (settings.receive_descriptors < 80 || settings.transmit_descriptors < 80)
+            return because("the distribution's driver has no ring of fewer than 80 descriptors");
+        if (const auto rate = settings.interrupts_per_second; rate > 0 && (rate < 100 || rate > 100'000))
+            return because("the distribution's driver takes 0, or 100 to 100000 interrupts per second");
+        if (trial.transport == Transport::raw && trial.flow == Flow::both)
+            return because("the distribution's driver offers no loopback for other programs' frames");
+        if (trial.makes_faults()) return because("the distribution's driver takes no order to fail");
+    } else if (!std::has_single_bit(settings.receive_descriptors) ||
+               !std::has_single_bit(settings.transmit_descriptors)) {
+        return because("our rings have a power of two of descriptors");
+    }
+    if (trial.makes_faults() && placement == Placement::kernel && trial.workload != "crash-null")
+        return because(trial.workload + " is for a driver that is a process");
+    return std::nullopt;
+}
 
 std::uint32_t Plan::boots() const {
     std::set<std::uint32_t> seen;
@@ -48,54 +200,25 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
     plan.seed = seed;
     plan.filter = filter_text;
 
-    std::vector<Combination> combinations;
-    for (const auto& device : suite.devices)
-        for (const auto& placement_name : suite.placements)
-            for (const auto& strategy_name : suite.strategies) {
-                Placement placement{};
-                const Strategy* strategy = find_strategy(strategy_name);
-                if (!find_placement(placement_name, placement) || !strategy)
-                    fail("The suite {} names the unknown pair {}, {}", suite.name, placement_name,
-                         strategy_name);
-                if (strategy->runs_in(placement)) {
-                    combinations.push_back({device, placement_name, strategy_name});
-                } else {
-                    plan.excluded.push_back({placement_name, strategy_name,
-                                             fmt::format("the strategy {} does not run in the placement {}",
-                                                         strategy_name, placement_name)});
-                }
-            }
-
-    for (std::uint32_t boot = 0; boot < suite.boots; ++boot) {
+    // What needs another boot, then what needs another driver, then the workloads.
+    const auto groups = grouped(points(suite, plan), boot_group);
+    const auto boots_of_one = static_cast<std::uint32_t>(groups.size());
+    for (std::uint32_t boot = 0; boot < suite.boots * boots_of_one; ++boot) {
         // Its own sequence for each boot: a suite with more boots begins like one with fewer.
         std::seed_seq mixed{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32), boot};
         std::mt19937_64 random{mixed};
-        auto order = combinations;
-        shuffle(order, random);
-        for (const auto& combination : order) {
-            std::vector<const SuiteWorkload*> workloads;
-            for (const auto& workload : suite.workloads) workloads.push_back(&workload);
-            shuffle(workloads, random);
-            for (const SuiteWorkload* workload : workloads) {
-                const Workload described = load_workload(workload->name);
-                Trial trial;
+        auto combinations = grouped(groups[boot % boots_of_one],
+                                    [](const Point& point) { return point.trial.combination(); });
+        shuffle(combinations, random);
+        for (auto& combination : combinations) {
+            shuffle(combination, random);
+            for (const auto& point : combination) {
+                Trial trial = point.trial;
                 trial.boot = boot;
-                trial.boot_seed = seed + boot;
-                trial.device = combination.device;
-                trial.placement = combination.placement;
-                trial.strategy = combination.strategy;
-                trial.workload = workload->name;
-                trial.program = described.program;
-                trial.parameters = workload->parameters;
-                trial.transport = described.transport;
-                trial.flow = described.flow;
-                trial.index = boot;
-                trial.of = suite.boots;
-                trial.receive_descriptors = suite.receive_descriptors;
-                trial.transmit_descriptors = suite.transmit_descriptors;
-                trial.interrupts_per_second = suite.interrupts_per_second;
-                trial.id = fmt::format("{}-{}-{}-{}-{}", boot, trial.device, trial.placement, trial.strategy,
-                                       workload_label(*workload, suite));
+                trial.index = boot / boots_of_one;
+                // Neighbouring seeds of runs have no boot in common.
+                trial.boot_seed = seed * boots_per_seed + trial.index;
+                trial.id = trial_id(point, boot);
                 if (filter.accepts(trial)) plan.trials.push_back(std::move(trial));
             }
         }
@@ -105,9 +228,51 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
     return plan;
 }
 
+namespace {
+
+const std::vector<std::string> axes{"device", "placement", "strategy", "workload", "part", "boot", "repetition",
+                                    "load"};
+
+// Under the names of the axes, of the settings and of the guest; a workload's parameters beside them.
+std::string value_of(const Trial& trial, const std::string& key) {
+    if (key == "device") return trial.device;
+    if (key == "placement") return trial.placement;
+    if (key == "strategy") return trial.strategy;
+    if (key == "workload") return trial.workload;
+    if (key == "part") return trial.part;
+    if (key == "boot") return std::to_string(trial.boot);
+    if (key == "repetition") return std::to_string(trial.index);
+    const std::string parameter = key == "load" ? "load_bps" : key;
+    if (const auto found = trial.parameters.find(parameter); found != trial.parameters.end())
+        return std::to_string(found->second);
+    if (key == "code_generation") return code_generation(trial);
+    auto settings = to_json(trial.settings);
+    settings.update(to_json(trial.guest));
+    if (!settings.contains(key)) return {};
+    return settings[key].is_string() ? settings[key].get<std::string>() : settings[key].dump();
+}
+
+std::vector<std::string> filter_keys() {
+    std::vector<std::string> keys = axes;
+    auto settings = to_json(DriverSettings{});
+    settings.update(to_json(GuestShape{}));
+    for (const auto& [name, value] : settings.items()) keys.push_back(name);
+    for (const auto& name : workload_names())
+        for (const auto& [parameter, value] : load_workload(name).defaults)
+            if (std::find(keys.begin(), keys.end(), parameter) == keys.end()) keys.push_back(parameter);
+    return keys;
+}
+
+}  // namespace
+
+std::string code_generation(const Trial& trial) {
+    if (!trial.settings.code_generation.empty()) return trial.settings.code_generation;
+    return trial.placement == "user" ? "native" : "kernel";
+}
+
 Filter::Filter(const std::string& expression) {
-    static const std::vector<std::string> keys{"device", "placement", "strategy", "workload", "boot", "load"};
     if (trim(expression).empty()) return;
+    const auto keys = filter_keys();
     for (const auto& part : split(expression, ',')) {
         const std::size_t equals = part.find('=');
         if (equals == std::string::npos || equals == 0)
@@ -140,13 +305,7 @@ Filter::Filter(const std::string& expression) {
 
 bool Filter::accepts(const Trial& trial) const {
     return std::all_of(terms_.begin(), terms_.end(), [&](const Term& term) {
-        std::string value;
-        if (term.key == "device") value = trial.device;
-        if (term.key == "placement") value = trial.placement;
-        if (term.key == "strategy") value = trial.strategy;
-        if (term.key == "workload") value = trial.workload;
-        if (term.key == "boot") value = std::to_string(trial.boot);
-        if (term.key == "load") value = std::to_string(trial.parameters.at("load_bps"));
+        const std::string value = value_of(trial, term.key);
         const bool any = std::any_of(term.patterns.begin(), term.patterns.end(),
                                      [&](const std::string& pattern) { return glob_match(pattern, value); });
         return any != term.negated;
@@ -154,13 +313,19 @@ bool Filter::accepts(const Trial& trial) const {
 }
 
 double estimate_trial(const Trial& trial, ClockKind clock) {
-    const auto load = trial.parameters.at("load_bps");
+    const auto parameter = [&](const char* name) -> double {
+        const auto found = trial.parameters.find(name);
+        return found == trial.parameters.end() ? 0.0 : static_cast<double>(found->second);
+    };
+    // Each fault of a driver has a window of sound life behind it.
+    const double windows = trial.makes_faults() ? parameter("kills") : 1;
     const double measured =
-        static_cast<double>(trial.parameters.at("warm_up_ms") + trial.parameters.at("window_ms")) * 1e-3 +
-        0.3;
+        (parameter("warm_up_ms") + windows * parameter("window_ms") + parameter("cool_down_ms")) * 1e-3 + 0.3;
     // Where no load is given the machine is busy all the time; an offered load leaves the clock idle jumps
-    // that cost nothing.
-    const double busy = load == 0 ? 1.0 : std::min(1.0, static_cast<double>(load) / 200e6);
+    // that cost nothing: what counts is packets.
+    const double load = parameter("load_bps");
+    const double bytes = std::clamp(parameter("payload_bytes"), 46.0, 1472.0);
+    const double busy = load <= 0 ? 1.0 : std::min(1.0, load / (8 * bytes) * busy_seconds_a_packet);
     // 2.5 s of this machine buy 1 s of busy guest time; starting and ending the traffic programs is about 0.5
     // s.
     return clock == ClockKind::virtual_clock ? 0.5 + 2.5 * measured * busy : 0.5 + measured;
@@ -171,47 +336,53 @@ Estimate estimate(const Plan& plan, bool lab, ClockKind clock, unsigned jobs) {
     constexpr double boot_seconds = 9;
     const double combination_seconds = clock == ClockKind::virtual_clock ? 1.5 : 4;
     Estimate result;
+    std::map<std::uint32_t, double> boots;  // in the order in which they run
     std::string combination;
     for (const auto& trial : plan.trials) {
+        double seconds = estimate_trial(trial, clock);
         const std::string current = fmt::format("{}:{}", trial.boot, trial.combination());
-        if (current != combination) result.trials_seconds += combination_seconds;
+        if (current != combination) seconds += combination_seconds;
         combination = current;
-        result.trials_seconds += estimate_trial(trial, clock);
+        result.trials_seconds += seconds;
+        boots[trial.boot] += seconds;
     }
     if (!lab) {
         result.total_seconds = result.trials_seconds;
         return result;
     }
-    const unsigned boots = std::max(plan.boots(), 1U);
-    result.boots_seconds = boots * boot_seconds;
-    const unsigned at_once = std::clamp(jobs, 1U, boots);
-    const unsigned rounds = (boots + at_once - 1) / at_once;
-    result.total_seconds = (result.trials_seconds + result.boots_seconds) / boots * rounds;
+    result.boots_seconds = static_cast<double>(boots.size()) * boot_seconds;
+    // Each boot goes to the CPU that is free first.
+    std::vector<double> cpus(std::max(jobs, 1U));
+    for (const auto& [boot, seconds] : boots)
+        *std::min_element(cpus.begin(), cpus.end()) += seconds + boot_seconds;
+    result.total_seconds = *std::max_element(cpus.begin(), cpus.end());
     return result;
 }
 
 nlohmann::json to_json(const Trial& trial) {
-    return {{"id", trial.id},
-            {"boot", trial.boot},
-            {"boot_seed", trial.boot_seed},
-            {"device", trial.device},
-            {"placement", trial.placement},
-            {"strategy", trial.strategy},
-            {"workload", trial.workload},
-            {"program", trial.program},
-            {"parameters", parameters_json(trial.parameters)},
-            {"transport", name_of(trial.transport)},
-            {"flow", name_of(trial.flow)},
-            {"index", trial.index},
-            {"of", trial.of},
-            {"receive_descriptors", trial.receive_descriptors},
-            {"transmit_descriptors", trial.transmit_descriptors},
-            {"interrupts_per_second", trial.interrupts_per_second}};
+    nlohmann::json result{{"id", trial.id},
+                          {"part", trial.part},
+                          {"boot", trial.boot},
+                          {"boot_seed", trial.boot_seed},
+                          {"device", trial.device},
+                          {"placement", trial.placement},
+                          {"strategy", trial.strategy},
+                          {"workload", trial.workload},
+                          {"program", trial.program},
+                          {"parameters", parameters_json(trial.parameters)},
+                          {"transport", name_of(trial.transport)},
+                          {"flow", name_of(trial.flow)},
+                          {"index", trial.index},
+                          {"of", trial.of},
+                          {"guest", to_json(trial.guest)}};
+    result.update(to_json(trial.settings));
+    return result;
 }
 
 Trial trial_from_json(const nlohmann::json& json) {
     Trial trial;
     trial.id = json.at("id");
+    trial.part = json.value("part", trial.part);
     trial.boot = json.at("boot");
     trial.boot_seed = json.at("boot_seed");
     trial.device = json.at("device");
@@ -225,9 +396,8 @@ Trial trial_from_json(const nlohmann::json& json) {
     trial.flow = flow_named(json.at("flow"), where);
     trial.index = json.at("index");
     trial.of = json.at("of");
-    trial.receive_descriptors = json.at("receive_descriptors");
-    trial.transmit_descriptors = json.at("transmit_descriptors");
-    trial.interrupts_per_second = json.at("interrupts_per_second");
+    trial.settings = driver_settings_from_json(json);
+    trial.guest = guest_shape_from_json(json.value("guest", nlohmann::json::object()));
     return trial;
 }
 

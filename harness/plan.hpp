@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace dmatoll::harness {
 
 struct Trial {
     std::string id;  // the same for the same suite and seed; names raw outputs
+    std::string part;  // of the suite; empty: it has none
     std::uint32_t boot = 0;
     std::uint64_t boot_seed = 0;  // of the emulator
     std::string device;
@@ -26,12 +28,17 @@ struct Trial {
     Flow flow = Flow::transmit;
     std::uint32_t index = 0;  // of `of` repetitions of this point
     std::uint32_t of = 1;
-    std::uint32_t receive_descriptors = 256;
-    std::uint32_t transmit_descriptors = 256;
-    std::uint32_t interrupts_per_second = 8000;
+    DriverSettings settings;
+    GuestShape guest;
 
     // Trials that share it share a driver that is set up once.
-    [[nodiscard]] std::string combination() const { return device + "/" + placement + "/" + strategy; }
+    [[nodiscard]] std::string combination() const;
+    // The driver process makes or takes the frames itself, and is started for that workload.
+    [[nodiscard]] bool driver_is_workload() const { return transport == Transport::raw && placement == "user"; }
+    // Faults are made in the driver on purpose.
+    [[nodiscard]] bool makes_faults() const { return program == "crash"; }
+    // It ends the machine that it runs on: a guest of its own, or not at all.
+    [[nodiscard]] bool ends_its_guest() const { return makes_faults() && placement == "kernel"; }
 };
 
 // A point of the product that cannot be.
@@ -52,15 +59,22 @@ struct Plan {
     [[nodiscard]] std::uint32_t boots() const;
 };
 
-// The product of the axes in a random order that the seed decides: boots one after the other; in each,
-// combinations of device, placement and strategy are shuffled, and the workloads within each. Points that the
-// strategy table rules out are listed as excluded. Throws Failure for a bad filter and for one that leaves
-// nothing.
+// The product of the axes in a random order that the seed decides: repetitions one after the other, and in
+// each a boot for every device and shape of guest; in each boot, combinations of placement, strategy and
+// settings are shuffled, and the workloads within each. Points that cannot be are listed as excluded, with
+// the reason. Throws Failure for a bad filter and for one that leaves nothing.
 Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter);
 
+// Of the driver: what was asked for, or what the placement has.
+std::string code_generation(const Trial& trial);
+
+// Why this trial cannot be, whatever the machine; nothing if it can.
+std::optional<std::string> impossible(const Trial& trial);
+
 // "key=value" terms separated by commas, all of which must hold; key!=value excludes; value|value gives a
-// choice; * is any text. Keys: device, placement, strategy, workload, boot, load. Throws Failure for an
-// unknown key, or a value that nothing has.
+// choice; * is any text. Keys: device, placement, strategy, workload, part, boot, repetition, load, and every
+// setting, guest shape and workload parameter under its name. Throws Failure for an unknown key, or a value
+// that nothing has.
 class Filter {
   public:
     explicit Filter(const std::string& expression);

@@ -59,6 +59,10 @@ nlohmann::json machine_provenance() {
         }
         if (!result.contains("iommu")) result["iommu"] = iommu;
     }
+    for (const auto& entry :
+         fs::directory_iterator(system_paths().sys / "devices/system/cpu/vulnerabilities", error))
+        if (const auto text = read_attribute(entry.path()))
+            result["vulnerabilities"][entry.path().filename().string()] = *text;
     return result;
 }
 

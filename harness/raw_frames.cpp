@@ -60,7 +60,7 @@ RawFrames::RawFrames(const Trial& trial, const TrafficPlaces& places)
               flow_ == Flow::transmit  ? "transmit"
               : flow_ == Flow::receive ? "receive"
                                        : "loopback",
-              std::max(trial.transmit_descriptors / 4, 1U));
+              std::max(trial.settings.transmit_descriptors / 4, 1U));
     }
     if (flow_ == Flow::receive) start(places.peer, "peer", "transmit", peer_in_flight);
 }

@@ -74,6 +74,21 @@ std::set<std::string> finished_trials(const Records& records) {
     return finished;
 }
 
+namespace {
+
+// What was asked of a strategy that has parameters.
+nlohmann::json strategy_parameters(const Trial& trial) {
+    nlohmann::json parameters = nlohmann::json::object();
+    if (trial.strategy == "deferred")
+        parameters = {{"deferred_entries", trial.settings.deferred_entries},
+                      {"deferred_milliseconds", trial.settings.deferred_milliseconds}};
+    if (trial.strategy == "persistent" && trial.settings.page_size > 0)
+        parameters = {{"page_size", trial.settings.page_size}};
+    return parameters;
+}
+
+}  // namespace
+
 nlohmann::json requested(const Trial& trial, const std::string& run) {
     nlohmann::json record;
     record["schema"] = record_schema;
@@ -85,9 +100,9 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     record["device"] = {{"model", trial.device}};
     if (const DeviceModel* model = find_device_model(trial.device)) record["device"]["name"] = model->name;
     record["placement"] = trial.placement;
-    // Ours is compiled by kbuild in the kernel, and with the build's own flags as a process.
-    record["code_generation"] = trial.placement == "user" ? "native" : "kernel";
-    record["strategy"] = {{"name", trial.strategy}, {"parameters", nlohmann::json::object()}};
+    record["completion"] = trial.settings.completion;
+    record["code_generation"] = code_generation(trial);
+    record["strategy"] = {{"name", trial.strategy}, {"parameters", strategy_parameters(trial)}};
     record["domain"] = nlohmann::json::object();
     Placement placement{};
     const Strategy* strategy = find_strategy(trial.strategy);
@@ -96,9 +111,14 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
         record["domain"]["requested"] = name_of(strategy->domain);
     }
     record["workload"] = {{"name", trial.workload}, {"parameters", parameters_json(trial.parameters)}};
-    record["requested"] = {{"receive_descriptors", trial.receive_descriptors},
-                           {"transmit_descriptors", trial.transmit_descriptors},
-                           {"interrupts_per_second", trial.interrupts_per_second}};
+    const DriverSettings& settings = trial.settings;
+    record["requested"] = {{"receive_descriptors", settings.receive_descriptors},
+                           {"transmit_descriptors", settings.transmit_descriptors},
+                           {"interrupts_per_second", settings.interrupts_per_second},
+                           {"mtu", settings.mtu},
+                           {"offloads", settings.offloads},
+                           {"completion", settings.completion},
+                           {"code_generation", code_generation(trial)}};
     return record;
 }
 

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "catalogue.hpp"
+#include "crash.hpp"
 #include "failure.hpp"
 #include "meters/lab_instructions.hpp"
 #include "paths.hpp"
@@ -21,6 +23,7 @@ namespace {
 // Seconds of this machine, generous: another load may share the CPU with a guest.
 constexpr double boot_deadline_seconds = 120;
 constexpr std::size_t console_lines = 25;
+constexpr std::size_t oops_lines = 120;
 // The user driver's arena, and room for a second one.
 constexpr unsigned huge_pages = 32;
 
@@ -60,6 +63,11 @@ class BootRunner {
         options.output = shared_.run.path() / "raw" / folder;
         options.clock = shared_.settings.virtual_clock ? lab::Clock::virtual_clock : lab::Clock::wall_clock;
         options.seed = rest_.front().boot_seed;
+        options.vcpus = rest_.front().guest.vcpus;
+        options.memory_mib = rest_.front().guest.memory_mib;
+        options.address_bits = rest_.front().guest.address_bits;
+        if (const DeviceModel* model = find_device_model(rest_.front().device))
+            options.device_model = model->emulated_as;
         if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
         // Nothing but the trials: the guest's instructions must not depend on the run's name or the commit.
         nlohmann::json job{{"device", lab::device_bdf},
@@ -84,7 +92,7 @@ class BootRunner {
         for (bool running = true; running && !rest_.empty();) {
             running = !guest.wait(std::chrono::milliseconds{50});
             for (const auto& line : guest.new_records())
-                if (take(line, guest)) deadline = now_seconds() + shared_.settings.deadline_seconds;
+                if (take(line, guest)) deadline = now_seconds() + allowance();
             check_interrupted();
             if (const std::lock_guard lock{shared_.mutex}; shared_.failure)
                 throw Interrupted{};  // the other guest's run failed
@@ -103,7 +111,21 @@ class BootRunner {
         // The job gave up by itself, before any trial: it will again.
         hopeless_ = guest.command_status().has_value();
         last_problem_ = problem(guest, late, settings.output / "console.log");
-        if (current_) finish(without_result(*current_, shared_.run.name(), "error", last_problem_));
+        if (!current_) return;
+        if (current_->ends_its_guest() && guest.state() == lab::ExitState::panicked)
+            finish(oops_record(*current_, guest));
+        else
+            finish(without_result(*current_, shared_.run.name(), "error", last_problem_));
+    }
+
+    // The guest's kernel is gone, as the trial wanted: what is left of it is the result.
+    nlohmann::json oops_record(const Trial& trial, const lab::Guest& guest) const {
+        auto record = requested(trial, shared_.run.name());
+        record["started_utc"] = started_utc_;
+        record["metrics"] = {{"kills", 1}, {"recoveries", 0}};
+        record["crash"] = {{"how", "null"}, {"oops", oops_of(guest.console_tail(oops_lines))}};
+        record["status"] = "ok";
+        return record;
     }
 
     std::string problem(lab::Guest& guest, bool late, const std::filesystem::path& console) {
@@ -113,6 +135,12 @@ class BootRunner {
                                current_ ? shared_.settings.deadline_seconds : boot_deadline_seconds)
                  : "The guest ended: " + guest.explanation();
         return fmt::format("{}. Its console ({}) ends with:\n{}", what, console.string(), join(tail, "\n"));
+    }
+
+    // Some trials are long and silent.
+    double allowance() const {
+        const double expected = current_ ? estimate_trial(*current_, ClockKind::virtual_clock) : 0;
+        return shared_.settings.deadline_seconds + 3 * expected;
     }
 
     // One line from the guest; true if it means progress.
@@ -156,10 +184,24 @@ class BootRunner {
             auto environment = shared_.run.manifest().at("environment");
             if (record.contains("environment") && record["environment"].is_object())
                 environment.update(record["environment"]);
+            environment["guest"] = to_json(trial->guest);
+            guest_environment_ = environment;
             record["environment"] = environment;
             finish(record);
         }
         return true;
+    }
+
+    // Of a guest that died: what it said itself in an earlier record, or what it was started with.
+    nlohmann::json environment_of(const Trial& trial) const {
+        if (!guest_environment_.is_null()) return guest_environment_;
+        auto environment = shared_.run.manifest().at("environment");
+        environment["guest"] = to_json(trial.guest);
+        const lab::GuestOptions started = options();
+        environment["cmdline"] = lab::kernel_command_line(started);
+        if (const auto release = read_attribute(started.artefacts / "kernel-release"))
+            environment["kernel"] = *release;
+        return environment;
     }
 
     // Stores the record of a trial and takes the trial off the list.
@@ -171,8 +213,7 @@ class BootRunner {
         rest_.erase(trial);
         current_.reset();
         auto complete = record;
-        if (!complete.contains("environment"))
-            complete["environment"] = shared_.run.manifest().at("environment");
+        if (!complete.contains("environment")) complete["environment"] = environment_of(finished);
         const std::lock_guard lock{shared_.mutex};
         shared_.run.append(complete);
         shared_.progress.finished(finished, complete);
@@ -188,6 +229,7 @@ class BootRunner {
     std::uint64_t refused_ = 0;
     std::optional<Trial> current_;
     std::string started_utc_;
+    nlohmann::json guest_environment_;
     std::string last_problem_;
 };
 

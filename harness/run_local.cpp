@@ -4,10 +4,12 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "failure.hpp"
 #include "file.hpp"
 #include "process.hpp"
+#include "record.hpp"
 #include "session.hpp"
 #include "target/pci.hpp"
 
@@ -55,6 +57,14 @@ class LineSink final : public Sink {
     Descriptor file_;
 };
 
+// Why a machine that is no guest does not run the trial.
+std::optional<std::string> not_here(const Trial& trial) {
+    if (trial.ends_its_guest()) return "it ends the kernel that it runs on: in the lab only";
+    if (trial.guest != GuestShape{})
+        return "it is about the shape of a guest (" + label(trial.guest) + "): in the lab only";
+    return std::nullopt;
+}
+
 }  // namespace
 
 void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings,
@@ -72,7 +82,14 @@ void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalS
                      .virtual_clock = false,
                      .environment = run.manifest().at("environment")},
                     sink};
-    for (const auto& trial : trials) session.run(trial);
+    for (const auto& trial : trials) {
+        if (const auto reason = not_here(trial)) {
+            sink.start(trial);
+            sink.record(trial, without_result(trial, run.name(), "skipped", *reason));
+            continue;
+        }
+        session.run(trial);
+    }
 }
 
 void run_guest_job(const std::string& job_file, const std::string& records) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cpus.hpp"
+#include "crash.hpp"
 #include "failure.hpp"
 #include "lab/marker.hpp"
 #include "meters/counters.hpp"
@@ -21,6 +22,31 @@ namespace {
 constexpr double link_seconds = 10;
 // After it was switched on, an emulated part receives nothing for a second; a real link trains.
 constexpr double answer_seconds = 10;
+
+}  // namespace
+
+namespace {
+
+// A driver that does not know a parameter may ignore it, as the kernel's module loader does: the trial is then
+// not what it says it is.
+void require_in_force(const Trial& trial, const nlohmann::json& effective) {
+    const DriverSettings usual;
+    const auto wanted = to_json(trial.settings);
+    const auto usually = to_json(usual);
+    std::vector<std::string> names{"completion", "code_generation", "page_size"};
+    if (trial.strategy == "deferred") {
+        names.emplace_back("deferred_entries");
+        names.emplace_back("deferred_milliseconds");
+    }
+    for (const auto& name : names) {
+        if (wanted.at(name) == usually.at(name)) continue;
+        const auto found = effective.find(name);
+        if (name == "code_generation" && trial.placement == "kernel") continue;
+        if (found == effective.end() || *found != wanted.at(name))
+            fail("The driver was asked for {} {}, and says {}", name, wanted.at(name).dump(),
+                 found == effective.end() ? "nothing about it" : found->dump());
+    }
+}
 
 }  // namespace
 
@@ -68,6 +94,10 @@ void Session::set_up_driver(const Trial& trial) {
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (driver_->interface().empty()) return;
     interface_.emplace(driver_->interface(), "");
+    // Both ends of the cable; a user driver has set its own end already.
+    interface_->set_mtu(trial.settings.mtu);
+    peer_->set_mtu(trial.settings.mtu);
+    if (trial.placement == "kernel" && !trial.settings.offloads) interface_->set_offloads(false);
     // What one connection learnt of the path must not help the next one. The device under test sends from
     // here, the peer from a namespace that goes away.
     ownership_.change_setting(tcp_metrics_setting(), "1");
@@ -115,7 +145,7 @@ void Session::run(const Trial& trial) {
             record["status"] = combination_unavailable_ ? "skipped" : "error";
             record["reason"] = combination_problem_;
         } else {
-            record.merge_patch(measure(trial));
+            record.merge_patch(trial.makes_faults() ? measure_faults(trial) : measure(trial));
             record["status"] = "ok";
         }
     } catch (const Interrupted&) {
@@ -132,7 +162,7 @@ void Session::run(const Trial& trial) {
     sink_.record(trial, record);
 }
 
-nlohmann::json Session::measure(const Trial& trial) {
+TrafficPlaces Session::places() {
     const auto end = [](std::optional<Interface>& interface, const char* address, int cpu) {
         return interface ? TrafficEnd{.interface = &*interface,
                                       .address = address,
@@ -140,10 +170,24 @@ nlohmann::json Session::measure(const Trial& trial) {
                                       .cpu = cpu}
                          : TrafficEnd{.cpu = cpu};
     };
-    const auto traffic =
-        start_traffic(trial, {.device = end(interface_, device_address, device_cpu),
-                              .peer = end(peer_, peer_address, other_cpu()),
-                              .driver = *driver_});
+    return {.device = end(interface_, device_address, device_cpu),
+            .peer = end(peer_, peer_address, other_cpu()),
+            .driver = *driver_};
+}
+
+nlohmann::json Session::measure_faults(const Trial& trial) {
+    nlohmann::json record = settings_in_force(trial);
+    const std::uint64_t begun = now_ns();
+    record.merge_patch(run_faults(trial, places()));
+    record["window_ns"] = now_ns() - begun;
+    // Whatever a driver is like after that, the next trial has its own.
+    take_down_driver();
+    combination_.clear();
+    return record;
+}
+
+nlohmann::json Session::measure(const Trial& trial) {
+    const auto traffic = start_traffic(trial, places());
     const auto save_outputs = [&] {
         for (const auto& [name, content] : traffic->raw_outputs())
             if (!content.empty()) sink_.raw(trial, name, content);
@@ -181,7 +225,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         save_outputs();
         if (settings_.profile) sink_.raw(trial, "kernel-symbols", kernel_symbols());
 
-        nlohmann::json record = settings_in_force();
+        nlohmann::json record = settings_in_force(trial);
         record["window_ns"] = closed - opened;
         auto& metrics = record["metrics"];
         const Counts& counts = window.device;
@@ -229,19 +273,25 @@ nlohmann::json Session::measure(const Trial& trial) {
     }
 }
 
-nlohmann::json Session::settings_in_force() {
+nlohmann::json Session::settings_in_force(const Trial& trial) {
     nlohmann::json record;
-    record["completion"] = "interrupt";
     const auto effective = driver_->effective();
+    require_in_force(trial, effective);
+    record["completion"] = trial.settings.completion;
     record["effective"] = effective;
+    for (const auto* name : {"deferred_entries", "deferred_milliseconds"})
+        if (trial.strategy == "deferred" && effective.contains(name))
+            record["strategy"]["parameters"][name] = effective[name];
     record["device"]["interrupt"] = interrupt_;
     if (interface_) {
         record["device"]["interface"] = interface_->name();
+        record["effective"]["mtu"] = interface_->mtu();
         record["effective"]["offloads"] = interface_->offloads();
         record["effective"]["rings"] = interface_->rings();
     }
     record["effective"]["peer_offloads"] = peer_->offloads();
     record["effective"]["peer_driver"] = peer_->driver();
+    record["effective"]["peer_mtu"] = peer_->mtu();
     record["domain"]["attached"] = effective.at("domain");
     record["strategy"]["page_size"] = effective.at("page_size");
     if (effective.contains("code_generation")) record["code_generation"] = effective["code_generation"];

@@ -12,6 +12,7 @@
 #include "sink.hpp"
 #include "target/driver.hpp"
 #include "target/ownership.hpp"
+#include "traffic.hpp"
 
 namespace dmatoll::harness {
 
@@ -42,9 +43,11 @@ class Session {
     void set_up_peer();
     void set_up_driver(const Trial& trial);
     void take_down_driver();
+    TrafficPlaces places();
     nlohmann::json measure(const Trial& trial);
+    nlohmann::json measure_faults(const Trial& trial);
     // What is really in force of what the trial asked for, for its record.
-    nlohmann::json settings_in_force();
+    nlohmann::json settings_in_force(const Trial& trial);
 
     SessionSettings settings_;
     Sink& sink_;

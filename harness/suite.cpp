@@ -2,7 +2,7 @@
 #include "suite.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <optional>
 
 #include "catalogue.hpp"
 #include "failure.hpp"
@@ -26,26 +26,113 @@ std::vector<std::string> axis(const TomlTable& axes, const std::string& key, con
     return values;
 }
 
-// What all placements can have: ours need a power of two, the distribution's driver at least 80.
-std::uint32_t descriptors(const TomlTable& driver, const std::string& key) {
-    const auto count = static_cast<std::uint32_t>(driver.number(key, 256, 128, 4096));
-    if (!std::has_single_bit(count))
-        fail("{}: a power of two from 128 to 4096 was expected, not {}", driver.at(key), count);
-    return count;
+// The table of that name: the part's own, or else the whole suite's.
+std::optional<TomlTable> table_of(const TomlTable& part, const TomlTable& top, const std::string& key) {
+    if (part.has(key)) return part.table(key);
+    if (top.has(key)) return top.table(key);
+    return std::nullopt;
 }
 
-SuiteWorkload read_workload(const TomlTable& table) {
-    SuiteWorkload result;
-    result.name = table.text("name");
+// Every element of `results`, with each of the values in place of what it has.
+template <class Result, class Values, class Set>
+void multiply(std::vector<Result>& results, const Values& values, Set set) {
+    std::vector<Result> product;
+    for (const auto& result : results)
+        for (const auto& value : values) {
+            product.push_back(result);
+            set(product.back(), value);
+        }
+    results = std::move(product);
+}
+
+// Which of these a placement can have is for the plan to say.
+std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) {
+    std::vector<DriverSettings> result{DriverSettings{}};
+    if (!driver) return result;
+    driver->only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu", "offloads",
+                  "deferred_entries", "deferred_milliseconds", "page_size"});
+    const auto number = [&](const char* key, std::uint32_t DriverSettings::*member, std::uint64_t least,
+                            std::uint64_t most) {
+        const auto values = driver->numbers(key, DriverSettings{}.*member, least, most);
+        multiply(result, values, [&](DriverSettings& settings, std::uint64_t value) {
+            settings.*member = static_cast<std::uint32_t>(value);
+        });
+    };
+    number("receive_descriptors", &DriverSettings::receive_descriptors, 64, 4096);
+    number("transmit_descriptors", &DriverSettings::transmit_descriptors, 64, 4096);
+    number("interrupts_per_second", &DriverSettings::interrupts_per_second, 0, 1'000'000);
+    for (const auto& settings : result)
+        if (settings.interrupts_per_second > 0 && settings.interrupts_per_second < 60)
+            fail("{}: 0, or 60 to 1000000, was expected", driver->at("interrupts_per_second"));
+    number("mtu", &DriverSettings::mtu, 1500, 9000);
+    multiply(result, driver->flags("offloads", true),
+             [](DriverSettings& settings, bool value) { settings.offloads = value; });
+    number("deferred_entries", &DriverSettings::deferred_entries, 1, 65536);
+    number("deferred_milliseconds", &DriverSettings::deferred_milliseconds, 1, 10'000);
+    number("page_size", &DriverSettings::page_size, 4096, 2'097'152);
+    for (const auto& settings : result)
+        if (settings.page_size != 0 && settings.page_size != 4096 && settings.page_size != 2'097'152)
+            fail("{}: 4096 or 2097152 was expected", driver->at("page_size"));
+    return result;
+}
+
+std::vector<GuestShape> read_guest(const std::optional<TomlTable>& guest) {
+    std::vector<GuestShape> result{GuestShape{}};
+    if (!guest) return result;
+    guest->only({"vcpus", "memory_mib", "address_bits"});
+    const auto number = [&](const char* key, std::uint32_t GuestShape::*member, std::uint64_t least,
+                            std::uint64_t most) {
+        const auto values = guest->numbers(key, GuestShape{}.*member, least, most);
+        multiply(result, values, [&](GuestShape& shape, std::uint64_t value) {
+            shape.*member = static_cast<std::uint32_t>(value);
+        });
+    };
+    number("vcpus", &GuestShape::vcpus, 1, 4);
+    number("memory_mib", &GuestShape::memory_mib, 512, 16384);
+    number("address_bits", &GuestShape::address_bits, 39, 48);
+    for (const auto& shape : result) {
+        if (shape.vcpus == 3) fail("{}: 1, 2 or 4 was expected", guest->at("vcpus"));
+        if (shape.address_bits != 39 && shape.address_bits != 48)
+            fail("{}: 39 or 48 was expected", guest->at("address_bits"));
+    }
+    return result;
+}
+
+std::vector<SuiteWorkload> read_workload(const TomlTable& table) {
+    const std::string name = table.text("name");
     const auto known = workload_names();
-    if (std::find(known.begin(), known.end(), result.name) == known.end())
-        fail("{}: unknown workload '{}'{}", table.at("name"), result.name, suggestion(result.name, known));
-    result.parameters = load_workload(result.name).defaults;
+    if (std::find(known.begin(), known.end(), name) == known.end())
+        fail("{}: unknown workload '{}'{}", table.at("name"), name, suggestion(name, known));
+    const Parameters defaults = load_workload(name).defaults;
     std::vector<std::string> keys{"name"};
-    for (const auto& [key, value] : result.parameters) keys.push_back(key);
+    for (const auto& [key, value] : defaults) keys.push_back(key);
     table.only(keys);
-    for (auto& [key, value] : result.parameters) value = table.number(key, value, 0, 1'000'000'000'000);
-    if (result.parameters.at("window_ms") == 0) fail("{}: a window needs a length", table.at("window_ms"));
+    std::vector<SuiteWorkload> result{{name, defaults}};
+    for (const auto& [key, value] : defaults)
+        multiply(result, table.numbers(key, value, key == "window_ms" ? 1 : 0, 1'000'000'000'000),
+                 [&](SuiteWorkload& workload, std::uint64_t chosen) { workload.parameters[key] = chosen; });
+    return result;
+}
+
+SuitePart read_part(const TomlTable& part, const TomlTable& top) {
+    SuitePart result;
+    const auto axes = table_of(part, top, "axes");
+    if (!axes) fail("{}: axes are needed, here or for the whole suite", part.at("axes"));
+    axes->only({"device", "placement", "strategy", "completion", "code_generation"});
+    result.devices = axis(*axes, "device", "device", device_model_names());
+    result.placements = axis(*axes, "placement", "placement", placement_names());
+    result.strategies = axis(*axes, "strategy", "strategy", strategy_names());
+    result.settings = read_driver(table_of(part, top, "driver"));
+    if (axes->has("completion"))
+        multiply(result.settings, axis(*axes, "completion", "completion", {"interrupt", "poll"}),
+                 [](DriverSettings& settings, const std::string& value) { settings.completion = value; });
+    if (axes->has("code_generation"))
+        multiply(result.settings,
+                 axis(*axes, "code_generation", "code generation", {"kernel", "native", "kernel-like"}),
+                 [](DriverSettings& settings, const std::string& value) { settings.code_generation = value; });
+    result.guests = read_guest(table_of(part, top, "guest"));
+    for (const TomlTable& table : part.tables("workload"))
+        for (auto& workload : read_workload(table)) result.workloads.push_back(std::move(workload));
     return result;
 }
 
@@ -54,7 +141,7 @@ SuiteWorkload read_workload(const TomlTable& table) {
 Suite parse_suite(std::string_view text, const std::string& file) {
     const toml::table parsed = parse_toml(text, file);
     const TomlTable top{parsed, file, "a suite"};
-    top.only({"suite", "axes", "driver", "workload"});
+    top.only({"suite", "axes", "driver", "guest", "workload", "part"});
     Suite suite;
     suite.file = file;
 
@@ -64,21 +151,20 @@ Suite parse_suite(std::string_view text, const std::string& file) {
     suite.summary = head.text("summary");
     suite.boots = static_cast<std::uint32_t>(head.number("boots", 1, 1, 1000));
 
-    const TomlTable axes = top.table("axes");
-    axes.only({"device", "placement", "strategy"});
-    suite.devices = axis(axes, "device", "device", device_model_names());
-    suite.placements = axis(axes, "placement", "placement", placement_names());
-    suite.strategies = axis(axes, "strategy", "strategy", strategy_names());
-
-    if (top.has("driver")) {
-        const TomlTable driver = top.table("driver");
-        driver.only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second"});
-        suite.receive_descriptors = descriptors(driver, "receive_descriptors");
-        suite.transmit_descriptors = descriptors(driver, "transmit_descriptors");
-        suite.interrupts_per_second =
-            static_cast<std::uint32_t>(driver.number("interrupts_per_second", 8000, 0, 100000));
+    if (!top.has("part")) {
+        suite.parts.push_back(read_part(top, top));
+        return suite;
     }
-    for (const TomlTable& table : top.tables("workload")) suite.workloads.push_back(read_workload(table));
+    if (top.has("workload"))
+        fail("{}: a suite of [[part]] tables has its workloads in them", top.at("workload"));
+    for (const TomlTable& table : top.tables("part")) {
+        table.only({"name", "axes", "driver", "guest", "workload"});
+        SuitePart part = read_part(table, top);
+        part.name = table.text("name");
+        for (const auto& earlier : suite.parts)
+            if (earlier.name == part.name) fail("{}: '{}' is the name of two parts", table.at("name"), part.name);
+        suite.parts.push_back(std::move(part));
+    }
     return suite;
 }
 

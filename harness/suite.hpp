@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A suite: the axes whose product is run, read from TOML.
+// A suite: parts, each with axes whose product is run, read from TOML.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "driver_settings.hpp"
 #include "workload.hpp"
 
 namespace dmatoll::harness {
@@ -17,18 +18,23 @@ struct SuiteWorkload {
     Parameters parameters;  // complete: defaults filled in
 };
 
+// What belongs together: one product of axes. A point that an earlier part has, too, is run once.
+struct SuitePart {
+    std::string name;  // empty: the suite has no parts of its own
+    std::vector<std::string> devices;
+    std::vector<std::string> placements;
+    std::vector<std::string> strategies;
+    std::vector<DriverSettings> settings;   // completion and code generation among them
+    std::vector<GuestShape> guests;
+    std::vector<SuiteWorkload> workloads;
+};
+
 struct Suite {
     std::string name;
     std::string summary;
     std::string file;         // where it was read from
     std::uint32_t boots = 1;  // repetitions, each with a seed of its own
-    std::vector<std::string> devices;
-    std::vector<std::string> placements;
-    std::vector<std::string> strategies;
-    std::vector<SuiteWorkload> workloads;
-    std::uint32_t receive_descriptors = 256;
-    std::uint32_t transmit_descriptors = 256;
-    std::uint32_t interrupts_per_second = 8000;
+    std::vector<SuitePart> parts;
 };
 
 // By name, or by the path of a file (anything that contains a slash or ends in .toml). Throws Failure: no

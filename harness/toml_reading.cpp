@@ -49,13 +49,52 @@ std::string TomlTable::text(const std::string& key, const std::string& otherwise
 
 std::uint64_t TomlTable::number(const std::string& key, std::uint64_t otherwise, std::uint64_t least,
                                 std::uint64_t most) const {
-    if (!has(key)) return otherwise;
-    const auto* value = node(key).as_integer();
+    return has(key) ? checked_number(node(key), key, least, most) : otherwise;
+}
+
+std::uint64_t TomlTable::checked_number(const toml::node& node, const std::string& key, std::uint64_t least,
+                                        std::uint64_t most) const {
+    const auto* value = node.as_integer();
     if (!value) fail("{}: a whole number was expected", at(key));
     const std::int64_t number = value->get();
     if (number < 0 || static_cast<std::uint64_t>(number) < least || static_cast<std::uint64_t>(number) > most)
         fail("{}: {} is out of range; {} to {} are possible", at(key), number, least, most);
     return static_cast<std::uint64_t>(number);
+}
+
+std::vector<std::uint64_t> TomlTable::numbers(const std::string& key, std::uint64_t otherwise,
+                                              std::uint64_t least, std::uint64_t most) const {
+    if (!has(key)) return {otherwise};
+    const auto* array = node(key).as_array();
+    if (!array) return {number(key, otherwise, least, most)};
+    if (array->empty()) fail("{}: the list is empty", at(key));
+    std::vector<std::uint64_t> result;
+    for (const auto& element : *array) {
+        const std::uint64_t value = checked_number(element, key, least, most);
+        if (std::find(result.begin(), result.end(), value) != result.end())
+            fail("{}: {} stands there more than once", at(key), value);
+        result.push_back(value);
+    }
+    return result;
+}
+
+std::vector<bool> TomlTable::flags(const std::string& key, bool otherwise) const {
+    if (!has(key)) return {otherwise};
+    std::vector<bool> result;
+    const auto add = [&](const toml::node& node) {
+        const auto* value = node.as_boolean();
+        if (!value) fail("{}: true, false, or a list of both was expected", at(key));
+        if (std::find(result.begin(), result.end(), value->get()) != result.end())
+            fail("{}: {} stands there more than once", at(key), value->get());
+        result.push_back(value->get());
+    };
+    if (const auto* array = node(key).as_array()) {
+        for (const auto& element : *array) add(element);
+        if (result.empty()) fail("{}: the list is empty", at(key));
+    } else {
+        add(node(key));
+    }
+    return result;
 }
 
 std::vector<std::string> TomlTable::texts(const std::string& key) const {

@@ -29,6 +29,11 @@ class TomlTable {
     [[nodiscard]] std::string text(const std::string& key, const std::string& otherwise) const;
     [[nodiscard]] std::uint64_t number(const std::string& key, std::uint64_t otherwise, std::uint64_t least,
                                        std::uint64_t most) const;
+    // One number, or a list of different ones.
+    [[nodiscard]] std::vector<std::uint64_t> numbers(const std::string& key, std::uint64_t otherwise,
+                                                     std::uint64_t least, std::uint64_t most) const;
+    // true, false, or a list of both.
+    [[nodiscard]] std::vector<bool> flags(const std::string& key, bool otherwise) const;
     [[nodiscard]] std::vector<std::string> texts(const std::string& key) const;
     [[nodiscard]] TomlTable table(const std::string& key) const;
     [[nodiscard]] std::vector<std::string> keys() const;
@@ -38,6 +43,8 @@ class TomlTable {
     [[nodiscard]] std::string at(const std::string& key) const;
 
   private:
+    [[nodiscard]] std::uint64_t checked_number(const toml::node& node, const std::string& key,
+                                               std::uint64_t least, std::uint64_t most) const;
     const toml::node& node(const std::string& key) const;
 
     const toml::table& table_;

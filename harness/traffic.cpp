@@ -25,6 +25,7 @@ const std::vector<TrafficProgram>& traffic_programs() {
         {"iperf3", {"payload_bytes"}, start<Iperf3>},
         {"udp-echo", {"payload_bytes", "cool_down_ms"}, start<UdpEcho>},
         {"raw-frames", {"frame_bytes"}, start<RawFrames>},
+        {"crash", {"payload_bytes", "kills"}, nullptr},
     };
     return programs;
 }
@@ -37,7 +38,7 @@ const TrafficProgram* find_traffic_program(const std::string& name) {
 
 std::unique_ptr<Traffic> start_traffic(const Trial& trial, const TrafficPlaces& places) {
     const TrafficProgram* program = find_traffic_program(trial.program);
-    if (!program) fail("No way to run '{}' is known, which the workload {} needs", trial.program, trial.workload);
+    if (!program || !program->start) fail("No way to run '{}' is known, which the workload {} needs", trial.program, trial.workload);
     return program->start(trial, places);
 }
 

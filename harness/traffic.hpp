@@ -70,6 +70,7 @@ class Traffic {
 struct TrafficProgram {
     const char* name;
     std::vector<std::string> needed;  // parameters, beside warm_up_ms, window_ms and load_bps
+    // None: it is no stream through a window, but a way of its own (crash.hpp).
     std::unique_ptr<Traffic> (*start)(const Trial&, const TrafficPlaces&);
 };
 const std::vector<TrafficProgram>& traffic_programs();

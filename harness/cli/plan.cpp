@@ -34,8 +34,9 @@ void print_plan(const Options& options) {
     }
     std::string combination;
     for (const auto& trial : plan.trials) {
-        const std::string current = fmt::format("boot {} (seed {}), {} {} {}", trial.boot, trial.boot_seed,
-                                                trial.device, trial.placement, trial.strategy);
+        const std::string current = fmt::format("boot {} (seed {}{}), {}", trial.boot, trial.boot_seed,
+                                                label(trial.guest).empty() ? "" : ", " + label(trial.guest),
+                                                trial.combination());
         if (current != combination) fmt::print("{}\n", current);
         combination = current;
         fmt::print("    {:16}", trial.workload);

@@ -22,6 +22,8 @@ std::string escaped(const std::filesystem::path& path) {
     return result;
 }
 
+}  // namespace
+
 std::string kernel_command_line(const GuestOptions& options) {
     // A kernel that oopses, hangs or loses a task is over, and the emulator with it (-no-reboot): the harness
     // learns of it at once instead of by its time limit.
@@ -37,8 +39,6 @@ std::string kernel_command_line(const GuestOptions& options) {
     if (!options.kernel_arguments.empty()) line += ' ' + options.kernel_arguments;
     return line;
 }
-
-}  // namespace
 
 std::filesystem::path find_emulator() {
     const char* search_path = std::getenv("PATH");
@@ -100,7 +100,7 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
     // The device under test and its peer on one cable. By default virtio-net completes what it transmits on
     // host time; with a timer, and its doorbell handled on the vCPU's own thread, it does so on guest time.
     add({"-netdev", "hubport,id=device,hubid=0", "-netdev", "hubport,id=peer,hubid=0"});
-    add({"-device", fmt::format("e1000,netdev=device,addr=4,mac={},romfile=", device_mac)});
+    add({"-device", fmt::format("{},netdev=device,addr=4,mac={},romfile=", options.device_model, device_mac)});
     add({"-device",
          fmt::format("virtio-net-pci,netdev=peer,addr=5,mac={},romfile=,tx=timer,ioeventfd=off", peer_mac)});
 

@@ -50,6 +50,8 @@ struct GuestOptions {
     unsigned memory_mib = 1024;
     /// Huge pages of 2 MiB reserved at boot.
     unsigned huge_pages = 0;
+    /// The part under test, under QEMU's name.
+    std::string device_model = "e1000";
     bool iommu = true;
     /// The IOMMU's address width: 39 or 48 bits.
     unsigned address_bits = 39;
@@ -76,6 +78,9 @@ enum class ExitState : std::uint8_t {
 };
 
 std::string_view name(ExitState state);
+
+/// What the guest's kernel is started with.
+std::string kernel_command_line(const GuestOptions& options);
 
 /// Why there is no instruction count with these options, or nothing if there is one.
 std::optional<std::string> meter_unavailable(const GuestOptions& options);

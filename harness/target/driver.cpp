@@ -11,6 +11,8 @@
 
 namespace dmatoll::harness {
 
+void Driver::make_fault(const std::string& how) { fail("This driver takes no order to fail ({})", how); }
+
 std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
                                      int cpu) {
     const Strategy* strategy = find_strategy(trial.strategy);
@@ -20,8 +22,8 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
     const PciDevice device = pci_device(bdf);
     const DeviceModel* model = find_device_model(device.vendor, device.device);
     if (!model || trial.device != model->model)
-        fail("{} is {:04x}:{:04x}, not the {} that the trial asks for", bdf, device.vendor, device.device,
-             trial.device);
+        throw Unavailable{fmt::format("{} is {:04x}:{:04x}, not the {} that the trial asks for", bdf,
+                                      device.vendor, device.device, trial.device)};
     if (!device.group)
         throw Unavailable{
             fmt::format("{} has no IOMMU group: no IOMMU is active here; `dmatoll doctor` says more", bdf)};

@@ -30,6 +30,10 @@ class Driver {
     virtual nlohmann::json effective() = 0;
     // Throws Failure if the driver has died or been restarted.
     virtual void require_alive() = 0;
+    // Makes it fail, now: "kill", "null" or "loop". Throws Failure if it was not started for that.
+    virtual void make_fault(const std::string& how);
+    // How often it has been started again since start_driver().
+    virtual std::uint64_t restarts() { return 0; }
     // Ends it and leaves the device without a driver. Throws Failure.
     virtual void stop() = 0;
 };

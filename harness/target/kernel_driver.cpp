@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "kernel_driver.hpp"
 
+#include <string>
+#include <vector>
+
 #include "../../drivers/core/address.hpp"
 #include "../../drivers/core/counters.hpp"
 #include "../failure.hpp"
@@ -13,7 +16,27 @@
 namespace dmatoll::harness {
 namespace {
 constexpr const char* module_name = "dmatoll_net";
+
+// What has its default is left to the module.
+std::vector<std::string> module_parameters(const Trial& trial) {
+    const DriverSettings& settings = trial.settings;
+    const DriverSettings usual;
+    std::vector<std::string> result{"strategy=" + trial.strategy,
+                                    fmt::format("receive_descriptors={}", settings.receive_descriptors),
+                                    fmt::format("transmit_descriptors={}", settings.transmit_descriptors),
+                                    fmt::format("interrupts_per_second={}", settings.interrupts_per_second)};
+    if (settings.completion != usual.completion) result.push_back("completion=" + settings.completion);
+    if (settings.deferred_entries != usual.deferred_entries)
+        result.push_back(fmt::format("deferred_entries={}", settings.deferred_entries));
+    if (settings.deferred_milliseconds != usual.deferred_milliseconds)
+        result.push_back(fmt::format("deferred_milliseconds={}", settings.deferred_milliseconds));
+    if (settings.page_size != usual.page_size)
+        result.push_back(fmt::format("page_size={}", settings.page_size));
+    if (trial.makes_faults()) result.emplace_back("allow_faults=1");
+    return result;
 }
+
+}  // namespace
 
 KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
                            Ownership& ownership)
@@ -28,11 +51,9 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
     if (fs::exists(system_paths().sys / "module" / module_name))
         run_or_fail({.arguments = {"rmmod", module_name}}, "remove the module of an earlier run");
     ownership.note_module(module_name);
-    run_or_fail({.arguments = {"insmod", module.string(), "strategy=" + trial.strategy,
-                               fmt::format("receive_descriptors={}", trial.receive_descriptors),
-                               fmt::format("transmit_descriptors={}", trial.transmit_descriptors),
-                               fmt::format("interrupts_per_second={}", trial.interrupts_per_second)}},
-                "load the module " + module.string());
+    std::vector<std::string> load{"insmod", module.string()};
+    for (const auto& parameter : module_parameters(trial)) load.push_back(parameter);
+    run_or_fail({.arguments = load}, "load the module " + module.string());
     loaded_ = true;
     try {
         bind_driver(bdf, driver_);
@@ -68,16 +89,22 @@ nlohmann::json KernelDriver::effective() {
     const auto domain = read_attribute(folder / "domain");
     if (!domain) fail("{} cannot be read: is {} bound to {}?", (folder / "domain").string(), bdf_, driver_);
     nlohmann::json result{{"domain", *domain}, {"page_size", page_bytes}, {"driver", driver_}};
-    for (const auto* name : {"strategy", "placement", "protection"})
+    for (const auto* name : {"strategy", "placement", "protection", "completion", "part"})
         if (const auto value = read_attribute(folder / name)) result[name] = *value;
     const fs::path parameters = system_paths().sys / "module" / module_name / "parameters";
-    for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second"})
+    if (const auto size = read_attribute(folder / "page_size")) result["page_size"] = std::atol(size->c_str());
+    for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
+                             "deferred_entries", "deferred_milliseconds"})
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
     return result;
 }
 
 void KernelDriver::require_alive() {
     if (pci_device(bdf_).driver != driver_) fail("{} is no longer bound to {}", bdf_, driver_);
+}
+
+void KernelDriver::make_fault(const std::string& how) {
+    write_attribute(device_path(bdf_) / "dmatoll/fault", how);
 }
 
 void KernelDriver::stop() {

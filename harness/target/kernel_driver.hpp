@@ -19,6 +19,7 @@ class KernelDriver final : public Driver {
     std::string counter_source() const override { return "ethtool -S"; }
     nlohmann::json effective() override;
     void require_alive() override;
+    void make_fault(const std::string& how) override;
     void stop() override;
 
   private:

@@ -78,6 +78,30 @@ bool Interface::running() const {
            (request.ifr_flags & IFF_RUNNING);
 }
 
+std::uint32_t Interface::mtu() const {
+    ifreq request = request_for(name_);
+    if (::ioctl(socket_.get(), SIOCGIFMTU, &request) != 0)
+        fail("Cannot read the MTU of {}: {}", name_, system_error(errno));
+    return static_cast<std::uint32_t>(request.ifr_mtu);
+}
+
+void Interface::set_mtu(std::uint32_t mtu) const {
+    if (this->mtu() == mtu) return;
+    run_or_fail({.arguments = {"ip", "link", "set", name_, "mtu", std::to_string(mtu)},
+                 .network_namespace = namespace_},
+                fmt::format("set the MTU of {} to {}", name_, mtu));
+}
+
+void Interface::set_offloads(bool on) const {
+    std::vector<std::string> arguments{"ethtool", "-K", name_};
+    for (const char* name : {"rx", "tx", "sg", "tso", "gso", "gro"}) {
+        arguments.emplace_back(name);
+        arguments.emplace_back(on ? "on" : "off");
+    }
+    run_or_fail({.arguments = arguments, .network_namespace = namespace_},
+                fmt::format("switch the offloads of {} {}", name_, on ? "on" : "off"));
+}
+
 std::string Interface::driver() const {
     ethtool_drvinfo information{};
     information.cmd = ETHTOOL_GDRVINFO;

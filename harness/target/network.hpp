@@ -53,6 +53,12 @@ class Interface {
     [[nodiscard]] nlohmann::json rings() const;
     [[nodiscard]] std::string driver() const;
 
+    [[nodiscard]] std::uint32_t mtu() const;
+
+    // Throws Failure if the driver does not take it.
+    void set_mtu(std::uint32_t mtu) const;
+    // Checksums, segmentation, and what the stack does in their place, all or none.
+    void set_offloads(bool on) const;
     // IPv6 off (its announcements would disturb a quiet link), address, up.
     void configure(const std::string& address) const;
     // No ARP in the measured window.

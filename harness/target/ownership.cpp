@@ -102,9 +102,8 @@ Ownership::Report Ownership::restore() {
             action();
             report.done.push_back(what);
             return true;
-        } catch (const Interrupted&) {
-            throw;
         } catch (const std::exception& error) {
+            // An interruption, too: what is left of the list still goes back.
             report.problems.push_back(what + ": " + error.what());
             return false;
         }

@@ -26,10 +26,8 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
         ownership.note_module(driver_);
         // Its own default adapts to the traffic: a fixed rate like ours, so that moderation is held equal.
         // ethtool cannot set it for these parts.
-        if (trial.interrupts_per_second > 0) {
-            load.push_back(fmt::format("InterruptThrottleRate={}", trial.interrupts_per_second));
-            interrupts_per_second_ = trial.interrupts_per_second;
-        }
+        load.push_back(fmt::format("InterruptThrottleRate={}", trial.settings.interrupts_per_second));
+        interrupts_per_second_ = trial.settings.interrupts_per_second;
     }
     const Ended loaded = run({.arguments = load});
     if (loaded.status != 0)
@@ -38,11 +36,9 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
     bind_driver(bdf, driver_);
     interface_.emplace(wait_for_interface(bdf, 5), "");
     // Both placements use what the device offers; this driver leaves receive checksums off by itself.
-    run_or_fail({.arguments = {"ethtool", "-K", interface_->name(), "rx", "on", "tx", "on", "sg", "on", "tso", "on",
-                               "gso", "on", "gro", "on"}},
-                "switch on the offloads of " + interface_->name());
-    run_or_fail({.arguments = {"ethtool", "-G", interface_->name(), "rx", std::to_string(trial.receive_descriptors),
-                               "tx", std::to_string(trial.transmit_descriptors)}},
+    interface_->set_offloads(trial.settings.offloads);
+    run_or_fail({.arguments = {"ethtool", "-G", interface_->name(), "rx", std::to_string(trial.settings.receive_descriptors),
+                               "tx", std::to_string(trial.settings.transmit_descriptors)}},
                 "set the ring sizes of " + interface_->name() + " (80 to 4096 descriptors)");
 }
 
@@ -77,8 +73,8 @@ nlohmann::json StockDriver::effective() {
     nlohmann::json effective{
         {"domain", device.group_type}, {"page_size", page_bytes}, {"driver", device.driver}};
     // Loaded by somebody else, or left at its default, it chooses the rate by the traffic.
-    if (interrupts_per_second_ > 0)
-        effective["interrupts_per_second"] = interrupts_per_second_;
+    if (interrupts_per_second_)
+        effective["interrupts_per_second"] = *interrupts_per_second_;
     else
         effective["moderation"] = "adaptive";
     return effective;

@@ -27,7 +27,7 @@ class StockDriver final : public Driver {
     std::string driver_;
     std::optional<Interface> interface_;
     bool own_module_;  // loaded, and removed, by us
-    unsigned interrupts_per_second_ = 0;
+    std::optional<unsigned> interrupts_per_second_;
 };
 
 }  // namespace dmatoll::harness

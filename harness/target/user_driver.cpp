@@ -6,7 +6,9 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <vector>
 
 #include "../failure.hpp"
 #include "../paths.hpp"
@@ -18,13 +20,58 @@ namespace dmatoll::harness {
 namespace {
 constexpr const char* tap_name = "dmatoll0";
 constexpr const char* vfio_driver = "vfio-pci";
+
+// A trial of faults lives on being restarted; any other is spoilt by it.
+std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() ? "always" : "0"; }
+
+const char* program_of(const Trial& trial) {
+    return code_generation(trial) == "kernel-like" ? "dmatoll-net-user-kernel-like" : "dmatoll-net-user";
+}
+
+// What has its default is left to the program.
+std::vector<std::string> driver_options(const Trial& trial) {
+    const DriverSettings& settings = trial.settings;
+    const DriverSettings usual;
+    std::vector<std::string> result{"--strategy",
+                                    trial.strategy,
+                                    "--receive-descriptors",
+                                    std::to_string(settings.receive_descriptors),
+                                    "--transmit-descriptors",
+                                    std::to_string(settings.transmit_descriptors),
+                                    "--interrupts-per-second",
+                                    std::to_string(settings.interrupts_per_second)};
+    const auto add = [&](const char* name, const std::string& value) {
+        result.emplace_back(name);
+        result.push_back(value);
+    };
+    if (settings.mtu != usual.mtu) add("--mtu", std::to_string(settings.mtu));
+    if (settings.offloads != usual.offloads) add("--offloads", settings.offloads ? "on" : "off");
+    if (settings.completion != usual.completion) add("--completion", settings.completion);
+    if (settings.deferred_entries != usual.deferred_entries)
+        add("--deferred-entries", std::to_string(settings.deferred_entries));
+    if (settings.deferred_milliseconds != usual.deferred_milliseconds)
+        add("--deferred-milliseconds", std::to_string(settings.deferred_milliseconds));
+    if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
+    if (trial.makes_faults()) result.emplace_back("--allow-faults");
+    if (trial.driver_is_workload()) {
+        add("--raw", trial.flow == Flow::both ? "loopback" : name_of(trial.flow));
+        add("--frame-bytes", std::to_string(trial.parameters.at("frame_bytes")));
+    } else {
+        add("--tap", tap_name);
+    }
+    return result;
+}
+
 }  // namespace
 
 UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
-    : bdf_{bdf}, socket_path_{(system_paths().run / "user.sock").string()} {
-    const fs::path program = our_program("dmatoll-net-user");
+    : bdf_{bdf},
+      interface_{trial.driver_is_workload() ? "" : tap_name},
+      socket_path_{(system_paths().run / "user.sock").string()} {
+    const fs::path program = our_program(program_of(trial));
     if (program.empty())
-        throw Unavailable{"The program dmatoll-net-user is neither beside dmatoll nor in PATH; build it"};
+        throw Unavailable{fmt::format("The program {} is neither beside dmatoll nor in PATH; build it",
+                                      program_of(trial))};
     set_driver_override(bdf, vfio_driver);
     for (const char* module : {"vfio-pci", "vfio_iommu_type1", "tun"}) {
         const Ended loaded = run({.arguments = {"modprobe", module}});
@@ -33,26 +80,10 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
                                           trim(loaded.error))};
     }
     bind_driver(bdf, vfio_driver);
-    child_.emplace(Command{.arguments = {program.string(),
-                                         "--device",
-                                         bdf,
-                                         "--tap",
-                                         tap_name,
-                                         "--strategy",
-                                         trial.strategy,
-                                         "--receive-descriptors",
-                                         std::to_string(trial.receive_descriptors),
-                                         "--transmit-descriptors",
-                                         std::to_string(trial.transmit_descriptors),
-                                         "--interrupts-per-second",
-                                         std::to_string(trial.interrupts_per_second),
-                                         "--cpu",
-                                         std::to_string(cpu),
-                                         "--control",
-                                         socket_path_,
-                                         "--restart",
-                                         "0",
-                                         "--json"}});
+    std::vector<std::string> arguments{program.string(), "--device", bdf, "--cpu", std::to_string(cpu),
+                                       "--control", socket_path_, "--restart", allowed_restarts(trial), "--json"};
+    for (const auto& option : driver_options(trial)) arguments.push_back(option);
+    child_.emplace(Command{.arguments = arguments});
     const auto line = child_->read_line(20);
     const auto event = line ? nlohmann::json::parse(*line, nullptr, false) : nlohmann::json{};
     if (!line || !event.is_object() || event.value("event", "") != "ready") {
@@ -77,10 +108,32 @@ UserDriver::~UserDriver() {
     }
 }
 
-std::string UserDriver::interface() const { return tap_name; }
+std::string UserDriver::interface() const { return interface_; }
+
+void UserDriver::make_fault(const std::string& how) {
+    if (how == "kill") {
+        const pid_t driver = ask().value("pid", 0);
+        if (driver <= 1 || ::kill(driver, SIGKILL) != 0)
+            fail("Cannot kill the driver process {}: {}", driver, system_error(errno));
+        return;
+    }
+    const std::string answer = request("fault " + how);
+    if (answer.find("error") != std::string::npos)
+        fail("The user driver does not take `fault {}`: {}", how, trim(answer));
+}
+
+std::uint64_t UserDriver::restarts() { return ask().value("restarts", std::uint64_t{0}); }
 
 nlohmann::json UserDriver::ask() {
-    write_all(socket_.get(), "stats\n", socket_path_);
+    const std::string answer = request("stats");
+    auto json = nlohmann::json::parse(answer, nullptr, false);
+    if (!json.is_object() || !json.contains("counters"))
+        fail("The user driver's answer to `stats` is no object with counters: {}", trim(answer));
+    return json;
+}
+
+std::string UserDriver::request(const std::string& what) {
+    write_all(socket_.get(), what + "\n", socket_path_);
     std::string answer;
     const double deadline = now_seconds() + 5;
     while (answer.find('\n') == std::string::npos) {
@@ -93,12 +146,9 @@ nlohmann::json UserDriver::ask() {
             answer.append(block, static_cast<std::size_t>(got));
         }
         if (now_seconds() > deadline)
-            fail("The user driver did not answer `stats` on {} within 5 s", socket_path_);
+            fail("The user driver did not answer `{}` on {} within 5 s", what, socket_path_);
     }
-    auto json = nlohmann::json::parse(answer, nullptr, false);
-    if (!json.is_object() || !json.contains("counters"))
-        fail("The user driver's answer to `stats` is no object with counters: {}", trim(answer));
-    return json;
+    return answer;
 }
 
 Counts UserDriver::counters() {

@@ -19,12 +19,17 @@ class UserDriver final : public Driver {
     std::string counter_source() const override { return "control socket"; }
     nlohmann::json effective() override;
     void require_alive() override;
+    void make_fault(const std::string& how) override;
+    std::uint64_t restarts() override;
     void stop() override;
 
   private:
-    nlohmann::json ask();
+    // One line there, one back.
+    std::string request(const std::string& what);
+    nlohmann::json ask();  // its statistics
 
     std::string bdf_;
+    std::string interface_;
     std::string socket_path_;
     std::optional<Child> child_;
     Descriptor socket_;

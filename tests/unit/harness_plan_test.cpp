@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 #include <set>
 
@@ -26,7 +27,7 @@ TEST(Plan, IsTheProductWithoutWhatCannotBe) {
     const Plan plan = make_plan(suite(), 1, "");
     // stock and kernel have Linux's three, kernel and user have our two.
     const std::size_t combinations = 3 + 5 + 2;
-    EXPECT_EQ(plan.trials.size(), combinations * suite().workloads.size() * suite().boots);
+    EXPECT_EQ(plan.trials.size(), combinations * suite().parts[0].workloads.size() * suite().boots);
     EXPECT_EQ(plan.excluded.size(), 15 - combinations);
     for (const auto& trial : plan.trials) {
         Placement placement{};
@@ -58,7 +59,7 @@ TEST(Plan, KeepsBootsAndCombinationsTogether) {
             EXPECT_TRUE(seen.insert(key).second) << key << " is set up twice";
         }
         current = key;
-        EXPECT_EQ(trial.boot_seed, 7 + trial.boot);
+        EXPECT_EQ(trial.index, trial.boot);
     }
 }
 
@@ -70,6 +71,116 @@ TEST(Plan, BootsHaveOrdersOfTheirOwn) {
                             [](const Trial& a, const Trial& b) {
                                 return a.combination() == b.combination() && a.workload == b.workload;
                             }));
+}
+
+// A run with --seed 2 replicates one with --seed 1 only if no boot of theirs is the same.
+TEST(Plan, NeighbouringSeedsShareNoBoot) {
+    std::set<std::uint64_t> seeds;
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        std::set<std::uint64_t> own;
+        for (const auto& trial : make_plan(suite(), seed, "").trials) own.insert(trial.boot_seed);
+        EXPECT_EQ(own.size(), suite().boots);
+        for (const auto boot_seed : own) EXPECT_TRUE(seeds.insert(boot_seed).second) << boot_seed;
+    }
+}
+
+Suite parsed(const std::string& axes, const std::string& rest) {
+    return parse_suite("[suite]\nname = \"s\"\nsummary = \"s\"\nboots = 2\n[axes]\n" + axes + "\n" + rest, "s.toml");
+}
+
+const std::string one_workload = "[[workload]]\nname = \"iperf3-tcp-tx\"\n";
+
+TEST(Plan, WhatNeedsAnotherBootHasOne) {
+    const Plan plan = make_plan(
+        parsed("device = [\"82540EM\", \"82574L\"]\nplacement = [\"user\"]\nstrategy = [\"strict\", \"persistent\"]",
+               "[guest]\nvcpus = [1, 2]\n" + one_workload),
+        1, "");
+    EXPECT_EQ(plan.trials.size(), 2U * 2 * 2 * 2);
+    EXPECT_EQ(plan.boots(), 2U * 2 * 2);
+    std::map<std::uint32_t, std::set<std::string>> shapes;
+    for (const auto& trial : plan.trials) shapes[trial.boot].insert(trial.device + label(trial.guest));
+    for (const auto& [boot, shape] : shapes) EXPECT_EQ(shape.size(), 1U) << "boot " << boot;
+    std::set<std::uint32_t> repetitions;
+    for (const auto& trial : make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
+                                              "[guest]\nvcpus = [1, 2]\n" + one_workload),
+                                       1, "repetition=1,vcpus=1")
+                                 .trials) {
+        EXPECT_EQ(trial.guest.vcpus, 1U);
+        repetitions.insert(trial.index);
+    }
+    EXPECT_EQ(repetitions, std::set<std::uint32_t>{1});
+}
+
+TEST(Plan, ListsWhatCannotBeWithItsReason) {
+    const Plan plan = make_plan(
+        parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", \"user\"]\nstrategy = [\"linux-lazy\", "
+               "\"strict\"]\ncompletion = [\"interrupt\", \"poll\"]\ncode_generation = [\"kernel\", \"native\"]",
+               "[driver]\nreceive_descriptors = [64, 100, 256]\n" + one_workload),
+        1, "");
+    std::string reasons;
+    for (const auto& excluded : plan.excluded) reasons += excluded.reason + "\n";
+    for (const char* expected : {"does not poll", "no code generation 'native'", "no code generation 'kernel'",
+                                 "fewer than 80", "power of two", "linux-lazy does not run in the placement user"})
+        EXPECT_NE(reasons.find(expected), std::string::npos) << expected << " is not among:\n" << reasons;
+    for (const auto& trial : plan.trials) {
+        EXPECT_FALSE(impossible(trial)) << trial.id;
+        if (trial.placement == "stock") {
+            EXPECT_EQ(trial.settings.completion, "interrupt");
+            EXPECT_GE(trial.settings.receive_descriptors, 80U);
+        }
+    }
+}
+
+TEST(Plan, AParameterOfAnotherStrategyIsNoAxis) {
+    const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\", \"persistent\"]",
+                                       "[driver]\npage_size = [4096, 2097152]\n" + one_workload),
+                                1, "boot=0");
+    EXPECT_EQ(plan.trials.size(), 1U + 2U);
+}
+
+TEST(Plan, APointOfTwoPartsIsRunOnce) {
+    const std::string part = "[[part]]\nname = \"NAME\"\n[[part.workload]]\nname = \"iperf3-tcp-tx\"\n";
+    const auto named = [&](const std::string& name) { return std::string{part}.replace(part.find("NAME"), 4, name); };
+    const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
+                                       named("one") + named("two")),
+                                1, "");
+    ASSERT_EQ(plan.trials.size(), 2U) << "one in each boot";
+    EXPECT_EQ(plan.trials[0].part, "one");
+}
+
+TEST(Plan, AGuestThatIsEndedHasNoOtherTrial) {
+    const Plan plan = make_plan(load_suite("crash"), 1, "");
+    std::map<std::uint32_t, unsigned> trials;
+    for (const auto& trial : plan.trials) ++trials[trial.boot];
+    unsigned ended = 0;
+    for (const auto& trial : plan.trials)
+        if (trial.ends_its_guest()) {
+            ++ended;
+            EXPECT_EQ(trials[trial.boot], 1U);
+        }
+    EXPECT_EQ(ended, 1U);
+}
+
+TEST(Plan, IdsAreUniqueInEverySuite) {
+    for (const auto& name : suite_names()) {
+        const auto names = ids(make_plan(load_suite(name), 1, ""));
+        EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size()) << name;
+    }
+}
+
+// A run that an earlier version began is resumed with the defaults of what it did not know.
+TEST(Plan, ReadsTrialsOfEarlierVersions) {
+    const auto old = nlohmann::json::parse(R"({"id": "0-82540EM-user-strict-iperf3-udp-tx", "boot": 0, "boot_seed": 1,
+        "device": "82540EM", "placement": "user", "strategy": "strict", "workload": "iperf3-udp-tx",
+        "parameters": {"load_bps": 100000000, "payload_bytes": 1472, "warm_up_ms": 300, "window_ms": 500},
+        "transport": "udp", "flow": "transmit", "index": 0, "of": 4,
+        "receive_descriptors": 512, "transmit_descriptors": 256, "interrupts_per_second": 8000})");
+    const Trial trial = trial_from_json(old);
+    EXPECT_EQ(trial.program, "iperf3");
+    EXPECT_EQ(trial.settings.receive_descriptors, 512U);
+    EXPECT_EQ(trial.settings.mtu, 1500U);
+    EXPECT_TRUE(trial.settings.offloads);
+    EXPECT_EQ(trial.guest, GuestShape{});
 }
 
 TEST(Plan, SurvivesJson) {

@@ -2,6 +2,7 @@
 // Suites and workloads: what is wrong in them is told with file, line and the name that was probably meant.
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 
 #include "failure.hpp"
@@ -47,12 +48,75 @@ TEST(Suite, ReadsAxesDriverAndWorkloads) {
     const Suite suite = parse_suite(good, "small.toml");
     EXPECT_EQ(suite.name, "small");
     EXPECT_EQ(suite.boots, 3U);
-    EXPECT_EQ(suite.placements, (std::vector<std::string>{"kernel", "user"}));
-    EXPECT_EQ(suite.receive_descriptors, 512U);
-    EXPECT_EQ(suite.transmit_descriptors, 256U);
-    ASSERT_EQ(suite.workloads.size(), 1U);
-    EXPECT_EQ(suite.workloads[0].parameters.at("load_bps"), 5'000'000U);
-    EXPECT_EQ(suite.workloads[0].parameters.at("payload_bytes"), 1472U) << "the workload's own default";
+    ASSERT_EQ(suite.parts.size(), 1U);
+    const SuitePart& part = suite.parts.front();
+    EXPECT_EQ(part.placements, (std::vector<std::string>{"kernel", "user"}));
+    ASSERT_EQ(part.settings.size(), 1U);
+    EXPECT_EQ(part.settings[0].receive_descriptors, 512U);
+    EXPECT_EQ(part.settings[0].transmit_descriptors, 256U);
+    EXPECT_EQ(part.guests, std::vector<GuestShape>{GuestShape{}});
+    ASSERT_EQ(part.workloads.size(), 1U);
+    EXPECT_EQ(part.workloads[0].parameters.at("load_bps"), 5'000'000U);
+    EXPECT_EQ(part.workloads[0].parameters.at("payload_bytes"), 1472U) << "the workload's own default";
+}
+
+TEST(Suite, ListsAreMultiplied) {
+    std::string text = replaced("receive_descriptors = 512", "receive_descriptors = [64, 512]\nmtu = [1500, 9000]");
+    text.replace(text.find("load_bps = 5000000"), 18, "load_bps = [1, 2, 3]\npayload_bytes = [64, 128]");
+    const SuitePart part = parse_suite(text, "small.toml").parts.front();
+    EXPECT_EQ(part.settings.size(), 4U);
+    EXPECT_EQ(part.workloads.size(), 6U);
+    std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
+    for (const auto& settings : part.settings) seen.insert({settings.receive_descriptors, settings.mtu});
+    EXPECT_EQ(seen.size(), 4U);
+    EXPECT_NE(complaint(replaced("= 512", "= [512, 512]")).find("more than once"), std::string::npos);
+    EXPECT_NE(complaint(replaced("= 512", "= []")).find("the list is empty"), std::string::npos);
+    EXPECT_NE(complaint(replaced("= 512", "= [512, 32]")).find("32 is out of range"), std::string::npos);
+}
+
+const std::string parted = R"([suite]
+name = "parted"
+summary = "for a test"
+
+[axes]
+device = ["82540EM"]
+placement = ["kernel", "user", "stock"]
+strategy = ["persistent", "linux-lazy"]
+
+[[part]]
+name = "one"
+[[part.workload]]
+name = "iperf3-tcp-tx"
+
+[[part]]
+name = "two"
+[part.axes]
+device = ["82574L"]
+placement = ["user"]
+strategy = ["strict"]
+completion = ["interrupt", "poll"]
+code_generation = ["native", "kernel-like"]
+[part.guest]
+vcpus = [1, 4]
+[[part.workload]]
+name = "iperf3-tcp-rx"
+)";
+
+TEST(Suite, PartsHaveTheSuitesAxesOrTheirOwn) {
+    const Suite suite = parse_suite(parted, "parted.toml");
+    ASSERT_EQ(suite.parts.size(), 2U);
+    EXPECT_EQ(suite.parts[0].name, "one");
+    EXPECT_EQ(suite.parts[0].placements.size(), 3U);
+    EXPECT_EQ(suite.parts[1].devices, std::vector<std::string>{"82574L"});
+    EXPECT_EQ(suite.parts[1].settings.size(), 4U);
+    EXPECT_EQ(suite.parts[1].guests.size(), 2U);
+    const auto with = [](const std::string& from, const std::string& to) {
+        std::string text = parted;
+        return complaint(text.replace(text.find(from), from.size(), to));
+    };
+    EXPECT_NE(with("name = \"two\"", "name = \"one\"").find("the name of two parts"), std::string::npos);
+    EXPECT_NE(with("[1, 4]", "[1, 3]").find("1, 2 or 4 was expected"), std::string::npos);
+    EXPECT_NE(with("\"poll\"", "\"pol\"").find("did you mean 'poll'?"), std::string::npos);
 }
 
 TEST(Suite, UnknownKeyIsToldWithLineAndNearestName) {
@@ -85,7 +149,7 @@ TEST(Suite, ValuesOutOfRangeOrOfTheWrongKind) {
     EXPECT_NE(complaint(replaced("boots = 3", "boots = 0")).find("0 is out of range"), std::string::npos);
     EXPECT_NE(complaint(replaced("boots = 3", "boots = \"3\"")).find("a whole number was expected"),
               std::string::npos);
-    EXPECT_NE(complaint(replaced("512", "500")).find("a power of two"), std::string::npos);
+    EXPECT_NE(complaint(replaced("512", "5000")).find("out of range"), std::string::npos);
     EXPECT_NE(
         complaint(replaced("[\"kernel\", \"user\"]", "\"kernel\"")).find("a list of texts was expected"),
         std::string::npos);

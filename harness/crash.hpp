@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Trials of a driver that fails under traffic: killed, by a null pointer, or in an endless loop.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "traffic.hpp"
+
+namespace dmatoll::harness {
+
+// Makes the driver fail as often as the trial's `kills` says, each time after traffic flows again. Returns a
+// merge patch for the record: metrics {kills, recoveries, outage_ns, packets_sent, packets_lost,
+// kernel_messages} and crash {how}. Throws Failure if the driver does not come back. In the kernel it does
+// not return: that is the result, and the lab's host reads the oops.
+nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places);
+
+// What the console of a guest that has panicked shows of the oops: from its first line on.
+std::string oops_of(const std::vector<std::string>& console);
+
+}  // namespace dmatoll::harness

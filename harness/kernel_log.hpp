@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the kernel says while somebody listens.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "file.hpp"
+
+namespace dmatoll::harness {
+
+// Messages of /dev/kmsg from the construction on.
+class KernelLog {
+  public:
+    // Throws Failure if it cannot be read.
+    KernelLog();
+    // Warnings and worse since the last call, without their prefix.
+    std::vector<std::string> complaints();
+
+  private:
+    Descriptor file_;
+};
+
+// The text of one record of /dev/kmsg if it is a warning or worse; empty otherwise.
+std::string complaint_of(std::string_view record);
+
+}  // namespace dmatoll::harness

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Axes beside placement and strategy: what a trial asks for is what is in force, and the record says so."""
+
+import pytest
+
+import program
+
+SUITE = """
+[suite]
+name = "axes"
+summary = "made by a test"
+
+[axes]
+device = ["82540EM"]
+placement = ["kernel", "user", "stock"]
+strategy = ["persistent", "linux-lazy"]
+
+[[part]]
+name = "settings"
+[part.driver]
+mtu = 9000
+offloads = false
+receive_descriptors = 128
+interrupts_per_second = 1000
+[[part.workload]]
+name = "udp-echo"
+load_bps = 10_000_000
+payload_bytes = 4000
+warm_up_ms = 100
+window_ms = 100
+
+[[part]]
+name = "shape"
+[part.axes]
+device = ["82574L"]
+placement = ["user", "stock"]
+strategy = ["persistent", "linux-lazy"]
+[part.guest]
+vcpus = 1
+memory_mib = 512
+address_bits = 48
+[[part.workload]]
+name = "iperf3-tcp-tx"
+load_bps = 50_000_000
+payload_bytes = 16384
+warm_up_ms = 100
+window_ms = 100
+"""
+
+
+@pytest.fixture(scope="module")
+def records(dmatoll, tmp_path_factory):
+    place = tmp_path_factory.mktemp("axes")
+    suite = place / "axes.toml"
+    suite.write_text(SUITE)
+    ended = program.run(dmatoll, "run", suite, "--output", place / "run", "--no-report", "--jobs", "1")
+    assert ended.returncode == 0, ended
+    return program.records(place / "run")
+
+
+def test_settings_are_in_force_at_both_ends(records):
+    chosen = [each for each in records if each["device"]["model"] == "82540EM"]
+    assert {each["placement"] for each in chosen} == {"kernel", "user", "stock"}
+    for each in chosen:
+        assert each["requested"]["mtu"] == each["effective"]["mtu"] == each["effective"]["peer_mtu"] == 9000
+        assert each["requested"]["offloads"] is False
+        assert not each["effective"]["offloads"]["segmentation"], each["trial"]
+        assert each["requested"]["receive_descriptors"] == 128
+        assert each["metrics"]["packets"] > 0
+
+
+def test_another_part_and_another_guest(records):
+    chosen = [each for each in records if each["device"]["model"] == "82574L"]
+    assert {each["placement"] for each in chosen} == {"user", "stock"}
+    for each in chosen:
+        assert each["environment"]["guest"] == {"vcpus": 1, "memory_mib": 512, "address_bits": 48}
+        assert each["environment"]["iommu"]["address_width"] == 48
+        assert len(each["meters"]["lab_instructions"]["vcpus"]) == 1
+        assert each["status"] == "ok", each.get("reason")
+    assert {each["effective"]["driver"] for each in chosen} == {"vfio-pci", "e1000e"}
+
+
+def test_what_the_kernel_does_about_its_cpu_is_recorded(records):
+    for each in records:
+        assert each["environment"]["vulnerabilities"]["spectre_v2"]
