@@ -216,6 +216,19 @@ inline constexpr Strategy persistent{
     .stock = {},
 };
 
+// A process has no memory but its own that it could let the device reach.
+inline constexpr Strategy passthrough{
+    .name = "passthrough",
+    .summary = "all memory is mapped once at its own address, in a domain of ours: the device reaches all of it",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = false,
+    .in_stock = false,
+    .kernel = in_kernel(unprotected),
+    .user = {},
+    .stock = {},
+};
+
 inline constexpr Strategy linux_strict{
     .name = "linux-strict",
     .summary = "Linux's DMA API, default domain of type DMA: invalidated at every unmapping",
@@ -253,8 +266,8 @@ inline constexpr Strategy linux_identity{
 };
 
 // In the order in which they are listed.
-inline constexpr std::array catalogue{&strict,       &deferred,   &copy,          &persistent,
-                                      &linux_strict, &linux_lazy, &linux_identity};
+inline constexpr std::array catalogue{&strict,      &deferred,     &copy,       &persistent,
+                                      &passthrough, &linux_strict, &linux_lazy, &linux_identity};
 
 // nullptr: there is none of that name.
 constexpr const Strategy* find(const char* name) {

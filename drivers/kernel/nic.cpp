@@ -18,6 +18,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 
@@ -120,15 +121,17 @@ using StrictNic = Nic<Strict<KernelDomain>>;
 using CopyNic = Nic<Copy<KernelDomain, KernelPlatform>>;
 using DeferredNic = Nic<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>;
 using PersistentNic = Nic<Persistent<KernelDomain, KernelPlatform>>;
+using PassthroughNic = Nic<Passthrough<KernelDomain>>;
 using LinuxNic = Nic<LinuxDma>;
 
-enum class Kind : std::uint8_t { strict, persistent, deferred, copy, linux_dma };
+enum class Kind : std::uint8_t { strict, persistent, deferred, copy, passthrough, linux_dma };
 
 Kind kind_of(const Strategy& strategy) {
     if (strategy.domain != DomainKind::own) return Kind::linux_dma;
     if (&strategy == &strategies::persistent) return Kind::persistent;
     if (&strategy == &strategies::deferred) return Kind::deferred;
     if (&strategy == &strategies::copy) return Kind::copy;
+    if (&strategy == &strategies::passthrough) return Kind::passthrough;
     return Kind::strict;
 }
 
@@ -155,12 +158,15 @@ struct dmatoll_nic {
     KernelBackend backend;
     IovaAllocator allocator;
     KernelDomain domain;
+    IovaRange reserved[IovaAllocator::most_windows] = {};
+    std::uint32_t reserved_count = 0;
     KernelPlatform platform;
     union {
         StrictNic strict;
         PersistentNic persistent;
         DeferredNic deferred;
         CopyNic copy;
+        PassthroughNic passthrough;
         LinuxNic linux_dma;
     };
 };
@@ -173,6 +179,7 @@ inline decltype(auto) with(N* nic, Use&& use) {
     if (nic->kind == Kind::persistent) return use(nic->persistent);
     if (nic->kind == Kind::deferred) return use(nic->deferred);
     if (nic->kind == Kind::copy) return use(nic->copy);
+    if (nic->kind == Kind::passthrough) return use(nic->passthrough);
     return use(nic->linux_dma);
 }
 
@@ -180,13 +187,16 @@ void give_back_space(dmatoll_nic* nic) { nic->allocator.tear_down(nic->platform)
 
 Status set_up_space(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
     const IovaRange aperture{around.aperture.first, around.aperture.last};
-    IovaRange reserved[IovaAllocator::most_windows];
-    if (around.reserved_count > IovaAllocator::most_windows) return Error::not_supported;
+    // One more than the IOMMU's own: under `passthrough` IOVAs up to the end of memory are that memory's.
+    if (around.reserved_count >= IovaAllocator::most_windows) return Error::not_supported;
     for (std::uint32_t i = 0; i < around.reserved_count; ++i) {
-        reserved[i] = IovaRange{around.reserved[i].first, around.reserved[i].last};
+        nic->reserved[i] = IovaRange{around.reserved[i].first, around.reserved[i].last};
     }
+    nic->reserved_count = around.reserved_count;
+    std::uint32_t taken = nic->reserved_count;
+    if (nic->kind == Kind::passthrough) nic->reserved[taken++] = IovaRange{0, around.last_physical};
     return nic->allocator.set_up(nic->platform, std::span{&aperture, 1},
-                                 std::span{reserved, around.reserved_count}, around.address_bits,
+                                 std::span{nic->reserved, taken}, around.address_bits,
                                  mappings_needed(strategy, around.last_physical));
 }
 
@@ -222,6 +232,19 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
                                                       .from_device = settings.receive_descriptors});
         if (!ready.ok()) give_back_space(nic);
         return ready;
+    }
+    if (nic->kind == Kind::passthrough) {
+        new (&nic->passthrough) PassthroughNic{nic->platform, *part, settings, nic->domain};
+        const Status mapped = nic->passthrough.mapper.set_up(Memory{around.last_physical},
+                                                             std::span{nic->reserved, nic->reserved_count},
+                                                             around.address_bits);
+        if (mapped.error() == Error::invalid_argument) {
+            nic->platform.log(LogLevel::error,
+                              "passthrough: this machine has memory at addresses that the IOMMU's address width, as far as "
+                              "it is certain, does not reach; linux-identity does without a page table");
+        }
+        if (!mapped.ok()) give_back_space(nic);
+        return mapped;
     }
     new (&nic->persistent) PersistentNic{nic->platform, *part, settings, nic->domain, nic->platform};
     const Status covered = nic->persistent.mapper.cover(Memory{0}, Memory{around.last_physical});

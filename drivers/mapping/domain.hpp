@@ -55,6 +55,30 @@ class Domain {
         return mapped.error();
     }
 
+    // Maps memory at its own address, for both directions. The allocator must not hand out that range. Errors:
+    // mapping_failed, no_memory.
+    Status map_identity(Memory memory, std::uint64_t bytes) {
+        const Status mapped = backend_.map(Iova{memory.address}, memory, bytes, Direction::bidirectional);
+        lock_.lock();
+        (mapped.ok() ? maps_ : failures_).add(1);
+        lock_.unlock();
+        return mapped;
+    }
+
+    // Ends one map_identity().
+    Status unmap_identity(Memory memory, std::uint64_t bytes) {
+        const Status unmapped = backend_.unmap(Iova{memory.address}, bytes, Invalidate::now);
+        lock_.lock();
+        if (unmapped.ok()) {
+            unmaps_.add(1);
+            invalidations_.add(1);
+        } else {
+            failures_.add(1);
+        }
+        lock_.unlock();
+        return unmapped;
+    }
+
     // Ends one map_pages() with the same bytes. On return no translation of the range is left, and only then
     // is its IOVA free: handed out earlier, the next buffer's IOVA could still lead the device to the last
     // buffer's memory. A range whose unmapping is refused stays taken for good, since nobody knows what it

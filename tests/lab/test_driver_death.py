@@ -8,7 +8,7 @@ import pytest
 
 import program
 
-ATTACHED = {"strict": "paging", "deferred": "paging", "copy": "paging", "persistent": "paging",
+ATTACHED = {"strict": "paging", "deferred": "paging", "copy": "paging", "persistent": "paging", "passthrough": "paging",
             "linux-strict": "DMA", "linux-lazy": "DMA-FQ",
             "linux-identity": "identity"}
 

@@ -72,7 +72,7 @@ dmesg -c >/dev/null
 # The module, unbound and unloaded.
 modprobe e1000
 group=/sys/kernel/iommu_groups/$(group_of $device)/type
-for strategy in strict deferred copy persistent linux-strict linux-lazy linux-identity; do
+for strategy in strict deferred copy persistent passthrough linux-strict linux-lazy linux-identity; do
     echo $device >/sys/bus/pci/devices/$device/driver/unbind
     driver=dmatoll-net
     case $strategy in
