@@ -163,7 +163,10 @@ bool Child::wait_for(double seconds) {
             break;
         }
         const double left = deadline - now_seconds();
-        if (left <= 0) break;
+        if (left <= 0) {
+            drain(0);
+            break;
+        }
         const int slice = static_cast<int>(std::min(left * 1000 + 1, 10.0));
         if (!drain(slice)) ::poll(nullptr, 0, slice);
     }

@@ -54,7 +54,12 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
     std::string result = status;
     if (status == "ok") {
         const auto& metrics = record.at("metrics");
-        result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
+        if (metrics.contains("kills"))
+            result = fmt::format("{} faults, {} recoveries", metrics["kills"].dump(), metrics["recoveries"].dump());
+        else
+            result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
+        if (const auto outage = metrics.value("outage_ns", nlohmann::json::object()); outage.contains("median"))
+            result += fmt::format(", outage {:.2f} s", outage["median"].get<double>() * 1e-9);
         if (metrics.contains("instructions_per_packet"))
             result +=
                 fmt::format(" {:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>());

@@ -33,6 +33,7 @@ class UserDriver final : public Driver {
     std::string socket_path_;
     std::optional<Child> child_;
     Descriptor socket_;
+    std::uint64_t restarts_ = 0;
 };
 
 }  // namespace dmatoll::harness

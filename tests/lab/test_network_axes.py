@@ -33,8 +33,8 @@ window_ms = 100
 name = "shape"
 [part.axes]
 device = ["82574L"]
-placement = ["user", "stock"]
-strategy = ["persistent", "linux-lazy"]
+placement = ["user"]
+strategy = ["persistent"]
 [part.guest]
 vcpus = 1
 memory_mib = 512
@@ -71,13 +71,12 @@ def test_settings_are_in_force_at_both_ends(records):
 
 def test_another_part_and_another_guest(records):
     chosen = [each for each in records if each["device"]["model"] == "82574L"]
-    assert {each["placement"] for each in chosen} == {"user", "stock"}
+    assert {each["placement"] for each in chosen} == {"user"}
     for each in chosen:
         assert each["environment"]["guest"] == {"vcpus": 1, "memory_mib": 512, "address_bits": 48}
         assert each["environment"]["iommu"]["address_width"] == 48
         assert len(each["meters"]["lab_instructions"]["vcpus"]) == 1
         assert each["status"] == "ok", each.get("reason")
-    assert {each["effective"]["driver"] for each in chosen} == {"vfio-pci", "e1000e"}
 
 
 def test_what_the_kernel_does_about_its_cpu_is_recorded(records):
