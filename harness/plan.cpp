@@ -325,7 +325,8 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
     // that cost nothing: what counts is packets.
     const double load = parameter("load_bps");
     const double bytes = std::clamp(parameter("payload_bytes"), 46.0, 1472.0);
-    const double busy = load <= 0 ? 1.0 : std::min(1.0, load / (8 * bytes) * busy_seconds_a_packet);
+    const double packets = load / (8 * bytes) * (trial.flow == Flow::both ? 2 : 1);
+    const double busy = load <= 0 ? 1.0 : std::min(1.0, packets * busy_seconds_a_packet);
     // 2.5 s of this machine buy 1 s of busy guest time; starting and ending the traffic programs is about 0.5
     // s.
     return clock == ClockKind::virtual_clock ? 0.5 + 2.5 * measured * busy : 0.5 + measured;
