@@ -90,7 +90,7 @@ void Session::set_up_peer() {
 
 void Session::set_up_driver(const Trial& trial) {
     take_down_driver();
-    driver_ = start_driver(trial, settings_.device, ownership_, device_cpu, peer_->mac());
+    driver_ = start_driver(trial, settings_.device, ownership_, device_cpu);
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (driver_->interface().empty()) return;
     interface_.emplace(driver_->interface(), "");

@@ -14,7 +14,7 @@ namespace dmatoll::harness {
 void Driver::make_fault(const std::string& how) { fail("This driver takes no order to fail ({})", how); }
 
 std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
-                                     int cpu, const std::string& peer_mac) {
+                                     int cpu) {
     const Strategy* strategy = find_strategy(trial.strategy);
     Placement placement{};
     if (!strategy || !find_placement(trial.placement, placement) || !strategy->runs_in(placement))
@@ -36,7 +36,7 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
         case Placement::kernel:
             return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
         case Placement::user:
-            return std::make_unique<UserDriver>(trial, bdf, cpu, peer_mac);
+            return std::make_unique<UserDriver>(trial, bdf, cpu);
     }
     fail("The placement {} is unknown", trial.placement);
 }

@@ -39,8 +39,8 @@ class Driver {
 };
 
 // Brings the device to the trial's state: group type, module or process, binding. Throws Unavailable if this
-// machine lacks what that needs, Failure if it goes wrong. `peer_mac`: where a driver that makes frames by itself sends them.
+// machine lacks what that needs, Failure if it goes wrong.
 std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
-                                     int cpu, const std::string& peer_mac);
+                                     int cpu);
 
 }  // namespace dmatoll::harness

@@ -32,7 +32,7 @@ const char* program_of(const Trial& trial) {
 }
 
 // What has its default is left to the program.
-std::vector<std::string> driver_options(const Trial& trial, const std::string& peer_mac) {
+std::vector<std::string> driver_options(const Trial& trial) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
     std::vector<std::string> result{"--strategy",
@@ -59,7 +59,6 @@ std::vector<std::string> driver_options(const Trial& trial, const std::string& p
     if (trial.driver_is_workload()) {
         add("--raw", trial.flow == Flow::both ? "loopback" : name_of(trial.flow));
         add("--frame-bytes", std::to_string(trial.parameters.at("frame_bytes")));
-        add("--peer-mac", peer_mac);
     } else {
         add("--tap", tap_name);
     }
@@ -68,7 +67,7 @@ std::vector<std::string> driver_options(const Trial& trial, const std::string& p
 
 }  // namespace
 
-UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu, const std::string& peer_mac)
+UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
     : bdf_{bdf},
       interface_{trial.driver_is_workload() ? "" : tap_name},
       socket_path_{(system_paths().run / "user.sock").string()} {
@@ -86,7 +85,7 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu, cons
     bind_driver(bdf, vfio_driver);
     std::vector<std::string> arguments{program.string(), "--device", bdf, "--cpu", std::to_string(cpu),
                                        "--control", socket_path_, "--restart", allowed_restarts(trial), "--json"};
-    for (const auto& option : driver_options(trial, peer_mac)) arguments.push_back(option);
+    for (const auto& option : driver_options(trial)) arguments.push_back(option);
     child_.emplace(Command{.arguments = arguments});
     const auto line = child_->read_line(20);
     const auto event = line ? nlohmann::json::parse(*line, nullptr, false) : nlohmann::json{};

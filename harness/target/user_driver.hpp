@@ -11,7 +11,7 @@ namespace dmatoll::harness {
 
 class UserDriver final : public Driver {
   public:
-    UserDriver(const Trial& trial, const std::string& bdf, int cpu, const std::string& peer_mac);
+    UserDriver(const Trial& trial, const std::string& bdf, int cpu);
     ~UserDriver() override;
 
     std::string interface() const override;

