@@ -93,9 +93,11 @@ nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places) {
         };
         probe.run_until(faults.back() + patience_ns, recovered);
         if (!recovered())
-            fail("The driver did not recover within {} s of fault {} of {} ({}): {} restarts, {} replies since",
-                 patience_ns / 1'000'000'000, i + 1, parameter("kills"), how,
-                 places.driver.restarts() - restarts, probe.replies().size() - replies);
+            fail(
+                "The driver did not recover within {} s of fault {} of {} ({}): {} restarts, {} replies "
+                "since",
+                patience_ns / 1'000'000'000, i + 1, parameter("kills"), how,
+                places.driver.restarts() - restarts, probe.replies().size() - replies);
         probe.run_until(now_ns() + parameter("window_ms") * 1'000'000, never);
     }
     probe.drain_until(now_ns() + cool_down_ns);

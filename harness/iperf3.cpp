@@ -72,8 +72,8 @@ Iperf3::Iperf3(const Trial& trial, const TrafficPlaces& places)
       warm_up_ms_{trial.parameters.at("warm_up_ms")},
       peer_{*places.peer.interface} {
     // iperf3 takes whole seconds.
-    duration_ = std::ceil(
-        static_cast<double>(warm_up_ms_ + trial.parameters.at("window_ms")) / 1000.0 + margin_seconds);
+    duration_ = std::ceil(static_cast<double>(warm_up_ms_ + trial.parameters.at("window_ms")) / 1000.0 +
+                          margin_seconds);
     const TrafficEnd& server = device_sends_ ? places.peer : places.device;
     const TrafficEnd& client = device_sends_ ? places.device : places.peer;
 
@@ -103,8 +103,8 @@ Iperf3::Iperf3(const Trial& trial, const TrafficPlaces& places)
                                        "--connect-timeout",
                                        std::to_string(connect_timeout_ms)};
     if (transport_ == Transport::udp) arguments.push_back("-u");
-    client_ = std::make_unique<Child>(Command{
-        .arguments = arguments, .cpu = client.cpu, .network_namespace = client.network_namespace});
+    client_ = std::make_unique<Child>(
+        Command{.arguments = arguments, .cpu = client.cpu, .network_namespace = client.network_namespace});
 }
 
 void Iperf3::warm_up(const std::function<void()>& require_driver) {
@@ -178,8 +178,7 @@ nlohmann::json Iperf3::read_window(const MeasuredWindow& window) const {
     const std::uint64_t wire_bytes = window.device.at(device_sends_ ? "bytes_transmitted" : "bytes_received");
     const std::uint64_t peer_packets = window.peer.at(device_sends_ ? "rx_packets" : "tx_packets");
     const std::uint64_t window_ms = (window.closed_ns - window.opened_ns) / 1'000'000;
-    if (own_packets == 0)
-        fail("The device under test moved no frame in a window of {} ms", window_ms);
+    if (own_packets == 0) fail("The device under test moved no frame in a window of {} ms", window_ms);
     if (peer_packets == 0) fail("The peer moved no frame in a window of {} ms", window_ms);
     // Counters of both ends are read at almost the same time; frames in rings and queues make up the
     // rest. More may arrive than the sender computed: a part that ends a segmented buffer with an empty

@@ -40,7 +40,8 @@ std::string workload_label(const SuiteWorkload& workload, const Suite& suite) {
     std::vector<const SuiteWorkload*> others;
     for (const auto& part : suite.parts)
         for (const auto& other : part.workloads)
-            if (other.name == workload.name && other.parameters != workload.parameters) others.push_back(&other);
+            if (other.name == workload.name && other.parameters != workload.parameters)
+                others.push_back(&other);
     std::vector<std::string> names{"load_bps", "payload_bytes", "frame_bytes"};
     for (const auto& [name, value] : workload.parameters)
         if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -164,7 +165,8 @@ std::optional<std::string> impossible(const Trial& trial) {
         return because("unknown placement or strategy");
     const DriverSettings& settings = trial.settings;
     if (!strategy->runs_in(placement))
-        return fmt::format("the strategy {} does not run in the placement {}", trial.strategy, trial.placement);
+        return fmt::format("the strategy {} does not run in the placement {}", trial.strategy,
+                           trial.placement);
     if (!settings.code_generation.empty() &&
         (placement == Placement::user) == (settings.code_generation == "kernel"))
         return because(fmt::format("no code generation '{}' there", settings.code_generation));
@@ -230,8 +232,8 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
 
 namespace {
 
-const std::vector<std::string> axes{"device", "placement", "strategy", "workload", "part", "boot", "repetition",
-                                    "load"};
+const std::vector<std::string> axes{"device", "placement", "strategy",   "workload",
+                                    "part",   "boot",      "repetition", "load"};
 
 // Under the names of the axes, of the settings and of the guest; a workload's parameters beside them.
 std::string value_of(const Trial& trial, const std::string& key) {

@@ -11,8 +11,8 @@ namespace {
 constexpr const char* frames_program = "dmatoll-frames";
 // Reaches a device in every placement, also a driver process that tells nobody its address.
 constexpr const char* everybody = "ff:ff:ff:ff:ff:ff";
-// An address that nobody has: a flood that reached the peer would keep it busy with interrupts, and on the virtual clock, where
-// the CPUs take turns, one that floods another was seen to leave it no turn at all. The driver process's default, too.
+// An address that nobody has: what the peer pays for a flood is not measured, and takes turns from the
+// device's CPU on the virtual clock. The driver process's default, too.
 constexpr const char* nobody = "02:00:00:00:00:01";
 // Frames that show that the stream flows.
 constexpr std::uint64_t stream_frames = 64;
@@ -30,9 +30,9 @@ const char* counter_of(Flow flow) {
 nlohmann::json frame_metrics(Flow flow, std::uint64_t frame_bytes, const MeasuredWindow& window) {
     const std::uint64_t own = window.device.at(counter_of(flow));
     if (own == 0) fail("The device under test moved no frame in the window ({})", window.device_source);
-    // At the other end: the peer, or the device's own transmitter; what is sent has no other end. A receiver may lose
-    // frames, and a flood makes it; but nobody receives what was not sent, except what was in rings and queues when
-    // the counters were read.
+    // At the other end: the peer, or the device's own transmitter; what is sent has no other end. A receiver
+    // may lose frames, and a flood makes it; but nobody receives what was not sent, except what was in rings
+    // and queues when the counters were read.
     if (flow != Flow::transmit) {
         const std::uint64_t sent =
             flow == Flow::receive ? window.peer.at("tx_packets") : window.device.at("frames_transmitted");

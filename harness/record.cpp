@@ -77,6 +77,15 @@ std::set<std::string> finished_trials(const Records& records) {
 namespace {
 
 // What was asked of a strategy that has parameters.
+// The catalogue states the window of the default parameters.
+void state_window(nlohmann::json& protection, const Trial& trial) {
+    if (trial.strategy != "deferred") return;
+    const std::uint64_t window_ns = std::uint64_t{trial.settings.deferred_milliseconds} * 1'000'000;
+    if (protection.contains("window_ns")) protection["window_ns"] = window_ns;
+    for (auto& pair : protection)
+        if (pair.is_object() && pair.contains("window_ns")) pair["window_ns"] = window_ns;
+}
+
 nlohmann::json strategy_parameters(const Trial& trial) {
     nlohmann::json parameters = nlohmann::json::object();
     if (trial.strategy == "deferred")
@@ -108,6 +117,7 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     const Strategy* strategy = find_strategy(trial.strategy);
     if (strategy && find_placement(trial.placement, placement)) {
         record["strategy"]["protection"] = protection_json(*strategy, placement);
+        state_window(record["strategy"]["protection"], trial);
         record["domain"]["requested"] = name_of(strategy->domain);
     }
     record["workload"] = {{"name", trial.workload}, {"parameters", parameters_json(trial.parameters)}};

@@ -27,8 +27,8 @@ constexpr double answer_seconds = 10;
 
 namespace {
 
-// A driver that does not know a parameter may ignore it, as the kernel's module loader does: the trial is then
-// not what it says it is.
+// A driver that does not know a parameter may ignore it, as the kernel's module loader does: the trial is
+// then not what it says it is.
 void require_in_force(const Trial& trial, const nlohmann::json& effective) {
     const DriverSettings usual;
     const auto wanted = to_json(trial.settings);

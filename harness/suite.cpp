@@ -127,9 +127,10 @@ SuitePart read_part(const TomlTable& part, const TomlTable& top) {
         multiply(result.settings, axis(*axes, "completion", "completion", {"interrupt", "poll"}),
                  [](DriverSettings& settings, const std::string& value) { settings.completion = value; });
     if (axes->has("code_generation"))
-        multiply(result.settings,
-                 axis(*axes, "code_generation", "code generation", {"kernel", "native", "kernel-like"}),
-                 [](DriverSettings& settings, const std::string& value) { settings.code_generation = value; });
+        multiply(
+            result.settings,
+            axis(*axes, "code_generation", "code generation", {"kernel", "native", "kernel-like"}),
+            [](DriverSettings& settings, const std::string& value) { settings.code_generation = value; });
     result.guests = read_guest(table_of(part, top, "guest"));
     for (const TomlTable& table : part.tables("workload"))
         for (auto& workload : read_workload(table)) result.workloads.push_back(std::move(workload));
@@ -162,7 +163,8 @@ Suite parse_suite(std::string_view text, const std::string& file) {
         SuitePart part = read_part(table, top);
         part.name = table.text("name");
         for (const auto& earlier : suite.parts)
-            if (earlier.name == part.name) fail("{}: '{}' is the name of two parts", table.at("name"), part.name);
+            if (earlier.name == part.name)
+                fail("{}: '{}' is the name of two parts", table.at("name"), part.name);
         suite.parts.push_back(std::move(part));
     }
     return suite;

@@ -32,9 +32,10 @@ std::string process_maps() {
 }
 
 std::string kernel_symbols() {
-    const Ended compressed = run({.arguments = {"sh", "-c",
-                                                "grep -i ' [tw] ' /proc/kallsyms | sed 's/ [a-zA-Z] / /' | gzip -c | base64"}},
-                                 60);
+    const Ended compressed =
+        run({.arguments = {"sh", "-c",
+                           "grep -i ' [tw] ' /proc/kallsyms | sed 's/ [a-zA-Z] / /' | gzip -c | base64"}},
+            60);
     if (compressed.status != 0 || compressed.output.empty())
         fail("The kernel's symbols cannot be read and compressed: {}", trim(compressed.error));
     return compressed.output;

@@ -9,9 +9,9 @@ namespace dmatoll::harness {
 // The executable mappings of every process: its /proc/PID/maps, each behind a line "process PID NAME".
 std::string process_maps();
 
-// The functions of the kernel and its modules: lines "address name [module]" as in /proc/kallsyms, compressed with gzip
-// and in base64, since they have to go out of the guest by a serial port. Throws Failure if the addresses are hidden
-// (root sees them) or gzip is missing.
+// The functions of the kernel and its modules: lines "address name [module]" as in /proc/kallsyms, compressed
+// with gzip and in base64, since they have to go out of the guest by a serial port. Throws Failure if the
+// addresses are hidden (root sees them) or gzip is missing.
 std::string kernel_symbols();
 
 }  // namespace dmatoll::harness

@@ -3,7 +3,8 @@
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453. Every
 // register is in chapter 13, under the abbreviation that the comment gives.
-// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694, chapter 10: what is marked so is there only.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694, chapter 10: what is marked so is there only, and was
+// not compared with the document itself.
 #pragma once
 
 #include <cstdint>

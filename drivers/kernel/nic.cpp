@@ -83,11 +83,10 @@ const Strategy* strategy_at(int number) {
     return nullptr;
 }
 
-// How many mappings can exist at a time. One buffer, one mapping under `strict`: the rings bound them, and under
-// `deferred` the rings and the queue.
-// `persistent` keeps one for every page and direction that was ever used; its book-keeping (16 bytes each) is
-// held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on a new page cannot be sent, and is counted
-// as a map failure.
+// How many mappings can exist at a time. One buffer, one mapping under `strict`: the rings bound them, and
+// under `deferred` the rings and the queue. `persistent` keeps one for every page and direction that was ever
+// used; its book-keeping (16 bytes each) is held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on
+// a new page cannot be sent, and is counted as a map failure.
 std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physical) {
     if (&strategy != &strategies::persistent) return IovaAllocator::default_capacity;
     constexpr std::uint64_t most = std::uint64_t{1} << 22;
@@ -195,9 +194,8 @@ Status set_up_space(dmatoll_nic* nic, const dmatoll_surroundings& around, const 
     nic->reserved_count = around.reserved_count;
     std::uint32_t taken = nic->reserved_count;
     if (nic->kind == Kind::passthrough) nic->reserved[taken++] = IovaRange{0, around.last_physical};
-    return nic->allocator.set_up(nic->platform, std::span{&aperture, 1},
-                                 std::span{nic->reserved, taken}, around.address_bits,
-                                 mappings_needed(strategy, around.last_physical));
+    return nic->allocator.set_up(nic->platform, std::span{&aperture, 1}, std::span{nic->reserved, taken},
+                                 around.address_bits, mappings_needed(strategy, around.last_physical));
 }
 
 Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
@@ -228,20 +226,20 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
     if (nic->kind == Kind::copy) {
         new (&nic->copy) CopyNic{nic->platform, *part, settings, nic->domain, nic->platform};
         // One slot a descriptor: neither ring can ask for more.
-        const Status ready = nic->copy.mapper.set_up({.to_device = settings.transmit_descriptors,
-                                                      .from_device = settings.receive_descriptors});
+        const Status ready = nic->copy.mapper.set_up(
+            {.to_device = settings.transmit_descriptors, .from_device = settings.receive_descriptors});
         if (!ready.ok()) give_back_space(nic);
         return ready;
     }
     if (nic->kind == Kind::passthrough) {
         new (&nic->passthrough) PassthroughNic{nic->platform, *part, settings, nic->domain};
-        const Status mapped = nic->passthrough.mapper.set_up(Memory{around.last_physical},
-                                                             std::span{nic->reserved, nic->reserved_count},
-                                                             around.address_bits);
+        const Status mapped = nic->passthrough.mapper.set_up(
+            Memory{around.last_physical}, std::span{nic->reserved, nic->reserved_count}, around.address_bits);
         if (mapped.error() == Error::invalid_argument) {
-            nic->platform.log(LogLevel::error,
-                              "passthrough: this machine has memory at addresses that the IOMMU's address width, as far as "
-                              "it is certain, does not reach; linux-identity does without a page table");
+            nic->platform.log(
+                LogLevel::error,
+                "passthrough: this machine has memory at addresses that the IOMMU's address width, as far as "
+                "it is certain, does not reach; linux-identity does without a page table");
         }
         if (!mapped.ok()) give_back_space(nic);
         return mapped;

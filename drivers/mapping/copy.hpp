@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strategy `copy`: the device never sees a buffer. Two pools of shadow pages stay mapped while the driver runs, one
-// that the device may only read and one that it may only write; map() copies the buffer into a slot, or reserves one,
-// and unmap() copies back what the device says to have written. The idea is Markuze's (ASPLOS 2016).
+// Strategy `copy`: the device never sees a buffer. Two pools of shadow pages stay mapped while the driver
+// runs, one that the device may only read and one that it may only write; map() copies the buffer into a
+// slot, or reserves one, and unmap() copies back what the device says to have written. The idea is Markuze's
+// (ASPLOS 2016).
 //
-// Window zero, by the byte: what shares a page with the buffer is out of reach at any time, a write behind `written` or
-// after unmap() ends in the shadow, and what stands behind a frame in its slot is zero, not a rest of the frame before.
-// No page-table entry changes on the data path, so nothing is ever invalidated there.
+// Window zero, by the byte: what shares a page with the buffer is out of reach at any time, a write behind
+// `written` or after unmap() ends in the shadow, and what stands behind a frame in its slot is zero, not a
+// rest of the frame before. No page-table entry changes on the data path, so nothing is ever invalidated
+// there.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +26,7 @@ namespace dmatoll {
 
 // Slots of one page: how many pieces of buffers can be with the device at a time.
 struct CopySlots {
-    std::uint32_t to_device = 0;    // 1 to most, each
+    std::uint32_t to_device = 0;  // 1 to most, each
     std::uint32_t from_device = 0;
 
     static constexpr std::uint32_t most = 4096;
@@ -40,8 +42,8 @@ class Copy {
     Copy(const Copy&) = delete;
     Copy& operator=(const Copy&) = delete;
 
-    // Allocates and maps the pools. Call once; after an error nothing is left. Errors: invalid_argument, no_memory,
-    // no_iova_space, mapping_failed.
+    // Allocates and maps the pools. Call once; after an error nothing is left. Errors: invalid_argument,
+    // no_memory, no_iova_space, mapping_failed.
     Status set_up(const CopySlots& slots) {
         Status status = set_up(to_device_, slots.to_device, Direction::to_device);
         if (status.ok()) status = set_up(from_device_, slots.from_device, Direction::from_device);
@@ -90,7 +92,8 @@ class Copy {
             const Chunk& chunk = pool.chunks[index / slots_per_chunk];
             const std::byte* const shadow =
                 chunk.cpu + index % slots_per_chunk * page_bytes + offset_in_page(iova.value);
-            copy_bytes(platform_.cpu_address(slot.buffer), shadow, written < slot.length ? written : slot.length);
+            copy_bytes(platform_.cpu_address(slot.buffer), shadow,
+                       written < slot.length ? written : slot.length);
         }
         pool.lock.lock();
         if (pool.free_count < pool.slot_count) pool.free[pool.free_count++] = index;
@@ -154,7 +157,8 @@ class Copy {
         return no_slot;
     }
 
-    // The frame, and zeros where the frames before reached beyond it. Equal frames at an equal offset clear nothing.
+    // The frame, and zeros where the frames before reached beyond it. Equal frames at an equal offset clear
+    // nothing.
     void fill(Slot& slot, std::byte* shadow, std::uint64_t offset) {
         const auto first = static_cast<std::uint16_t>(offset);
         const auto end = static_cast<std::uint16_t>(offset + slot.length);

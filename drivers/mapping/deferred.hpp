@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strategy `deferred`: every buffer is mapped for one use, as with `strict`, but one invalidation serves many unmappings.
+// Strategy `deferred`: every buffer is mapped for one use, as with `strict`, but one invalidation serves many
+// unmappings.
 //
-// The method is that of Linux's flush queue [drivers/iommu/dma-iommu.c; M. Gross 2008], with one queue for a domain:
-// unmap() clears the page-table entries and queues the range. When the queue is full, or its oldest range has been
-// there for the longest time allowed, all of the domain is invalidated, and then only are the IOVAs free. A range that
-// was handed out earlier would lead the device to the buffer before, by what its IOTLB still holds. Window bounded: that
-// time. Where the backend cannot clear without invalidating, the unmapping itself waits in the queue, and ranges that
-// adjoin are unmapped together (Domain); the bound is the same, but until then the device reaches the buffer for
-// certain, and not by its IOTLB only.
+// The method is that of Linux's flush queue [drivers/iommu/dma-iommu.c; M. Gross 2008], with one queue for a
+// domain: unmap() clears the page-table entries and queues the range. When the queue is full, or its oldest
+// range has been there for the longest time allowed, all of the domain is invalidated, and then only are the
+// IOVAs free. A range that was handed out earlier would lead the device to the buffer before, by what its
+// IOTLB still holds. Window bounded: that time. Where the backend cannot clear without invalidating, the
+// unmapping itself waits in the queue, and ranges that adjoin are unmapped together (Domain); the bound is
+// the same, but until then the device reaches the buffer for certain, and not by its IOTLB only.
 #pragma once
 
 #include <concepts>
@@ -33,8 +34,8 @@ struct DeferredLimits {
     static constexpr std::uint32_t most_milliseconds = 1000;
 };
 
-// Who keeps the time bound when there is no traffic that would: after that many nanoseconds the surroundings call
-// Deferred::on_alarm(). At most one alarm is pending. Called with the queue's lock held.
+// Who keeps the time bound when there is no traffic that would: after that many nanoseconds the surroundings
+// call Deferred::on_alarm(). At most one alarm is pending. Called with the queue's lock held.
 template <class A>
 concept Alarm = requires(A alarm, std::uint64_t nanoseconds) {
     { alarm.set(nanoseconds) } -> std::same_as<void>;
@@ -105,8 +106,8 @@ class Deferred {
         lock_.unlock();
     }
 
-    // Flushes, and gives the queue back. The driver has stopped and no alarm is on its way any more. Afterwards
-    // set_up() may be called again.
+    // Flushes, and gives the queue back. The driver has stopped and no alarm is on its way any more.
+    // Afterwards set_up() may be called again.
     void release_all() {
         if (queue_ == nullptr) return;
         flush();
@@ -120,8 +121,8 @@ class Deferred {
     [[nodiscard]] std::uint32_t queued() const { return queued_; }
 
   private:
-    // Under the lock, which also keeps back what is unmapped while the invalidation is on its way: what it covers
-    // was unmapped before it began.
+    // Under the lock, which also keeps back what is unmapped while the invalidation is on its way: what it
+    // covers was unmapped before it began.
     void flush() {
         domain_.finish_unmaps(std::span{queue_, queued_});
         queued_ = 0;

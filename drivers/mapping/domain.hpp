@@ -55,8 +55,8 @@ class Domain {
         return mapped.error();
     }
 
-    // Maps memory at its own address, for both directions. The allocator must not hand out that range. Errors:
-    // mapping_failed, no_memory.
+    // Maps memory at its own address, for both directions. The allocator must not hand out that range.
+    // Errors: mapping_failed, no_memory.
     Status map_identity(Memory memory, std::uint64_t bytes) {
         const Status mapped = backend_.map(Iova{memory.address}, memory, bytes, Direction::bidirectional);
         lock_.lock();
@@ -98,8 +98,8 @@ class Domain {
         return unmapped;
     }
 
-    // The first half of an unmapping in two steps. Where the backend can, the page-table entries are cleared: the
-    // device then reaches the range through what its IOTLB still holds, at most. Where it cannot, nothing
+    // The first half of an unmapping in two steps. Where the backend can, the page-table entries are cleared:
+    // the device then reaches the range through what its IOTLB still holds, at most. Where it cannot, nothing
     // happens yet and the range stays mapped. Either way its IOVA stays taken until finish_unmaps(). After an
     // error the range stays taken for good, and finish_unmaps() is not due.
     Status begin_unmap(const PageRange& range) {
@@ -114,7 +114,8 @@ class Domain {
     }
 
     // The second half for ranges that begin_unmap() took, whose order it changes: on return no translation of
-    // them is left and their IOVAs are free. One invalidation for all, or one for each run of ranges that adjoin.
+    // them is left and their IOVAs are free. One invalidation for all, or one for each run of ranges that
+    // adjoin.
     void finish_unmaps(std::span<PageRange> ranges) {
         if (ranges.empty()) return;
         if constexpr (Backend::clears_without_invalidating) {
@@ -125,8 +126,8 @@ class Domain {
             lock_.unlock();
         } else {
             sort_by_iova(ranges);
-            // From the top downwards: the allocator hands out first what came back last, so that the next buffers
-            // get ascending addresses, adjoin again, and are unmapped together.
+            // From the top downwards: the allocator hands out first what came back last, so that the next
+            // buffers get ascending addresses, adjoin again, and are unmapped together.
             while (!ranges.empty()) {
                 const std::span<PageRange> run = ranges.last(run_length_at_end(ranges));
                 ranges = ranges.first(ranges.size() - run.size());

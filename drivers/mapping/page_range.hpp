@@ -15,8 +15,8 @@ struct PageRange {
     std::uint64_t bytes = 0;  // a multiple of page_bytes
 };
 
-// Ascending. Shell's method: in place, without recursion, and quick on what is nearly sorted, as ranges that went out
-// in ascending order and come back in the order of a ring are.
+// Ascending. Shell's method: in place, without recursion, and quick on what is nearly sorted, as ranges that
+// went out in ascending order and come back in the order of a ring are.
 inline void sort_by_iova(std::span<PageRange> ranges) {
     // Ciura's gaps.
     static constexpr std::size_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strategy `passthrough`: all memory is mapped once, each page at its own address, and nothing is done for a buffer. The
-// device reaches everything at any time: the price of having an IOMMU without using it. What Linux calls an identity
-// domain, here in a domain of our own, so that it differs from our other strategies by nothing else.
+// Strategy `passthrough`: all memory is mapped once, each page at its own address, and nothing is done for a
+// buffer. The device reaches everything at any time: the price of having an IOMMU without using it. What
+// Linux calls an identity domain, here in a domain of our own, so that it differs from our other strategies
+// by nothing else.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +28,10 @@ class Passthrough {
     Passthrough(const Passthrough&) = delete;
     Passthrough& operator=(const Passthrough&) = delete;
 
-    // Maps the pages of [page_bytes, last] less what the IOMMU has reserved: that translates to something else whatever
-    // the page table says. Page 0 is left out, since IOVA 0 is never used. `address_bits`: of the IOMMU. Call once; after
-    // an error nothing is left. Errors: invalid_argument (memory lies beyond address_bits), mapping_failed, no_memory.
+    // Maps the pages of [page_bytes, last] less what the IOMMU has reserved: that translates to something
+    // else whatever the page table says. Page 0 is left out, since IOVA 0 is never used. `address_bits`: of
+    // the IOMMU. Call once; after an error nothing is left. Errors: invalid_argument (memory lies beyond
+    // address_bits), mapping_failed, no_memory.
     Status set_up(Memory last, std::span<const IovaRange> reserved, std::uint32_t address_bits) {
         if (address_bits < 64 && last.address >> address_bits != 0) return Error::invalid_argument;
         reserved_ = reserved;
@@ -51,7 +53,8 @@ class Passthrough {
 
     // mapping_failed: not memory.
     Result<Iova> map(Memory memory, std::uint32_t length, Direction) {
-        if (memory.address < page_bytes || memory.address > last_ || last_ - memory.address < length - 1) [[unlikely]] {
+        if (memory.address < page_bytes || memory.address > last_ || last_ - memory.address < length - 1)
+            [[unlikely]] {
             return Error::mapping_failed;
         }
         return Iova{memory.address};
@@ -71,7 +74,8 @@ class Passthrough {
     [[nodiscard]] MappingCounters counters() const { return domain_.counters(); }
 
   private:
-    // use(first, bytes) for every run of whole pages of memory between reserved ranges, upwards, until it fails.
+    // use(first, bytes) for every run of whole pages of memory between reserved ranges, upwards, until it
+    // fails.
     template <class Use>
     Status for_each_piece(Use&& use) {
         std::uint64_t first = page_bytes;

@@ -42,8 +42,8 @@ constexpr std::size_t longest_report = 4096;
     if (cpus != nullptr && ::sched_setaffinity(0, sizeof(*cpus), cpus) != 0) {
         ::_exit(126);
     }
-    // A frame in the TAP does not interrupt the one who sends: that one goes on until it waits or its time is up, and
-    // then the driver finds a batch.
+    // A frame in the TAP does not interrupt the one who sends: that one goes on until it waits or its time is
+    // up, and then the driver finds a batch.
     const sched_param no_priority{};
     ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
     sigset_t none;
@@ -54,8 +54,8 @@ constexpr std::size_t longest_report = 4096;
     ::_exit(127);
 }
 
-// The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits in the queue of deferred
-// unmappings once more; the rest is for rings and for the program itself.
+// The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits in the queue of
+// deferred unmappings once more; the rest is for rings and for the program itself.
 rlimit lock_limit(const DriverOptions& driver) {
     const std::size_t arena = arena_layout(driver.receive_descriptors, driver.transmit_descriptors).bytes();
     const std::size_t deferred = driver.deferred_entries * ArenaLayout::transmit_slot_bytes;

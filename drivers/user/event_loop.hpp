@@ -8,8 +8,8 @@
 // - epoll reports edges: an interrupt needs no read() of its counter, and a full transmit ring no change of
 // what is waited for;
 // - the line is opened by one write();
-// - frames that were sent raise no interrupt: what they lie in is ours, and nobody waits for it. They are taken back
-// when room is needed; only a ring without room asks for the interrupt;
+// - frames that were sent raise no interrupt: what they lie in is ours, and nobody waits for it. They are
+// taken back when room is needed; only a ring without room asks for the interrupt;
 // - a TAP is read until it is empty, a segmentable frame of up to 64 KiB by one read(), and the device told
 // once for all of it;
 // - received TCP segments and UDP datagrams are joined and written by one writev() (receive_merger.hpp);
@@ -24,12 +24,12 @@
 #include <span>
 
 #include "arena.hpp"
-#include "core/counters.hpp"
 #include "e1000/driver.hpp"
 #include "e1000/offload.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "options.hpp"
+#include "published_counters.hpp"
 #include "receive_merger.hpp"
 #include "shared_state.hpp"
 #include "slot_stack.hpp"
@@ -281,8 +281,8 @@ class EventLoop {
         ask_for_room(tap_ready_ && !may_send());
     }
 
-    // Only while frames wait for room does a sent one raise the interrupt. What was sent ahead of the unmasking is pending
-    // and raises it, too.
+    // Only while frames wait for room does a sent one raise the interrupt. What was sent ahead of the
+    // unmasking is pending and raises it, too.
     void ask_for_room(bool wanted) {
         if (wanted == asks_for_room_) [[likely]] {
             return;
@@ -331,11 +331,7 @@ class EventLoop {
         if (polls_only_ && driver_.take_interrupt().device_gone) [[unlikely]] {
             return Error::device_gone;
         }
-        driver_.update_statistics();
-        const e1000::DeviceStatistics hardware = driver_.statistics();
-        for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {
-            publish(shared_.hardware[i], hardware.*e1000::device_statistic_names[i].member);
-        }
+        publish_hardware_of(driver_, shared_);
         check_link();
         publish_counters();
         // Slots that ran out while a mapping failed, for example: with an empty ring no interrupt would ever
@@ -356,17 +352,12 @@ class EventLoop {
     // At the bell, and with every tick of the clock: on the data path it would cost as much as a frame.
     void publish_counters() {
         reclaim();  // what was sent is counted by it
-        const NetworkCounters network = driver_.counters();
-        const MappingCounters mapping = mapper_.counters();
-        for (std::size_t i = 0; i < counter_names.size(); ++i) {
-            publish(shared_.counters[i], counter(counter_names[i], network, mapping));
-        }
-        publish(shared_.system_calls, system_calls_ + mapping.maps + mapping.invalidations);
+        publish_counters_of(driver_, mapper_, system_calls_, shared_);
         publish(shared_.tap_frames_read, frames_read_);
         publish(shared_.tap_frames_written, frames_written_);
         publish(shared_.tap_frames_refused, frames_refused_);
         publish(shared_.tap_writes_failed, writes_failed_);
-        shared_.published.fetch_add(1, std::memory_order_release);
+        finish_publication(shared_);
     }
 
     Driver& driver_;

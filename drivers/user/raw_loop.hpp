@@ -13,12 +13,12 @@
 #include <cstring>
 
 #include "arena.hpp"
-#include "core/counters.hpp"
 #include "core/mac_address.hpp"
 #include "e1000/driver.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "options.hpp"
+#include "published_counters.hpp"
 #include "shared_state.hpp"
 #include "slot_stack.hpp"
 #include "vfio_device.hpp"
@@ -244,11 +244,7 @@ class RawLoop {
         if (polls_only_ && driver_.take_interrupt().device_gone) [[unlikely]] {
             return Error::device_gone;
         }
-        driver_.update_statistics();
-        const e1000::DeviceStatistics hardware = driver_.statistics();
-        for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {
-            publish(shared_.hardware[i], hardware.*e1000::device_statistic_names[i].member);
-        }
+        publish_hardware_of(driver_, shared_);
         check_link();
         may_send_ = true;
         publish_counters();
@@ -271,15 +267,10 @@ class RawLoop {
 
     // At the bell, and with every tick of the clock.
     void publish_counters() {
-        const NetworkCounters network = driver_.counters();
-        const MappingCounters mapping = mapper_.counters();
-        for (std::size_t i = 0; i < counter_names.size(); ++i) {
-            publish(shared_.counters[i], counter(counter_names[i], network, mapping));
-        }
-        publish(shared_.system_calls, wakeups_ + mapping.maps + mapping.invalidations);
+        publish_counters_of(driver_, mapper_, wakeups_, shared_);
         publish(shared_.raw_frames_lost, lost_);
         publish(shared_.raw_frames_bad, bad_);
-        shared_.published.fetch_add(1, std::memory_order_release);
+        finish_publication(shared_);
     }
 
     Driver& driver_;

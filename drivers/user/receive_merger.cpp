@@ -139,8 +139,9 @@ bool same_flow(const std::byte* one, const std::byte* other, const Headers& head
                            same_bytes(one, other, ip + 12, ip + 20);
     const bool same_ports = same_bytes(one, other, at, at + 4);
     return same_ip && same_ports &&
-           (headers.udp || (same_bytes(one, other, at + 8, at + 13) && same_bytes(one, other, at + 14, at + 16) &&
-                            same_bytes(one, other, at + 18, headers.header_bytes)));
+           (headers.udp ||
+            (same_bytes(one, other, at + 8, at + 13) && same_bytes(one, other, at + 14, at + 16) &&
+             same_bytes(one, other, at + 18, headers.header_bytes)));
 }
 
 }  // namespace
@@ -192,9 +193,9 @@ MergedFrame& ReceiveMerger::finish() {
     const std::uint32_t length = header_bytes_ - transport_at + payload_bytes_;
     const std::uint32_t checksum_offset = udp_ ? udp_checksum_offset : tcp_checksum_offset;
     TapHeader header{};
-    // The checksums were verified. To say so to a TAP, the frame is handed over as one whose checksum is still
-    // to be formed (the kernel takes no notice of DATA_VALID there): it is trusted here, and formed if the
-    // frame is sent on.
+    // The checksums were verified. To say so to a TAP, the frame is handed over as one whose checksum is
+    // still to be formed (the kernel takes no notice of DATA_VALID there): it is trusted here, and formed if
+    // the frame is sent on.
     header.flags = tap_header::needs_checksum;
     header.checksum_start = static_cast<std::uint16_t>(transport_at);
     header.checksum_offset = static_cast<std::uint16_t>(checksum_offset);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Joins consecutive TCP segments, or UDP datagrams, of one flow into one large frame before they go to the TAP.
-// The kernel's own drivers have that done by NAPI (GRO), for TCP; what is written to a TAP passes it by. One
-// write then carries up to 64 KiB instead of one frame. Datagrams stay datagrams: the kernel takes the frame
-// through IP as one and cuts it up again in front of the socket.
+// Joins consecutive TCP segments, or UDP datagrams, of one flow into one large frame before they go to the
+// TAP. The kernel's own drivers have that done by NAPI (GRO), for TCP; what is written to a TAP passes it by.
+// One write then carries up to 64 KiB instead of one frame. Datagrams stay datagrams: the kernel takes the
+// frame through IP as one and cuts it up again in front of the socket.
 //
 // A frame is joined only if nothing is lost by it: checksums verified, headers equal but for sequence number,
 // lengths, checksums and IPv4's identification, no TCP flags but ACK and PSH, nothing missing between. The
@@ -55,9 +55,9 @@ class ReceiveMerger {
 
   private:
     MergedFrame merged_;
-    std::byte* first_ = nullptr;       // the first frame
-    std::uint32_t first_length_ = 0;   // of its IP packet with the Ethernet header, padding cut off
-    std::uint32_t header_bytes_ = 0;   // Ethernet, IP and TCP or UDP
+    std::byte* first_ = nullptr;      // the first frame
+    std::uint32_t first_length_ = 0;  // of its IP packet with the Ethernet header, padding cut off
+    std::uint32_t header_bytes_ = 0;  // Ethernet, IP and TCP or UDP
     bool udp_ = false;
     std::uint32_t payload_bytes_ = 0;  // of all frames
     std::uint32_t segment_bytes_ = 0;  // payload of the first

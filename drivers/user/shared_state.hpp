@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The page through which the driver process shows what it counts, when the supervisor's bell asks for it: the data
-// path itself stores one number. One number goes the other way.
+// The page through which the driver process shows what it counts, when the supervisor's bell asks for it: the
+// data path itself stores one number. One number goes the other way.
 #pragma once
 
 #include <atomic>

@@ -231,8 +231,8 @@ class Supervisor {
         }
     }
 
-    // Waits until the process has shown what it counted up to now, but not for ever: one that hangs is the watchdog's
-    // business, and its last numbers are better than none.
+    // Waits until the process has shown what it counted up to now, but not for ever: one that hangs is the
+    // watchdog's business, and its last numbers are better than none.
     void ask_for_counters() const {
         constexpr unsigned step_us = 100;
         constexpr unsigned most_steps = 1000;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the driver process sleeps on: the interrupt, the TAP, the supervisor's bell, a clock of two seconds, the
-// alarm of deferred unmappings, and SIGTERM.
+// What the driver process sleeps on: the interrupt, the TAP, the supervisor's bell, a clock of two seconds,
+// the alarm of deferred unmappings, and SIGTERM.
 #pragma once
 
 #include <sys/epoll.h>
@@ -33,7 +33,8 @@ class WaitSet {
     // is -1. Throws Failure.
     WaitSet(int interrupt, int tap, int bell);
 
-    // Reports `alarm` from now on when that timerfd expires, which is set again for the next time. Throws Failure.
+    // Reports `alarm` from now on when that timerfd expires, which is set again for the next time. Throws
+    // Failure.
     void add_alarm(int fd) const { add(fd, EPOLLIN | EPOLLET, alarm_tag); }
 
     // All but `stop` are edges: reported once, and again only after something new.

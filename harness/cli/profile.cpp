@@ -71,7 +71,8 @@ int profile(const Options& options) {
 void add_profile(CLI::App& program, Outcome& outcome) {
     auto options = std::make_shared<Options>();
     auto* command = program.add_subcommand(
-        "profile", "Says where the instructions of trials go: runs them once more and splits them by function");
+        "profile",
+        "Says where the instructions of trials go: runs them once more and splits them by function");
     command->add_option("RUN", options->run, "a run in the lab: its directory, its name, or 'latest'")
         ->required();
     command

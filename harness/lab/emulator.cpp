@@ -80,8 +80,8 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
     // Without fast string instructions the kernel copies eight bytes an instruction: with them, each byte
     // would count as one instruction of the meter and one nanosecond of the virtual clock.
     // Without cmpxchg16b: two guests of four died of garbage in EFLAGS, one with its last instructions right
-    // behind it. QEMU's helper for it seems to take the flags from a stale condition code (inferred, not traced);
-    // without it no guest has died so.
+    // behind it. QEMU's helper for it seems to take the flags from a stale condition code (inferred, not
+    // traced); without it no guest has died so.
     add({"-cpu", "max,-erms,-fsrm,-cx16"});
     add({"-smp", std::to_string(options.vcpus), "-m", fmt::format("{}M", options.memory_mib)});
     add({"-seed", std::to_string(options.seed)});
@@ -100,7 +100,8 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
     // The device under test and its peer on one cable. By default virtio-net completes what it transmits on
     // host time; with a timer, and its doorbell handled on the vCPU's own thread, it does so on guest time.
     add({"-netdev", "hubport,id=device,hubid=0", "-netdev", "hubport,id=peer,hubid=0"});
-    add({"-device", fmt::format("{},netdev=device,addr=4,mac={},romfile=", options.device_model, device_mac)});
+    add({"-device",
+         fmt::format("{},netdev=device,addr=4,mac={},romfile=", options.device_model, device_mac)});
     add({"-device",
          fmt::format("virtio-net-pci,netdev=peer,addr=5,mac={},romfile=,tx=timer,ioeventfd=off", peer_mac)});
 
@@ -116,8 +117,7 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
         if (options.meter && !meter_unavailable(options)) {
             std::string meter = fmt::format("{},out={}", escaped(options.artefacts / "libdmatoll_meter.so"),
                                             escaped(options.output / "windows.jsonl"));
-            if (options.profile)
-                meter += ",profile=" + escaped(options.output / "profile.jsonl");
+            if (options.profile) meter += ",profile=" + escaped(options.output / "profile.jsonl");
             add({"-plugin", meter});
         }
     }

@@ -73,8 +73,8 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
       socket_path_{(system_paths().run / "user.sock").string()} {
     const fs::path program = our_program(program_of(trial));
     if (program.empty())
-        throw Unavailable{fmt::format("The program {} is neither beside dmatoll nor in PATH; build it",
-                                      program_of(trial))};
+        throw Unavailable{
+            fmt::format("The program {} is neither beside dmatoll nor in PATH; build it", program_of(trial))};
     set_driver_override(bdf, vfio_driver);
     for (const char* module : {"vfio-pci", "vfio_iommu_type1", "tun"}) {
         const Ended loaded = run({.arguments = {"modprobe", module}});
@@ -83,8 +83,9 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
                                           trim(loaded.error))};
     }
     bind_driver(bdf, vfio_driver);
-    std::vector<std::string> arguments{program.string(), "--device", bdf, "--cpu", std::to_string(cpu),
-                                       "--control", socket_path_, "--restart", allowed_restarts(trial), "--json"};
+    std::vector<std::string> arguments{program.string(),        "--device",  bdf,          "--cpu",
+                                       std::to_string(cpu),     "--control", socket_path_, "--restart",
+                                       allowed_restarts(trial), "--json"};
     for (const auto& option : driver_options(trial)) arguments.push_back(option);
     child_.emplace(Command{.arguments = arguments});
     const auto line = child_->read_line(20);

@@ -68,8 +68,8 @@ TEST_F(CopyTest, TheDeviceReadsTheBytesAndZeroBeside) {
 }
 
 TEST_F(CopyTest, NothingOfAnEarlierFrameStandsBehindALaterOne) {
-    const std::pair<std::uint32_t, std::uint32_t> frames[] = {{0, 4096}, {10, 20},  {2000, 96}, {5, 15},
-                                                              {4000, 96}, {0, 1},   {300, 300}, {200, 500},
+    const std::pair<std::uint32_t, std::uint32_t> frames[] = {{0, 4096},  {10, 20},  {2000, 96}, {5, 15},
+                                                              {4000, 96}, {0, 1},    {300, 300}, {200, 500},
                                                               {200, 500}, {250, 100}};
     for (const auto& [offset, length] : frames) {
         const Iova iova = mapper.map(pages + offset, length, Direction::to_device).value();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strategy `deferred`, over an IOMMU that can clear entries ahead of the invalidation, and over one that cannot.
+// Strategy `deferred`, over an IOMMU that can clear entries ahead of the invalidation, and over one that
+// cannot.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -252,7 +253,8 @@ TEST_F(DelayedUnmapTest, ARefusedRunIsGivenUpAsAWhole) {
 
 TEST(PageRanges, AreSortedAndRunsFound) {
     std::vector<PageRange> ranges;
-    for (std::uint64_t i = 0; i < 1000; ++i) ranges.push_back({Iova{(i * 7919 % 1000 + 1) * page_bytes}, page_bytes});
+    for (std::uint64_t i = 0; i < 1000; ++i)
+        ranges.push_back({Iova{(i * 7919 % 1000 + 1) * page_bytes}, page_bytes});
     sort_by_iova(ranges);
     for (std::uint64_t i = 0; i < 1000; ++i) ASSERT_EQ(ranges[i].iova.value, (i + 1) * page_bytes);
     EXPECT_EQ(run_length_at_end(ranges), 1000u);

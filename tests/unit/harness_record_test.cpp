@@ -36,6 +36,21 @@ class RecordTest : public testing::Test {
     fs::path path_;
 };
 
+TEST(RequestedRecord, StatesTheWindowThatWasAskedFor) {
+    Trial trial;
+    trial.strategy = "deferred";
+    trial.settings.deferred_milliseconds = 3;
+    for (const char* placement : {"kernel", "user"}) {
+        trial.placement = placement;
+        const auto protection = requested(trial, "run").at("strategy").at("protection");
+        EXPECT_EQ(protection.at("window_ns"), 3'000'000) << placement;
+        EXPECT_EQ(protection.at("driver_from_device").at("window_ns"), 3'000'000) << placement;
+    }
+    trial.placement = "stock";
+    trial.strategy = "linux-lazy";
+    EXPECT_EQ(requested(trial, "run").at("strategy").at("protection").at("window_ns"), 10'000'000);
+}
+
 TEST_F(RecordTest, AppendsAndReads) {
     {
         RecordFile file{path_};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strategy `passthrough`: everything is reachable at its own address but what the IOMMU has reserved, and nothing is
-// left behind.
+// Strategy `passthrough`: everything is reachable at its own address but what the IOMMU has reserved, and
+// nothing is left behind.
 #include <gtest/gtest.h>
 
 #include <array>

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Received UDP datagrams joined to one frame that the kernel cuts up again: what joins, what must not, and that the
-// result is a valid frame.
+// Received UDP datagrams joined to one frame that the kernel cuts up again: what joins, what must not, and
+// that the result is a valid frame.
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <vector>
 
 #include "internet_checksum.hpp"
+#include "merged_frame.hpp"
 #include "receive_merger.hpp"
 #include "tap_header.hpp"
 
 namespace {
 
+using dmatoll::test::be16;
+using dmatoll::test::headroom;
+using dmatoll::test::written;
 using dmatoll::user::add_to_sum;
 using dmatoll::user::fold;
 using dmatoll::user::load;
@@ -22,12 +26,9 @@ using dmatoll::user::store;
 using dmatoll::user::TapHeader;
 namespace tap_header = dmatoll::user::tap_header;
 
-constexpr std::size_t headroom = 64;
 constexpr std::uint32_t ip_at = 14;
 constexpr std::uint32_t udp_at = 34;
 constexpr std::uint32_t payload_at = 42;
-
-std::uint16_t be16(std::uint32_t value) { return __builtin_bswap16(static_cast<std::uint16_t>(value)); }
 
 struct Datagram {
     std::uint32_t payload = 1472;
@@ -78,15 +79,6 @@ Merge offer(ReceiveMerger& merger, Slot& slot, bool verified = false) {
     return merger.offer(slot.data(), slot.length(), 1, verified);
 }
 
-std::vector<std::byte> written(const MergedFrame& merged) {
-    std::vector<std::byte> all;
-    for (const iovec& piece : merged.vector()) {
-        const auto* const start = static_cast<const std::byte*>(piece.iov_base);
-        all.insert(all.end(), start, start + piece.iov_len);
-    }
-    return all;
-}
-
 TEST(UserDatagramMerger, DatagramsOfOneFlowBecomeOneValidFrame) {
     Slot a{{.fill = 1}};
     Slot b{{.fill = 2}};
@@ -111,7 +103,8 @@ TEST(UserDatagramMerger, DatagramsOfOneFlowBecomeOneValidFrame) {
     EXPECT_EQ(be16(load<std::uint16_t>(frame + ip_at + 2)), 28 + payload);
     EXPECT_EQ(fold(add_to_sum(0, {frame + ip_at, 20})), 0xffff);
     EXPECT_EQ(be16(load<std::uint16_t>(frame + udp_at + 4)), 8 + payload);
-    const std::uint64_t pseudo = add_to_sum(be16(17) + std::uint64_t{be16(8 + payload)}, {frame + ip_at + 12, 8});
+    const std::uint64_t pseudo =
+        add_to_sum(be16(17) + std::uint64_t{be16(8 + payload)}, {frame + ip_at + 12, 8});
     EXPECT_EQ(load<std::uint16_t>(frame + udp_at + 6), fold(pseudo));
     EXPECT_EQ(frame[payload_at + 1471], std::byte{1});
     EXPECT_EQ(frame[payload_at + 1472], std::byte{2});
@@ -142,8 +135,8 @@ TEST(UserDatagramMerger, WhatDiffersBeginsANewFrame) {
 }
 
 TEST(UserDatagramMerger, WhatNeverJoins) {
-    for (const Datagram& alone : {Datagram{.checksum = false}, Datagram{.payload = 0}, Datagram{.fragment = 0x2000},
-                                  Datagram{.fragment = 1}}) {
+    for (const Datagram& alone : {Datagram{.checksum = false}, Datagram{.payload = 0},
+                                  Datagram{.fragment = 0x2000}, Datagram{.fragment = 1}}) {
         Slot slot{alone};
         ReceiveMerger merger;
         EXPECT_EQ(offer(merger, slot), Merge::alone);

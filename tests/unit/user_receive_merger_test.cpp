@@ -9,11 +9,15 @@
 #include <vector>
 
 #include "internet_checksum.hpp"
+#include "merged_frame.hpp"
 #include "receive_merger.hpp"
 #include "tap_header.hpp"
 
 namespace {
 
+using dmatoll::test::be16;
+using dmatoll::test::headroom;
+using dmatoll::test::written;
 using dmatoll::user::add_to_sum;
 using dmatoll::user::fold;
 using dmatoll::user::load;
@@ -26,7 +30,6 @@ namespace tap_header = dmatoll::user::tap_header;
 
 constexpr std::uint8_t ack = 0x10;
 constexpr std::uint8_t psh = 0x08;
-constexpr std::size_t headroom = 64;
 
 struct Frame {
     std::uint32_t sequence = 1000;
@@ -40,8 +43,6 @@ struct Frame {
     std::uint16_t fragment = 0x4000;  // do not fragment
     std::uint32_t padding = 0;        // behind the IP packet
 };
-
-std::uint16_t be16(std::uint32_t value) { return __builtin_bswap16(static_cast<std::uint16_t>(value)); }
 
 // A receive slot with the frame in it, checksums right.
 class Slot {
@@ -92,15 +93,6 @@ class Slot {
     std::vector<std::byte> bytes_;
     std::uint32_t length_ = 0;
 };
-
-std::vector<std::byte> written(const MergedFrame& merged) {
-    std::vector<std::byte> all;
-    for (const iovec& piece : merged.vector()) {
-        const auto* const start = static_cast<const std::byte*>(piece.iov_base);
-        all.insert(all.end(), start, start + piece.iov_len);
-    }
-    return all;
-}
 
 Merge offer(ReceiveMerger& merger, Slot& slot, std::uint32_t number, bool verified = false) {
     return merger.offer(slot.data(), slot.length(), number, verified);
