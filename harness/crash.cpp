@@ -62,8 +62,10 @@ nlohmann::json summary(std::vector<std::uint64_t> all) {
 
 }  // namespace
 
-nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places) {
+nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places,
+                          const std::function<void(std::uint64_t, std::uint64_t)>& step) {
     const auto parameter = [&](const char* name) { return trial.parameters.at(name); };
+    const std::uint64_t kills = parameter("kills");
     const std::string how = how_of(trial);
     const EchoServer server{places.device};
     EchoProbe probe{{.server = places.device.address,
@@ -77,7 +79,7 @@ nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places) {
 
     KernelLog log;
     std::vector<std::uint64_t> faults;
-    for (std::uint64_t i = 0; i < parameter("kills"); ++i) {
+    for (std::uint64_t i = 0; i < kills; ++i) {
         const std::uint64_t restarts = places.driver.restarts();
         const std::size_t replies = probe.replies().size();
         faults.push_back(now_ns());
@@ -96,9 +98,10 @@ nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places) {
             fail(
                 "The driver did not recover within {} s of fault {} of {} ({}): {} restarts, {} replies "
                 "since",
-                patience_ns / 1'000'000'000, i + 1, parameter("kills"), how,
-                places.driver.restarts() - restarts, probe.replies().size() - replies);
+                patience_ns / 1'000'000'000, i + 1, kills, how, places.driver.restarts() - restarts,
+                probe.replies().size() - replies);
         probe.run_until(now_ns() + parameter("window_ms") * 1'000'000, never);
+        step(i + 1, kills);
     }
     probe.drain_until(now_ns() + cool_down_ns);
     const auto complaints = log.complaints();

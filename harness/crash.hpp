@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
+#include <functional>
+
 #include "traffic.hpp"
 
 namespace dmatoll::harness {
@@ -11,8 +14,10 @@ namespace dmatoll::harness {
 // Makes the driver fail as often as the trial's `kills` says, each time after traffic flows again. Returns a
 // merge patch for the record: metrics {kills, recoveries, outage_ns, packets_sent, packets_lost,
 // kernel_messages} and crash {how}. Throws Failure if the driver does not come back. In the kernel it does
-// not return: that is the result, and the lab's host reads the oops.
-nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places);
+// not return: that is the result, and the lab's host reads the oops. Calls step(faults survived, of how many)
+// after each.
+nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places,
+                          const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
 // What the console of a guest that has panicked shows of the oops: from its first line on.
 std::string oops_of(const std::vector<std::string>& console);

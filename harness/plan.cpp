@@ -19,6 +19,8 @@ constexpr std::uint64_t boots_per_seed = 1000;
 
 // For estimates: what both ends of the lab work on one packet of UDP.
 constexpr double busy_seconds_a_packet = 59e-6;
+// From an endless loop in a driver to its successor: the watchdog's patience, and the restart.
+constexpr double hung_seconds = 4;
 
 // A trial of every repetition.
 struct Point {
@@ -319,7 +321,9 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
         const auto found = trial.parameters.find(name);
         return found == trial.parameters.end() ? 0.0 : static_cast<double>(found->second);
     };
-    // Each fault of a driver has a window of sound life behind it.
+    // Each fault of a driver has a window of sound life behind it. One that hangs keeps its CPU busy until it
+    // is noticed.
+    const double hung = trial.workload == "crash-loop" ? parameter("kills") * hung_seconds : 0;
     const double windows = trial.makes_faults() ? parameter("kills") : 1;
     const double measured =
         (parameter("warm_up_ms") + windows * parameter("window_ms") + parameter("cool_down_ms")) * 1e-3 + 0.3;
@@ -331,7 +335,7 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
     const double busy = load <= 0 ? 1.0 : std::min(1.0, packets * busy_seconds_a_packet);
     // 2.5 s of this machine buy 1 s of busy guest time; starting and ending the traffic programs is about 0.5
     // s.
-    return clock == ClockKind::virtual_clock ? 0.5 + 2.5 * measured * busy : 0.5 + measured;
+    return clock == ClockKind::virtual_clock ? 0.5 + 2.5 * (measured * busy + hung) : 0.5 + measured + hung;
 }
 
 Estimate estimate(const Plan& plan, bool lab, ClockKind clock, unsigned jobs) {

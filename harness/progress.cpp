@@ -45,6 +45,13 @@ void Progress::started(const Trial& trial) {
          false);
 }
 
+void Progress::step(const Trial& trial, std::uint64_t done, std::uint64_t total) {
+    if (!terminal_) return;
+    line(fmt::format("[{:3}/{}] {} left: {}, {} of {} ...", done_, total_, duration_text(seconds_left()),
+                     trial.id, done, total),
+         false);
+}
+
 void Progress::finished(const Trial& trial, const nlohmann::json& record) {
     ++done_;
     weight_done_ += estimate_trial(trial, ClockKind::virtual_clock);
@@ -55,10 +62,12 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
     if (status == "ok") {
         const auto& metrics = record.at("metrics");
         if (metrics.contains("kills"))
-            result = fmt::format("{} faults, {} recoveries", metrics["kills"].dump(), metrics["recoveries"].dump());
+            result = fmt::format("{} faults, {} recoveries", metrics["kills"].dump(),
+                                 metrics["recoveries"].dump());
         else
             result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
-        if (const auto outage = metrics.value("outage_ns", nlohmann::json::object()); outage.contains("median"))
+        if (const auto outage = metrics.value("outage_ns", nlohmann::json::object());
+            outage.contains("median"))
             result += fmt::format(", outage {:.2f} s", outage["median"].get<double>() * 1e-9);
         if (metrics.contains("instructions_per_packet"))
             result +=

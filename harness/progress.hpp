@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "plan.hpp"
@@ -17,6 +18,8 @@ class Progress {
     Progress(const std::vector<Trial>& trials, double estimated_seconds, bool quiet);
 
     void started(const Trial& trial);
+    // Of a long trial: how far it is.
+    void step(const Trial& trial, std::uint64_t done, std::uint64_t total);
     void finished(const Trial& trial, const nlohmann::json& record);
     void message(const std::string& text);
     // Ends the line that is rewritten.

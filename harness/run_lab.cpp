@@ -131,13 +131,13 @@ class BootRunner {
     std::string problem(lab::Guest& guest, bool late, const std::filesystem::path& console) {
         const auto tail = guest.console_tail(console_lines);
         std::string what =
-            late ? fmt::format("The guest hung: no progress within {} s",
-                               current_ ? shared_.settings.deadline_seconds : boot_deadline_seconds)
+            late ? fmt::format("The guest hung: no progress within {:.0f} s",
+                               current_ ? allowance() : boot_deadline_seconds)
                  : "The guest ended: " + guest.explanation();
         return fmt::format("{}. Its console ({}) ends with:\n{}", what, console.string(), join(tail, "\n"));
     }
 
-    // Some trials are long and silent.
+    // Some trials are long and silent, others speak at each step.
     double allowance() const {
         const double expected = current_ ? estimate_trial(*current_, ClockKind::virtual_clock) : 0;
         return shared_.settings.deadline_seconds + 3 * expected;
@@ -162,6 +162,14 @@ class BootRunner {
             started_utc_ = utc_now();
             const std::lock_guard lock{shared_.mutex};
             shared_.progress.started(*trial);
+        } else if (kind == "step") {
+            const auto number = [&](const char* key) {
+                return event.contains(key) && event[key].is_number_unsigned()
+                           ? event[key].get<std::uint64_t>()
+                           : 0;
+            };
+            const std::lock_guard lock{shared_.mutex};
+            shared_.progress.step(*trial, number("done"), number("total"));
         } else if (kind == "raw") {
             const auto name = std::filesystem::path{text(event, "name")}.filename();
             if (name.empty()) return false;

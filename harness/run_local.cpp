@@ -20,6 +20,9 @@ class DirectorySink final : public Sink {
   public:
     DirectorySink(RunDirectory& run, Progress& progress) : run_{run}, progress_{progress} {}
     void start(const Trial& trial) override { progress_.started(trial); }
+    void step(const Trial& trial, std::uint64_t done, std::uint64_t total) override {
+        progress_.step(trial, done, total);
+    }
     void raw(const Trial& trial, const std::string& name, std::string_view content) override {
         run_.save_raw(trial.id, name, content);
     }
@@ -40,6 +43,9 @@ class LineSink final : public Sink {
         if (!file_.valid()) fail("Cannot open {} for the records: {}", path_, system_error(errno));
     }
     void start(const Trial& trial) override { send({{"event", "start"}, {"trial", trial.id}}); }
+    void step(const Trial& trial, std::uint64_t done, std::uint64_t total) override {
+        send({{"event", "step"}, {"trial", trial.id}, {"done", done}, {"total", total}});
+    }
     void raw(const Trial& trial, const std::string& name, std::string_view content) override {
         send({{"event", "raw"}, {"trial", trial.id}, {"name", name}, {"content", content}});
     }

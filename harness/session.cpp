@@ -178,7 +178,8 @@ TrafficPlaces Session::places() {
 nlohmann::json Session::measure_faults(const Trial& trial) {
     nlohmann::json record = settings_in_force(trial);
     const std::uint64_t begun = now_ns();
-    record.merge_patch(run_faults(trial, places()));
+    record.merge_patch(run_faults(
+        trial, places(), [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
     record["window_ns"] = now_ns() - begun;
     // Whatever a driver is like after that, the next trial has its own.
     take_down_driver();

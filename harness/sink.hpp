@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,8 @@ class Sink {
   public:
     virtual ~Sink() = default;
     virtual void start(const Trial& trial) = 0;
+    // Of a trial in steps: `done` of them are behind it, of `total`.
+    virtual void step(const Trial& trial, std::uint64_t done, std::uint64_t total) = 0;
     // What a program wrote, kept as it is.
     virtual void raw(const Trial& trial, const std::string& name, std::string_view content) = 0;
     virtual void record(const Trial& trial, const nlohmann::json& record) = 0;

@@ -2,6 +2,7 @@
 """A guest that panics, one that hangs, a peer that never answers: an error record each, and the run goes on."""
 
 import json
+import re
 
 import pytest
 
@@ -74,7 +75,9 @@ def test_a_panic_is_recorded_with_the_consoles_last_lines(record):
 
 def test_a_hang_is_recorded_with_the_consoles_last_lines(record):
     reason = record[HANG]["reason"]
-    assert f"no progress within {DEADLINE} s" in reason.splitlines()[0]
+    # A silent trial has its own length on top.
+    waited = re.search(r"no progress within (\d+) s", reason.splitlines()[0])
+    assert DEADLINE <= int(waited[1]) < 2 * DEADLINE
     assert "about to hang" in reason
 
 
