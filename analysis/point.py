@@ -42,10 +42,12 @@ def settings(record):
     found = without(mapping(record.get("requested")), ("code_generation", "completion"))
     others = {
         "interrupt": mapping(record.get("device")).get("interrupt"),
-        "address_width": mapping(environment.get("iommu")).get("address_width"),
-        "vcpus": environment.get("vcpus"),
-        "memory_mib": environment.get("memory_mib"),
-        "guest": environment.get("guest"),
+        # Of a guest what was asked for: what it saw follows from that, and would count as a second difference.
+        **(mapping(environment.get("guest")) or {
+            "address_width": mapping(environment.get("iommu")).get("address_width"),
+            "vcpus": environment.get("vcpus"),
+            "memory_mib": environment.get("memory_mib"),
+        }),
     }
     return {**{key: value for key, value in others.items() if value is not None}, **found}
 

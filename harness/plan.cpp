@@ -25,13 +25,14 @@ constexpr double hung_seconds = 4;
 // A trial of every repetition.
 struct Point {
     Trial trial;
-    std::string label;  // of the workload among the suite's
+    std::string label;                 // of the workload among the suite's
+    std::vector<std::string> also_in;  // later parts of the suite that have it, too
 };
 
 // What one number of a workload looks like in the id of a trial.
 std::string parameter_label(const std::string& name, std::uint64_t value) {
     if (name == "load_bps")
-        return value == 0 ? "unpaced" : fmt::format("{:.5g}M", static_cast<double>(value) / 1e6);
+        return value == 0 ? "unpaced" : fmt::format("{:.10g}M", static_cast<double>(value) / 1e6);
     if (name.ends_with("_bytes")) return fmt::format("{}B", value);
     return fmt::format("{}{}", name.substr(0, name.rfind('_')), value);
 }
@@ -84,7 +85,7 @@ void exclude(Plan& plan, const Trial& trial, const std::string& reason) {
 // Every point of the suite that can be, in the suite's order; notes in the plan what cannot.
 std::vector<Point> points(const Suite& suite, Plan& plan) {
     std::vector<Point> result;
-    std::set<std::string> seen;
+    std::map<std::string, std::size_t> seen;
     for (const auto& part : suite.parts)
         for (const auto& guest : part.guests)
             for (const auto& device : part.devices)
@@ -112,8 +113,11 @@ std::vector<Point> points(const Suite& suite, Plan& plan) {
                                 }
                                 auto identity = to_json(trial);
                                 identity.erase("part");
-                                if (!seen.insert(identity.dump()).second) continue;
-                                result.push_back({trial, workload_label(workload, suite)});
+                                const auto [found, fresh] = seen.emplace(identity.dump(), result.size());
+                                if (fresh)
+                                    result.push_back({trial, workload_label(workload, suite), {}});
+                                else
+                                    result[found->second].also_in.push_back(part.name);
                             }
     return result;
 }
@@ -185,6 +189,8 @@ std::optional<std::string> impossible(const Trial& trial) {
                !std::has_single_bit(settings.transmit_descriptors)) {
         return because("our rings have a power of two of descriptors");
     }
+    if (trial.driver_is_workload() && trial.flow != Flow::receive && trial.parameters.at("load_bps") > 0)
+        return because("the driver process makes frames as fast as it can: it has no offered load");
     if (trial.makes_faults() && placement == Placement::kernel && trial.workload != "crash-null")
         return because(trial.workload + " is for a driver that is a process");
     return std::nullopt;
@@ -206,6 +212,7 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
 
     // What needs another boot, then what needs another driver, then the workloads.
     const auto groups = grouped(points(suite, plan), boot_group);
+    std::set<std::string> ids;
     const auto boots_of_one = static_cast<std::uint32_t>(groups.size());
     for (std::uint32_t boot = 0; boot < suite.boots * boots_of_one; ++boot) {
         // Its own sequence for each boot: a suite with more boots begins like one with fewer.
@@ -223,7 +230,15 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
                 // Neighbouring seeds of runs have no boot in common.
                 trial.boot_seed = seed * boots_per_seed + trial.index;
                 trial.id = trial_id(point, boot);
-                if (filter.accepts(trial)) plan.trials.push_back(std::move(trial));
+                auto part = point.also_in.begin();
+                while (!filter.accepts(trial) && part != point.also_in.end()) trial.part = *part++;
+                if (!filter.accepts(trial)) continue;
+                if (!ids.insert(trial.id).second)
+                    fail(
+                        "Two trials of the suite {} would be called {}: give them parameters that differ "
+                        "more",
+                        suite.name, trial.id);
+                plan.trials.push_back(std::move(trial));
             }
         }
     }

@@ -112,28 +112,29 @@ class BootRunner {
         hopeless_ = guest.command_status().has_value();
         last_problem_ = problem(guest, late, settings.output / "console.log");
         if (!current_) return;
-        if (current_->ends_its_guest() && guest.state() == lab::ExitState::panicked)
-            finish(oops_record(*current_, guest));
+        const std::string oops = oops_of(guest.console_tail(oops_lines));
+        if (current_->ends_its_guest() && steps_begun_ && guest.state() == lab::ExitState::panicked &&
+            oops.find("NULL pointer dereference") != std::string::npos)
+            finish(oops_record(*current_, oops));
         else
             finish(without_result(*current_, shared_.run.name(), "error", last_problem_));
     }
 
     // The guest's kernel is gone, as the trial wanted: what is left of it is the result.
-    nlohmann::json oops_record(const Trial& trial, const lab::Guest& guest) const {
+    nlohmann::json oops_record(const Trial& trial, const std::string& oops) const {
         auto record = requested(trial, shared_.run.name());
         record["started_utc"] = started_utc_;
         record["metrics"] = {{"kills", 1}, {"recoveries", 0}};
-        record["crash"] = {{"how", "null"}, {"oops", oops_of(guest.console_tail(oops_lines))}};
+        record["crash"] = {{"how", "null"}, {"oops", oops}};
         record["status"] = "ok";
         return record;
     }
 
     std::string problem(lab::Guest& guest, bool late, const std::filesystem::path& console) {
         const auto tail = guest.console_tail(console_lines);
-        std::string what =
-            late ? fmt::format("The guest hung: no progress within {:.0f} s",
-                               current_ ? allowance() : boot_deadline_seconds)
-                 : "The guest ended: " + guest.explanation();
+        std::string what = late ? fmt::format("The guest hung: no progress within {:.0f} s",
+                                              current_ ? allowance() : boot_deadline_seconds)
+                                : "The guest ended: " + guest.explanation();
         return fmt::format("{}. Its console ({}) ends with:\n{}", what, console.string(), join(tail, "\n"));
     }
 
@@ -159,10 +160,12 @@ class BootRunner {
         if (trial == rest_.end()) return false;
         if (kind == "start") {
             current_ = *trial;
+            steps_begun_ = false;
             started_utc_ = utc_now();
             const std::lock_guard lock{shared_.mutex};
             shared_.progress.started(*trial);
         } else if (kind == "step") {
+            steps_begun_ = true;
             const auto number = [&](const char* key) {
                 return event.contains(key) && event[key].is_number_unsigned()
                            ? event[key].get<std::uint64_t>()
@@ -236,6 +239,7 @@ class BootRunner {
     bool hopeless_ = false;
     std::uint64_t refused_ = 0;
     std::optional<Trial> current_;
+    bool steps_begun_ = false;  // of the current one: faults are being made
     std::string started_utc_;
     nlohmann::json guest_environment_;
     std::string last_problem_;

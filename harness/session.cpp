@@ -22,6 +22,8 @@ namespace {
 constexpr double link_seconds = 10;
 // After it was switched on, an emulated part receives nothing for a second; a real link trains.
 constexpr double answer_seconds = 10;
+// Among a driver's counters: monotonic, in ns.
+constexpr const char* counted_at = "counted_at_ns";
 
 }  // namespace
 
@@ -46,6 +48,13 @@ void require_in_force(const Trial& trial, const nlohmann::json& effective) {
             fail("The driver was asked for {} {}, and says {}", name, wanted.at(name).dump(),
                  found == effective.end() ? "nothing about it" : found->dump());
     }
+}
+
+// Between two readings of the driver, by its own clock: it may say when it counted, since asking a busy
+// process takes a while.
+std::optional<std::uint64_t> between(const Counts& before, const Counts& after) {
+    if (!before.contains(counted_at) || !after.contains(counted_at)) return std::nullopt;
+    return after.at(counted_at) - before.at(counted_at);
 }
 
 }  // namespace
@@ -151,7 +160,7 @@ void Session::run(const Trial& trial) {
     } catch (const Interrupted&) {
         throw;
     } catch (const std::exception& error) {
-        record["status"] = "error";
+        record["status"] = dynamic_cast<const Unavailable*>(&error) != nullptr ? "skipped" : "error";
         record["reason"] = error.what();
         // Whatever state it is in: the next trial begins with a fresh driver.
         take_down_driver();
@@ -206,9 +215,9 @@ nlohmann::json Session::measure(const Trial& trial) {
         sleep_until_ns(opened + wanted_ns);
         lab::close_window();
         const std::uint64_t closed = now_ns();
-        if (settings_.profile) sink_.raw(trial, "maps.txt", process_maps());
         const Counts after = driver_->counters();
         const std::uint64_t counters_closed = now_ns();
+        if (settings_.profile) sink_.raw(trial, "maps.txt", process_maps());
         const std::uint64_t window_number = windows_++;
         const Counts peer_after = peer_->interface_statistics();
         const CpuTicks ticks_after = settings_.virtual_clock ? CpuTicks{} : read_cpu_ticks(device_cpu);
@@ -216,18 +225,21 @@ nlohmann::json Session::measure(const Trial& trial) {
         traffic->window_closed();
         traffic->require_running();
         driver_->require_alive();
-        const MeasuredWindow window{.opened_ns = opened,
-                                    .closed_ns = closed,
-                                    .counters_ns = counters_closed - counters_opened,
-                                    .device = difference(before, after),
-                                    .device_source = driver_->counter_source(),
-                                    .peer = difference(peer_before, peer_after)};
+        const MeasuredWindow window{
+            .opened_ns = opened,
+            .closed_ns = closed,
+            .counters_ns = between(before, after).value_or(counters_closed - counters_opened),
+            .device = difference(before, after),
+            .device_source = driver_->counter_source(),
+            .peer = difference(peer_before, peer_after)};
         const nlohmann::json result = traffic->finish(window);
         save_outputs();
         if (settings_.profile) sink_.raw(trial, "kernel-symbols", kernel_symbols());
 
         nlohmann::json record = settings_in_force(trial);
         record["window_ns"] = closed - opened;
+        // An echo's are the generator's, of its own window.
+        if (trial.program != "udp-echo") record["packets_interval_ns"] = window.counters_ns;
         auto& metrics = record["metrics"];
         const Counts& counts = window.device;
         if (counts.contains("maps") && counts.contains("unmaps")) {

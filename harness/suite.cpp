@@ -10,6 +10,7 @@
 #include "paths.hpp"
 #include "text.hpp"
 #include "toml_reading.hpp"
+#include "traffic.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -103,14 +104,17 @@ std::vector<SuiteWorkload> read_workload(const TomlTable& table) {
     const auto known = workload_names();
     if (std::find(known.begin(), known.end(), name) == known.end())
         fail("{}: unknown workload '{}'{}", table.at("name"), name, suggestion(name, known));
-    const Parameters defaults = load_workload(name).defaults;
+    const Workload described = load_workload(name);
+    const Parameters& defaults = described.defaults;
     std::vector<std::string> keys{"name"};
     for (const auto& [key, value] : defaults) keys.push_back(key);
     table.only(keys);
     std::vector<SuiteWorkload> result{{name, defaults}};
-    for (const auto& [key, value] : defaults)
-        multiply(result, table.numbers(key, value, key == "window_ms" ? 1 : 0, 1'000'000'000'000),
-                 [&](SuiteWorkload& workload, std::uint64_t chosen) { workload.parameters[key] = chosen; });
+    for (const auto& needed : find_traffic_program(described.program)->needed)
+        multiply(result, table.numbers(needed.name, defaults.at(needed.name), needed.least, needed.most),
+                 [&](SuiteWorkload& workload, std::uint64_t chosen) {
+                     workload.parameters[needed.name] = chosen;
+                 });
     return result;
 }
 

@@ -13,6 +13,19 @@ namespace {
 
 constexpr double stream_seconds = 10;
 
+constexpr std::uint64_t most_ms = 3'600'000;
+constexpr std::uint64_t most_load_bps = 1'000'000'000'000;
+// A header that says which packet it is, up to an unfragmented datagram at an MTU of 9000.
+constexpr std::uint64_t least_echo_bytes = 16;
+constexpr std::uint64_t most_echo_bytes = 8972;
+
+// And what all of them need.
+std::vector<NeededParameter> with(std::vector<NeededParameter> own) {
+    own.push_back({"warm_up_ms", 0, most_ms});
+    own.push_back({"window_ms", 1, most_ms});
+    return own;
+}
+
 template <class T>
 std::unique_ptr<Traffic> start(const Trial& trial, const TrafficPlaces& places) {
     return std::make_unique<T>(trial, places);
@@ -22,10 +35,19 @@ std::unique_ptr<Traffic> start(const Trial& trial, const TrafficPlaces& places) 
 
 const std::vector<TrafficProgram>& traffic_programs() {
     static const std::vector<TrafficProgram> programs{
-        {"iperf3", {"payload_bytes"}, start<Iperf3>},
-        {"udp-echo", {"payload_bytes", "cool_down_ms"}, start<UdpEcho>},
-        {"raw-frames", {"frame_bytes"}, start<RawFrames>},
-        {"crash", {"payload_bytes", "kills"}, nullptr},
+        {"iperf3", with({{"load_bps", 0, most_load_bps}, {"payload_bytes", 1, 1 << 20}}), start<Iperf3>},
+        // Without a cool-down the last echoes have no time to come back.
+        {"udp-echo",
+         with({{"load_bps", 1000, most_load_bps},
+               {"payload_bytes", least_echo_bytes, most_echo_bytes},
+               {"cool_down_ms", 1, most_ms}}),
+         start<UdpEcho>},
+        {"raw-frames", with({{"load_bps", 0, most_load_bps}, {"frame_bytes", 64, 1518}}), start<RawFrames>},
+        {"crash",
+         with({{"load_bps", 1000, most_load_bps},
+               {"payload_bytes", least_echo_bytes, most_echo_bytes},
+               {"kills", 1, 100'000}}),
+         nullptr},
     };
     return programs;
 }
@@ -38,7 +60,8 @@ const TrafficProgram* find_traffic_program(const std::string& name) {
 
 std::unique_ptr<Traffic> start_traffic(const Trial& trial, const TrafficPlaces& places) {
     const TrafficProgram* program = find_traffic_program(trial.program);
-    if (!program || !program->start) fail("No way to run '{}' is known, which the workload {} needs", trial.program, trial.workload);
+    if (!program || !program->start)
+        fail("No way to run '{}' is known, which the workload {} needs", trial.program, trial.workload);
     return program->start(trial, places);
 }
 

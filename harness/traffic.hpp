@@ -66,10 +66,17 @@ class Traffic {
     virtual std::map<std::string, std::string> raw_outputs() = 0;
 };
 
+// A parameter that a way to run workloads needs, and what it takes.
+struct NeededParameter {
+    std::string name;
+    std::uint64_t least;
+    std::uint64_t most;
+};
+
 // A way to run workloads: what a workload.toml may name as its `program`.
 struct TrafficProgram {
     const char* name;
-    std::vector<std::string> needed;  // parameters, beside warm_up_ms, window_ms and load_bps
+    std::vector<NeededParameter> needed;
     // None: it is no stream through a window, but a way of its own (crash.hpp).
     std::unique_ptr<Traffic> (*start)(const Trial&, const TrafficPlaces&);
 };

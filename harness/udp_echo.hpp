@@ -26,7 +26,8 @@ AnnouncedWindow parse_announced_window(std::string_view line);
 // wire). Throws Failure if the result is none, or the device's counters contradict it.
 nlohmann::json echo_metrics(const nlohmann::json& result, const MeasuredWindow& window);
 
-// ["load-missed"] if what came back is more than a fifth off what was asked for; empty otherwise.
+// "load-missed" if what came back is more than a fifth off what was asked for; "load-not-offered" if what was
+// sent is more than 2 % off: the generator's own interface was behind, and the load was not open.
 nlohmann::json echo_flags(const nlohmann::json& metrics);
 
 class UdpEcho final : public Traffic {

@@ -87,10 +87,9 @@ Workload parse_workload(std::string_view text, const std::string& file) {
     const TomlTable parameters = top.table("parameters");
     for (const auto& key : parameters.keys())
         workload.defaults[key] = parameters.number(key, 0, 0, 1'000'000'000'000);
-    std::vector<std::string> all_needed{"load_bps", "warm_up_ms", "window_ms"};
-    all_needed.insert(all_needed.end(), program->needed.begin(), program->needed.end());
-    for (const auto& needed : all_needed)
-        if (!workload.defaults.contains(needed)) fail("{}: the parameter '{}' is missing", file, needed);
+    for (const auto& needed : program->needed)
+        if (!workload.defaults.contains(needed.name))
+            fail("{}: the parameter '{}' is missing", file, needed.name);
     return workload;
 }
 

@@ -28,13 +28,24 @@ void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>
     for (const auto& vcpu : found->vcpus)
         meter["vcpus"].push_back({{"user", vcpu.user}, {"kernel", vcpu.kernel}});
 
+    if (found->vcpus.size() == 1) {
+        meter["note"] =
+            "the only vCPU runs both ends: what the device under test's costs cannot be told apart";
+        return;
+    }
+
     const auto instructions = static_cast<double>(found->vcpus[device_cpu].total());
     auto& metrics = record["metrics"];
-    if (const auto packets = metrics.value("packets", std::uint64_t{0}); packets > 0)
-        metrics["instructions_per_packet"] = instructions / static_cast<double>(packets);
+    const auto window_ns = record.value("window_ns", std::uint64_t{0});
+    if (window_ns == 0) return;
     // One instruction a nanosecond: the busy fraction of a core of 1 GIPS.
-    if (const auto window_ns = record.value("window_ns", std::uint64_t{0}); window_ns > 0)
-        metrics["cpu_utilisation"] = instructions / static_cast<double>(window_ns);
+    metrics["cpu_utilisation"] = instructions / static_cast<double>(window_ns);
+    // Counters are read a moment before and behind the window: a rate for a rate.
+    if (const auto packets = metrics.value("packets", std::uint64_t{0}); packets > 0) {
+        const auto counted_ns = record.value("packets_interval_ns", window_ns);
+        metrics["instructions_per_packet"] = instructions / static_cast<double>(window_ns) *
+                                             static_cast<double>(counted_ns) / static_cast<double>(packets);
+    }
 }
 
 }  // namespace dmatoll::harness

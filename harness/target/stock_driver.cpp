@@ -18,6 +18,11 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
     : bdf_{bdf},
       driver_{model.stock_driver},
       own_module_{!fs::exists(system_paths().sys / "module" / driver_)} {
+    if (!own_module_ && trial.settings.interrupts_per_second != DriverSettings{}.interrupts_per_second)
+        throw Unavailable{
+            fmt::format("The module {} is loaded already, and takes a rate of interrupts only when it is "
+                        "loaded: remove it first",
+                        driver_)};
     // Loaded before, it would take the device while the type of its group is being changed.
     set_driver_override(bdf, driver_);
     set_group_type(bdf, name_of(strategy.domain));
@@ -33,12 +38,22 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
     if (loaded.status != 0)
         throw Unavailable{
             fmt::format("The distribution's driver {} cannot be loaded: {}", driver_, loaded.error)};
-    bind_driver(bdf, driver_);
-    interface_.emplace(wait_for_interface(bdf, 5), "");
+    try {
+        set_up(trial);
+    } catch (...) {
+        stop();
+        throw;
+    }
+}
+
+void StockDriver::set_up(const Trial& trial) {
+    bind_driver(bdf_, driver_);
+    interface_.emplace(wait_for_interface(bdf_, 5), "");
     // Both placements use what the device offers; this driver leaves receive checksums off by itself.
     interface_->set_offloads(trial.settings.offloads);
-    run_or_fail({.arguments = {"ethtool", "-G", interface_->name(), "rx", std::to_string(trial.settings.receive_descriptors),
-                               "tx", std::to_string(trial.settings.transmit_descriptors)}},
+    run_or_fail({.arguments = {"ethtool", "-G", interface_->name(), "rx",
+                               std::to_string(trial.settings.receive_descriptors), "tx",
+                               std::to_string(trial.settings.transmit_descriptors)}},
                 "set the ring sizes of " + interface_->name() + " (80 to 4096 descriptors)");
 }
 

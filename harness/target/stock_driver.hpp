@@ -23,6 +23,8 @@ class StockDriver final : public Driver {
     void stop() override;
 
   private:
+    void set_up(const Trial& trial);
+
     std::string bdf_;
     std::string driver_;
     std::optional<Interface> interface_;

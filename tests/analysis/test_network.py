@@ -106,7 +106,7 @@ def test_user_against_kernel_is_paired_by_boot_at_equal_load(tmp_path):
     block = only(blocks_of(tmp_path, lines), "UDP echo")
     (row,) = block.tables[-1].rows
     assert float(row[3]) == pytest.approx(math.sqrt(1.02 * 1.08), abs=5e-4)  # the geometric mean of the pairs
-    assert row[5] == row[3] and row[-1] == "2 boots, paired"
+    assert row[6] == row[3] and row[5] == row[8] != "–" and row[-1] == "2 boots, paired"
     half = statistics.t_quantile(1) * (math.log(1.08) - math.log(1.02)) / 2
     assert row[4] == f"{math.sqrt(1.02 * 1.08) * math.exp(-half):.3f} … {math.sqrt(1.02 * 1.08) * math.exp(half):.3f}"
 
@@ -114,7 +114,45 @@ def test_user_against_kernel_is_paired_by_boot_at_equal_load(tmp_path):
 def test_utilisation_is_not_compared_where_loads_differ(tmp_path):
     lines = [network.echo(1, "kernel", "persistent", 500_000_000, work=20_000), network.echo(1, "user", "persistent", 500_000_000, work=40_000)]
     row = only(blocks_of(tmp_path, lines), "UDP echo").tables[-1].rows[0]
-    assert row[3] == "loads differ" and row[5] == "2.000"
+    assert row[3] == "loads differ" and row[5] == "–" and row[6] == "2.000"
+
+
+def test_our_driver_is_held_against_the_distributions_with_no_allowance(tmp_path):
+    lines = [
+        network.echo(seed, placement, "linux-lazy", 100_000_000, work=work * seed)
+        for seed in (1, 2, 3)
+        for placement, work in (("stock", 10_000), ("kernel", 10_300))
+    ]
+    (row,) = only(blocks_of(tmp_path, lines), "UDP echo").tables[-1].rows
+    assert row[6] == "1.030" and row[8].startswith("exceeds")
+
+
+def test_a_percentile_that_no_sample_stands_for_is_absent(tmp_path):
+    few, many = [[100_000, 90], [900_000, 10]], [[100_000, 9_000], [900_000, 1_000]]
+    for histogram, expected in ((few, "–"), (many, "900.0")):
+        place = tmp_path / expected
+        place.mkdir()
+        lines = [network.echo(1, "kernel", "persistent", 100_000_000, histogram=histogram)]
+        row = only(blocks_of(place, lines), "UDP echo").tables[0].rows[0]
+        assert row[-2] == expected and row[-4] == "100.0"
+
+
+def test_a_load_that_the_generator_did_not_apply_is_marked(tmp_path):
+    lines = [network.echo(1, "kernel", "persistent", 100_000_000, flags=["load-not-offered"])]
+    row = only(blocks_of(tmp_path, lines), "UDP echo").tables[0].rows[0]
+    assert "load not offered" in row[-1]
+
+
+def test_the_width_of_a_guests_addresses_is_one_axis(tmp_path):
+    lines = []
+    for bits in (39, 48):
+        line = network.stream(1, "user", "persistent", requested={})
+        line["environment"] = {**line["environment"], "guest": {"vcpus": 2, "memory_mib": 1024, "address_bits": bits},
+                               "iommu": {**(line["environment"].get("iommu") or {}), "address_width": bits}}
+        line["trial"] += str(bits)
+        lines.append(line)
+    (table,) = only(blocks_of(tmp_path, lines), "One axis").tables
+    assert table.header[3:] == ["39", "48"]
 
 
 def test_points_that_miss_their_load_are_flagged(tmp_path):

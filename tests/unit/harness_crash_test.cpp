@@ -19,7 +19,8 @@ TEST(Outages, AreTheLongestGapBehindEachFault) {
 }
 
 TEST(KernelLog, WarningsAndWorseAreComplaints) {
-    EXPECT_EQ(complaint_of("4,100,5000,-;e1000: something is odd\n SUBSYSTEM=pci\n"), "e1000: something is odd");
+    EXPECT_EQ(complaint_of("4,100,5000,-;e1000: something is odd\n SUBSYSTEM=pci\n"),
+              "e1000: something is odd");
     EXPECT_EQ(complaint_of("3,101,5000,-;an error\n"), "an error");
     EXPECT_EQ(complaint_of("6,102,5000,-;link is up\n"), "");
     // Facility 3 (daemon), level 2.
@@ -29,9 +30,10 @@ TEST(KernelLog, WarningsAndWorseAreComplaints) {
 }
 
 TEST(Oops, BeginsWithItsFirstLine) {
-    EXPECT_EQ(oops_of({"a trial", "[    3.1] BUG: kernel NULL pointer dereference, address: 0", "[    3.1] Oops: 0002",
-                       "[    3.2] Kernel panic"}),
-              "[    3.1] BUG: kernel NULL pointer dereference, address: 0\n[    3.1] Oops: 0002\n[    3.2] Kernel panic");
+    EXPECT_EQ(oops_of({"a trial", "[    3.1] BUG: kernel NULL pointer dereference, address: 0",
+                       "[    3.1] Oops: 0002", "[    3.2] Kernel panic"}),
+              "[    3.1] BUG: kernel NULL pointer dereference, address: 0\n[    3.1] Oops: 0002\n[    3.2] "
+              "Kernel panic");
     EXPECT_EQ(oops_of({"all is well"}), "");
 }
 

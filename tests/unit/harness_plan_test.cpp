@@ -85,26 +85,28 @@ TEST(Plan, NeighbouringSeedsShareNoBoot) {
 }
 
 Suite parsed(const std::string& axes, const std::string& rest) {
-    return parse_suite("[suite]\nname = \"s\"\nsummary = \"s\"\nboots = 2\n[axes]\n" + axes + "\n" + rest, "s.toml");
+    return parse_suite("[suite]\nname = \"s\"\nsummary = \"s\"\nboots = 2\n[axes]\n" + axes + "\n" + rest,
+                       "s.toml");
 }
 
 const std::string one_workload = "[[workload]]\nname = \"iperf3-tcp-tx\"\n";
 
 TEST(Plan, WhatNeedsAnotherBootHasOne) {
-    const Plan plan = make_plan(
-        parsed("device = [\"82540EM\", \"82574L\"]\nplacement = [\"user\"]\nstrategy = [\"strict\", \"persistent\"]",
-               "[guest]\nvcpus = [1, 2]\n" + one_workload),
-        1, "");
+    const Plan plan = make_plan(parsed("device = [\"82540EM\", \"82574L\"]\nplacement = [\"user\"]\nstrategy "
+                                       "= [\"strict\", \"persistent\"]",
+                                       "[guest]\nvcpus = [1, 2]\n" + one_workload),
+                                1, "");
     EXPECT_EQ(plan.trials.size(), 2U * 2 * 2 * 2);
     EXPECT_EQ(plan.boots(), 2U * 2 * 2);
     std::map<std::uint32_t, std::set<std::string>> shapes;
     for (const auto& trial : plan.trials) shapes[trial.boot].insert(trial.device + label(trial.guest));
     for (const auto& [boot, shape] : shapes) EXPECT_EQ(shape.size(), 1U) << "boot " << boot;
     std::set<std::uint32_t> repetitions;
-    for (const auto& trial : make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
-                                              "[guest]\nvcpus = [1, 2]\n" + one_workload),
-                                       1, "repetition=1,vcpus=1")
-                                 .trials) {
+    for (const auto& trial :
+         make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
+                          "[guest]\nvcpus = [1, 2]\n" + one_workload),
+                   1, "repetition=1,vcpus=1")
+             .trials) {
         EXPECT_EQ(trial.guest.vcpus, 1U);
         repetitions.insert(trial.index);
     }
@@ -113,14 +115,17 @@ TEST(Plan, WhatNeedsAnotherBootHasOne) {
 
 TEST(Plan, ListsWhatCannotBeWithItsReason) {
     const Plan plan = make_plan(
-        parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", \"user\"]\nstrategy = [\"linux-lazy\", "
-               "\"strict\"]\ncompletion = [\"interrupt\", \"poll\"]\ncode_generation = [\"kernel\", \"native\"]",
-               "[driver]\nreceive_descriptors = [64, 100, 256]\n" + one_workload),
+        parsed(
+            "device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", \"user\"]\nstrategy = "
+            "[\"linux-lazy\", "
+            "\"strict\"]\ncompletion = [\"interrupt\", \"poll\"]\ncode_generation = [\"kernel\", \"native\"]",
+            "[driver]\nreceive_descriptors = [64, 100, 256]\n" + one_workload),
         1, "");
     std::string reasons;
     for (const auto& excluded : plan.excluded) reasons += excluded.reason + "\n";
-    for (const char* expected : {"does not poll", "no code generation 'native'", "no code generation 'kernel'",
-                                 "fewer than 80", "power of two", "linux-lazy does not run in the placement user"})
+    for (const char* expected :
+         {"does not poll", "no code generation 'native'", "no code generation 'kernel'", "fewer than 80",
+          "power of two", "linux-lazy does not run in the placement user"})
         EXPECT_NE(reasons.find(expected), std::string::npos) << expected << " is not among:\n" << reasons;
     for (const auto& trial : plan.trials) {
         EXPECT_FALSE(impossible(trial)) << trial.id;
@@ -132,20 +137,49 @@ TEST(Plan, ListsWhatCannotBeWithItsReason) {
 }
 
 TEST(Plan, AParameterOfAnotherStrategyIsNoAxis) {
-    const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\", \"persistent\"]",
-                                       "[driver]\npage_size = [4096, 2097152]\n" + one_workload),
-                                1, "boot=0");
+    const Plan plan = make_plan(
+        parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\", \"persistent\"]",
+               "[driver]\npage_size = [4096, 2097152]\n" + one_workload),
+        1, "boot=0");
     EXPECT_EQ(plan.trials.size(), 1U + 2U);
 }
 
 TEST(Plan, APointOfTwoPartsIsRunOnce) {
     const std::string part = "[[part]]\nname = \"NAME\"\n[[part.workload]]\nname = \"iperf3-tcp-tx\"\n";
-    const auto named = [&](const std::string& name) { return std::string{part}.replace(part.find("NAME"), 4, name); };
-    const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
-                                       named("one") + named("two")),
-                                1, "");
+    const auto named = [&](const std::string& name) {
+        return std::string{part}.replace(part.find("NAME"), 4, name);
+    };
+    const Plan plan =
+        make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
+                         named("one") + named("two")),
+                  1, "");
     ASSERT_EQ(plan.trials.size(), 2U) << "one in each boot";
     EXPECT_EQ(plan.trials[0].part, "one");
+
+    const Plan second =
+        make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]",
+                         named("one") + named("two")),
+                  1, "part=two");
+    ASSERT_EQ(second.trials.size(), 2U) << "whichever of its parts is asked for";
+    EXPECT_EQ(second.trials[0].part, "two");
+}
+
+TEST(Plan, LoadsThatAreCloseAreTwoTrials) {
+    const std::string axes = "device = [\"82540EM\"]\nplacement = [\"user\"]\nstrategy = [\"strict\"]";
+    const Plan plan =
+        make_plan(parsed(axes, "[[workload]]\nname = \"udp-echo\"\nload_bps = [100_000_000, 100_000_400]\n"),
+                  1, "boot=0");
+    ASSERT_EQ(plan.trials.size(), 2U);
+    EXPECT_NE(plan.trials[0].id, plan.trials[1].id);
+}
+
+TEST(Plan, ADriverThatMakesTheFramesHasNoOfferedLoad) {
+    const std::string axes =
+        "device = [\"82540EM\"]\nplacement = [\"kernel\", \"user\"]\nstrategy = [\"strict\"]";
+    const Plan plan = make_plan(
+        parsed(axes, "[[workload]]\nname = \"raw-frames-tx\"\nload_bps = 1_000_000\n"), 1, "boot=0");
+    ASSERT_EQ(plan.trials.size(), 1U);
+    EXPECT_EQ(plan.trials[0].placement, "kernel");
 }
 
 TEST(Plan, AGuestThatIsEndedHasNoOtherTrial) {
@@ -170,7 +204,8 @@ TEST(Plan, IdsAreUniqueInEverySuite) {
 
 // A run that an earlier version began is resumed with the defaults of what it did not know.
 TEST(Plan, ReadsTrialsOfEarlierVersions) {
-    const auto old = nlohmann::json::parse(R"({"id": "0-82540EM-user-strict-iperf3-udp-tx", "boot": 0, "boot_seed": 1,
+    const auto old =
+        nlohmann::json::parse(R"({"id": "0-82540EM-user-strict-iperf3-udp-tx", "boot": 0, "boot_seed": 1,
         "device": "82540EM", "placement": "user", "strategy": "strict", "workload": "iperf3-udp-tx",
         "parameters": {"load_bps": 100000000, "payload_bytes": 1472, "warm_up_ms": 300, "window_ms": 500},
         "transport": "udp", "flow": "transmit", "index": 0, "of": 4,

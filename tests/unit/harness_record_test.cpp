@@ -172,10 +172,26 @@ TEST(LabInstructions, BecomeMetrics) {
     EXPECT_DOUBLE_EQ(record["metrics"]["cpu_utilisation"].get<double>(), 0.4);
     EXPECT_EQ(record["meters"]["lab_instructions"]["vcpus"][1]["kernel"], 6);
 
+    // As many instructions a window for as many packets in half as long again: a packet costs that much more.
+    auto longer = second;
+    longer["packets_interval_ns"] = 1500;
+    add_lab_instructions(longer, {{.number = 3, .vcpus = {{.user = 400}, {.user = 1}}, .unavailable = ""}});
+    EXPECT_DOUBLE_EQ(longer["metrics"]["instructions_per_packet"].get<double>(), 150.0);
+
     add_lab_instructions(second, {{.number = 2, .vcpus = {{.user = 1, .kernel = 1}}, .unavailable = ""}});
     EXPECT_FALSE(second["meters"]["lab_instructions"]["available"].get<bool>());
     EXPECT_FALSE(second["metrics"].contains("instructions_per_packet"))
         << "not measured is absent, never zero";
+}
+
+TEST(LabInstructions, OfOneVcpuAreNotTheDevicesAlone) {
+    nlohmann::json record{{"window_ns", 1000},
+                          {"metrics", {{"packets", 4}}},
+                          {"meters", {{"lab_instructions", {{"window", 0}}}}}};
+    add_lab_instructions(record, {{.number = 0, .vcpus = {{.user = 100, .kernel = 300}}, .unavailable = ""}});
+    EXPECT_EQ(record["meters"]["lab_instructions"]["vcpus"].size(), 1U);
+    EXPECT_FALSE(record["metrics"].contains("instructions_per_packet"));
+    EXPECT_FALSE(record["metrics"].contains("cpu_utilisation"));
 }
 
 }  // namespace

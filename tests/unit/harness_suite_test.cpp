@@ -44,6 +44,19 @@ std::string complaint(const std::string& text) {
     return "no complaint";
 }
 
+TEST(Suite, RefusesWhatAWorkloadDoesNotTake) {
+    const auto with_workload = [](const std::string& workload) {
+        std::string text = good;
+        return text.replace(text.find("name = \"iperf3-udp-tx\""), std::string::npos, workload);
+    };
+    for (const char* workload :
+         {"name = \"udp-echo\"\nload_bps = 0\n", "name = \"udp-echo\"\npayload_bytes = 5\n",
+          "name = \"udp-echo\"\ncool_down_ms = 0\n", "name = \"raw-frames-rx\"\nframe_bytes = 20\n",
+          "name = \"crash-kill\"\nkills = 0\n"})
+        EXPECT_NE(complaint(with_workload(workload)).find("out of range"), std::string::npos) << workload;
+    EXPECT_EQ(complaint(with_workload("name = \"udp-echo\"\npayload_bytes = 16\n")), "no complaint");
+}
+
 TEST(Suite, ReadsAxesDriverAndWorkloads) {
     const Suite suite = parse_suite(good, "small.toml");
     EXPECT_EQ(suite.name, "small");
@@ -61,7 +74,8 @@ TEST(Suite, ReadsAxesDriverAndWorkloads) {
 }
 
 TEST(Suite, ListsAreMultiplied) {
-    std::string text = replaced("receive_descriptors = 512", "receive_descriptors = [64, 512]\nmtu = [1500, 9000]");
+    std::string text =
+        replaced("receive_descriptors = 512", "receive_descriptors = [64, 512]\nmtu = [1500, 9000]");
     text.replace(text.find("load_bps = 5000000"), 18, "load_bps = [1, 2, 3]\npayload_bytes = [64, 128]");
     const SuitePart part = parse_suite(text, "small.toml").parts.front();
     EXPECT_EQ(part.settings.size(), 4U);

@@ -51,12 +51,18 @@ TEST(EchoMetrics, AreRefusedIfTheDeviceCountedSomethingElse) {
     MeasuredWindow idle = window();
     idle.device["frames_transmitted"] = 0;
     EXPECT_NE(complaint([&] { echo_metrics(result(), idle); }).find("4000 echoes"), std::string::npos);
-    MeasuredWindow busy = window();
-    busy.device["frames_transmitted"] = 8000;
-    EXPECT_NE(complaint([&] { echo_metrics(result(), busy); }).find("disagree"), std::string::npos);
+    MeasuredWindow silent = window();
+    silent.device["frames_transmitted"] = 3000;
+    EXPECT_NE(complaint([&] { echo_metrics(result(), silent); }).find("disagree"), std::string::npos);
     MeasuredWindow deaf = window();
     deaf.device["frames_received"] = 100;
     EXPECT_NE(complaint([&] { echo_metrics(result(), deaf); }).find("disagree"), std::string::npos);
+}
+
+TEST(EchoMetrics, HoldWhereEchoesAreLostBehindTheDevice) {
+    MeasuredWindow busy = window();
+    busy.device["frames_transmitted"] = 8000;
+    EXPECT_EQ(echo_metrics(result(), busy).at("packets"), 4000);
 }
 
 TEST(EchoMetrics, AreNotMadeUp) {
@@ -74,11 +80,21 @@ TEST(EchoMetrics, AreNotMadeUp) {
 
 TEST(EchoFlags, MarkALoadThatWasMissedByMoreThanAFifth) {
     const auto flags = [](double achieved) {
-        return echo_flags({{"load_requested_bps", 100.0}, {"load_achieved_bps", achieved}});
+        return echo_flags(
+            {{"load_requested_bps", 100.0}, {"load_sent_bps", 100.0}, {"load_achieved_bps", achieved}});
     };
     EXPECT_TRUE(flags(80).empty());
     EXPECT_EQ(flags(79), nlohmann::json{"load-missed"});
     EXPECT_EQ(flags(121), nlohmann::json{"load-missed"});
+}
+
+TEST(EchoFlags, MarkALoadThatTheGeneratorDidNotApply) {
+    const auto flags = [](double sent) {
+        return echo_flags(
+            {{"load_requested_bps", 100.0}, {"load_sent_bps", sent}, {"load_achieved_bps", 90.0}});
+    };
+    EXPECT_TRUE(flags(98.5).empty());
+    EXPECT_EQ(flags(97), nlohmann::json{"load-not-offered"});
 }
 
 TEST(AnnouncedWindows, AreReadOrRefused) {

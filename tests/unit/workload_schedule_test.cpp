@@ -49,7 +49,7 @@ class Ledger : public testing::Test {
   protected:
     Ledger() {
         fill(datagram);
-        ledger.sent(30);
+        ledger.sent(30, epoch + 1500);
     }
 
     void reply(std::uint64_t number, std::uint64_t delay_ns = 5000) {
@@ -125,12 +125,13 @@ TEST_F(Ledger, NoticesAClockThatWasSetBack) {
 
 TEST(LedgerOfFailedSends, SkippedPacketsAreNotSent) {
     ReplyLedger ledger{hundred, window, epoch + 3000, payload};
-    ledger.sent(12);
+    ledger.sent(12, epoch + 1150);
     ledger.skipped();
-    ledger.sent(17);
+    ledger.sent(17, epoch + 2000);
     EXPECT_EQ(ledger.next(), 30U);
     EXPECT_EQ(ledger.all().sent, 29U);
     EXPECT_EQ(ledger.in_window().sent, 9U);
+    EXPECT_EQ(ledger.sent_in_window(), 12U) << "by when they left: 17 meant for the window left behind it";
 }
 
 }  // namespace

@@ -162,7 +162,7 @@ void LoadGenerator::send_due(Batches& batches, const Schedule& schedule, ReplyLe
         const int sent = ::sendmmsg(socket_.get(), batches.send_messages.data() + done,
                                     static_cast<unsigned>(count - done), 0);
         if (sent > 0) {
-            ledger.sent(static_cast<std::uint64_t>(sent));
+            ledger.sent(static_cast<std::uint64_t>(sent), now_ns());
             done += static_cast<std::size_t>(sent);
         } else if (errno == EAGAIN) {
             // The interface is behind. The packet keeps its intended time: the delay is part of its latency.
@@ -268,7 +268,7 @@ nlohmann::json LoadGenerator::results(const ReplyLedger& ledger, const Window& w
          {{"mean", lateness_.mean()}, {"p99", lateness_.percentile(0.99)}, {"max", lateness_.max()}}}};
     auto& inside = result["window"] = tally_json(ledger.in_window());
     inside["arrived"] = ledger.arrived_in_window();
-    inside["load_sent_bps"] = load(ledger.in_window().sent);
+    inside["load_sent_bps"] = load(ledger.sent_in_window());
     inside["load_achieved_bps"] = load(ledger.arrived_in_window());
     if (ledger.latency().count() > 0) result["latency_ns"] = latency_json(ledger.latency());
     return result;

@@ -21,7 +21,9 @@ constexpr std::uint64_t most_packets = 1'000'000'000;
 const char* const footer =
     "The load is open: send times are fixed beforehand and no reply is waited for, so a device that is too "
     "slow\n"
-    "is late or loses packets, and does not slow the load down. Latency runs from the time at which a packet "
+    "is late or loses packets, and does not slow the load down. (The sending interface may: load_sent_bps "
+    "says\n"
+    "what really left within the window.) Latency runs from the time at which a packet "
     "was\n"
     "meant to be sent to the time at which the kernel received its echo. Only packets meant for the window "
     "count;\n"

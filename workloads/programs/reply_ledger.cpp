@@ -19,7 +19,8 @@ ReplyLedger::ReplyLedger(const Schedule& schedule, const Window& window, std::ui
     fill(expected_);
 }
 
-void ReplyLedger::sent(std::uint64_t count) {
+void ReplyLedger::sent(std::uint64_t count, std::uint64_t time_ns) {
+    if (window_.holds(time_ns)) sent_in_window_ += count;
     const std::uint64_t begin = std::max(next_, window_first_);
     all_.sent += count;
     next_ += count;

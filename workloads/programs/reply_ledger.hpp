@@ -28,8 +28,8 @@ class ReplyLedger {
     ReplyLedger(const Schedule& schedule, const Window& window, std::uint64_t end_ns,
                 std::size_t payload_bytes);
 
-    // The next `count` packets were handed to the kernel.
-    void sent(std::uint64_t count);
+    // The next `count` packets were handed to the kernel at that time.
+    void sent(std::uint64_t count, std::uint64_t time_ns);
     // The next one was not, and will not be.
     void skipped() { ++next_; }
     // The number of the packet that goes next.
@@ -42,6 +42,9 @@ class ReplyLedger {
     [[nodiscard]] const Tally& all() const { return all_; }
     // Packets meant for the window, whenever they came back.
     [[nodiscard]] const Tally& in_window() const { return in_window_; }
+    // Packets that left within the window, whenever they were meant to: what was applied. Fewer than were
+    // meant for it if the generator or its interface fell behind: the load was then not open.
+    [[nodiscard]] std::uint64_t sent_in_window() const { return sent_in_window_; }
     // Replies that came back within the window, whenever they were sent: what was achieved.
     [[nodiscard]] std::uint64_t arrived_in_window() const { return arrived_in_window_; }
     // Of in_window().received, from the intended time.
@@ -58,6 +61,7 @@ class ReplyLedger {
     std::vector<bool> seen_;  // by sequence number
     std::uint64_t next_ = 0;
     std::uint64_t next_expected_ = 0;
+    std::uint64_t sent_in_window_ = 0;
     std::uint64_t arrived_in_window_ = 0;
     Tally all_;
     Tally in_window_;
