@@ -42,6 +42,7 @@ class RawFrames final : public Traffic {
     std::uint64_t frame_bytes_;
     std::uint64_t load_bps_;
     std::uint64_t warm_up_ms_;
+    bool virtual_clock_;
     Driver& driver_;
     const Interface* looped_ = nullptr;
     std::vector<Program> programs_;

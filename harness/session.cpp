@@ -181,7 +181,8 @@ TrafficPlaces Session::places() {
     };
     return {.device = end(interface_, device_address, device_cpu),
             .peer = end(peer_, peer_address, other_cpu()),
-            .driver = *driver_};
+            .driver = *driver_,
+            .virtual_clock = settings_.virtual_clock};
 }
 
 nlohmann::json Session::measure_faults(const Trial& trial) {

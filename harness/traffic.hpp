@@ -30,6 +30,8 @@ struct TrafficPlaces {
     TrafficEnd device;
     TrafficEnd peer;
     Driver& driver;  // of the device under test
+    // The CPUs take turns, and one that never idles may keep the others from theirs.
+    bool virtual_clock = false;
 };
 
 // What the session read at both edges of the window, as differences.

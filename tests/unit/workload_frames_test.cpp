@@ -112,5 +112,15 @@ TEST_F(Frames, WithoutARateItGoesAsFastAsItCanUntilItIsStopped) {
               result.at("sent").at("frames").get<std::uint64_t>());
 }
 
+TEST_F(Frames, ASenderThatRestsIsSlowerByItsRests) {
+    // A rest of 50 us for each frame: at most 20 of them in a millisecond.
+    Program program = frames({"--flow", "loopback", "--rest-after", "1", "--duration", "200"});
+    const auto result = program.line();
+    EXPECT_EQ(program.status(), 0);
+    const auto ms = result.at("duration_ns").get<std::uint64_t>() / 1'000'000 + 1;
+    EXPECT_GT(result.at("sent").at("frames"), 0);
+    EXPECT_LE(result.at("sent").at("frames").get<std::uint64_t>(), 20 * ms);
+}
+
 }  // namespace
 }  // namespace dmatoll::workloads

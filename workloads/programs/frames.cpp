@@ -18,6 +18,8 @@ namespace {
 // For the last frames, which are on their way or in a block that the ring has not handed over yet.
 constexpr std::uint64_t linger_ns = 50 * ns_per_ms;
 constexpr int longest_wait_ms = 100;
+// Long enough for the CPU to go idle.
+constexpr std::uint64_t rest_ns = 50'000;
 
 class Run {
   public:
@@ -40,7 +42,7 @@ class Run {
                 sleep_until(schedule.intended(sent_));
                 send(schedule.due_before(now_ns() + 1) - sent_);
             } else if (sender_) {
-                send(FrameSender::batch);
+                send_up_to_the_next_rest();
             } else {
                 counter_->wait(longest_wait_ms);
             }
@@ -64,6 +66,14 @@ class Run {
         }
     }
 
+    void send_up_to_the_next_rest() {
+        if (options_.rest_after == 0) return send(FrameSender::batch);
+        send(std::min(sent_at_rest_ + options_.rest_after - sent_, std::uint64_t{FrameSender::batch}));
+        if (sent_ - sent_at_rest_ < options_.rest_after) return;
+        sleep_until(now_ns() + rest_ns);
+        sent_at_rest_ = sent_;
+    }
+
     nlohmann::json results(std::uint64_t duration_ns) {
         nlohmann::json result{{"program", "dmatoll-frames"},
                               {"frame_bytes", options_.frame_bytes},
@@ -83,6 +93,7 @@ class Run {
     std::optional<FrameCounter> counter_;
     std::optional<FrameSender> sender_;
     std::uint64_t sent_ = 0;
+    std::uint64_t sent_at_rest_ = 0;
 };
 
 }  // namespace

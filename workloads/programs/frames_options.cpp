@@ -68,6 +68,12 @@ std::optional<FramesOptions> parse_frames_options(int argc, const char* const* a
                    "frames that are with the device at a time, about; fewer than its ring has descriptors")
         ->check(CLI::Range(1U, 4096U))
         ->capture_default_str();
+    app.add_option(
+           "--rest-after", options.rest_after,
+           "frames after which a sender without a rate sleeps for 50 us, for the sake of an emulated\n"
+           "machine's other CPUs; 0: never")
+        ->check(CLI::Range(0U, 1'000'000U))
+        ->capture_default_str();
     try {
         app.parse(argc, argv);
         const auto shortest = odd_sizes ? shortest_odd_frame : shortest_frame;

@@ -26,6 +26,7 @@ struct FramesOptions {
     std::uint64_t frames_per_second = 0;  // 0: as fast as the device takes them
     std::uint64_t duration_ms = 0;        // 0: until a stop request
     std::uint32_t in_flight = 64;
+    std::uint32_t rest_after = 0;  // frames; 0: never
 
     [[nodiscard]] bool transmits() const { return flow != Flow::receive; }
     [[nodiscard]] bool receives() const { return flow != Flow::transmit; }
