@@ -146,10 +146,11 @@ def records(run_directory):
 
 
 def guest_files():
-    """Guest path -> contents: the scripts in guest/, and the workloads, which the lab's image does not need."""
+    """Guest path -> contents, which the lab's image does not need: the scripts in guest/, the workloads, a program."""
     files = {f"dmatoll/test/{script.name}": script.read_bytes() for script in (HERE / "guest").iterdir()}
     for workload in WORKLOADS.glob("*/workload.toml"):
         files[f"usr/share/dmatoll/workloads/{workload.parent.name}/workload.toml"] = workload.read_bytes()
+    files["usr/bin/ask"] = pathlib.Path(os.environ["DMATOLL_TEST_ASK"]).read_bytes()
     return files
 
 

@@ -57,6 +57,33 @@ set_up_interface() {
 
 answers() { ping -c 1 -W 1 $peer_address; }
 
+# Bits of the command register [PCI 3.0 §6.2.2]: 2 is bus mastering.
+bus_master() {
+    echo $((($(od -An -tu1 -j4 -N1 /sys/bus/pci/devices/$device/config) >> 2) & 1))
+}
+
+dead() { [ ! -e /proc/"$1"/exe ] || ! readlink /proc/"$1"/exe; }
+more_frames() {
+    before=$(cat /sys/class/net/"$1"/statistics/tx_packets)
+    sleep 0.1
+    [ $(($(cat /sys/class/net/"$1"/statistics/tx_packets) - before)) -gt 20 ]
+}
+# Both directions, for longer than anybody looks; ends with the interface.
+start_traffic() {
+    set_up_interface "$1"
+    until_true 10 answers || fail "no answer through $1"
+    taskset 1 iperf3 --client $peer_address --bidir --time 1000 --connect-timeout 3000 >/tmp/traffic.log 2>&1 &
+    traffic=$!
+    until_true 10 more_frames "$1" || fail "no traffic through $1: $(cat /tmp/traffic.log)"
+}
+stop_traffic() {
+    kill -9 $traffic 2>/dev/null
+    wait $traffic 2>/dev/null
+    # Its other end learns nothing by itself: a fresh one.
+    ip netns exec peer killall -9 iperf3
+    ip netns exec peer taskset 2 iperf3 --server --daemon
+}
+
 # What no kernel says when all is well: wrong accesses of devices, warnings, stuck queues, leaks.
 trouble() {
     ! dmesg | grep -E 'DMAR: \[|handling fault|WARNING|cut here|BUG|Oops|Call Trace|NETDEV WATCHDOG|waiting for .* to become free|refcount|soft lockup|Timeout|leaked'
