@@ -10,6 +10,9 @@ namespace dmatoll {
 // The unit of IOMMU mappings and of protection on every IOMMU that we drive.
 inline constexpr std::uint64_t page_bytes = 4096;
 
+// The next larger page: one entry of the table's second level. Not every IOMMU has it.
+inline constexpr std::uint64_t large_page_bytes = 512 * page_bytes;
+
 // I/O virtual address: what is written into a descriptor. Zero is never handed out.
 struct Iova {
     std::uint64_t value = 0;
@@ -25,6 +28,12 @@ struct Memory {
 
     constexpr auto operator<=>(const Memory&) const = default;
     constexpr Memory operator+(std::uint64_t bytes) const { return Memory{address + bytes}; }
+};
+
+// Both ends belong to the range.
+struct MemoryRange {
+    Memory first{};
+    Memory last{};
 };
 
 // Who may do what: to_device lets the device read, from_device lets it write.

@@ -6,17 +6,20 @@
 #include <array>
 #include <cstdint>
 
+#include "address.hpp"
+
 namespace dmatoll {
 
 enum class Placement : std::uint8_t { kernel, user, stock };
 
 // What the unit is that an access of the wrong kind is held to.
 enum class Granularity : std::uint8_t {
-    none,    // nothing is held back
-    byte,    // the bytes that were given to the device, by way of memory that is nobody else's
-    page,    // the pages of the buffers that are (or were) given to the device
-    pool,    // the packet pool as a whole: all of it is reachable, nothing else of the owner's memory is
-    domain,  // nothing of the protected party is in the device's domain at all
+    none,        // nothing is held back
+    byte,        // the bytes that were given to the device, by way of memory that is nobody else's
+    page,        // the pages of the buffers that are (or were) given to the device
+    large_page,  // the chunks of 2 MiB around those pages, whosever memory that is
+    pool,        // the packet pool as a whole: all of it is reachable, nothing else of the owner's memory is
+    domain,      // nothing of the protected party is in the device's domain at all
 };
 
 enum class WindowKind : std::uint8_t {
@@ -36,6 +39,14 @@ struct Protection {
     Granularity granularity = Granularity::none;
     Window window{};
 };
+
+// What a strategy's statement for small pages becomes where it maps by pages of that size.
+constexpr Protection with_pages_of(std::uint64_t bytes, Protection protection) {
+    if (bytes == large_page_bytes && protection.granularity == Granularity::page) {
+        protection.granularity = Granularity::large_page;
+    }
+    return protection;
+}
 
 // One protection for each pair that matters.
 struct ProtectionByPair {
@@ -103,6 +114,8 @@ constexpr const char* name_of(Granularity granularity) {
             return "byte";
         case Granularity::page:
             return "page";
+        case Granularity::large_page:
+            return "2MiB-page";
         case Granularity::pool:
             return "pool";
         case Granularity::domain:

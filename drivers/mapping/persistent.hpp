@@ -7,11 +7,17 @@
 // device may read must not become one that it may write. Looking up is two loads and takes no lock; a page
 // enters by compare-and-swap, so that two CPUs which meet the same page for the first time agree on one
 // mapping and the loser takes its own back.
+//
+// With large pages the first touch of any page maps the whole chunk of 2 MiB around it by one entry. A leaf
+// of the table covers just such a chunk: it is filled as a whole and enters as a whole, and looking up stays
+// what it is with small pages. The device then reaches all of the chunk, whosever memory that is. A chunk
+// that is not memory throughout, or that the IOMMU translates in its own way, is mapped by small pages.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "../core/address.hpp"
 #include "../core/counters.hpp"
@@ -19,8 +25,23 @@
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
+#include "iova_allocator.hpp"
 
 namespace dmatoll {
+
+// By which pages the cache maps, and where by large ones.
+struct CachePages {
+    std::uint64_t bytes = page_bytes;  // or large_page_bytes, if the IOMMU has them
+    // For large pages. Both outlive the strategy. Ranges of memory that adjoin are one.
+    std::span<const MemoryRange> memory{};
+    std::span<const IovaRange> reserved{};  // by the IOMMU
+};
+
+// Pages that are mapped at the moment.
+struct CachedPages {
+    std::uint64_t small = 0;
+    std::uint64_t large = 0;
+};
 
 template <class Domain, Platform P>
 class Persistent {
@@ -37,9 +58,11 @@ class Persistent {
     // in the model what buffers may come from. Without it only pools can be mapped. Three tables (one a
     // direction) of 8 bytes for every 2 MiB of the range are allocated here; leaves (4 KiB for 2 MiB) come
     // from Platform::allocate at a first touch, on the data path. Call once. Errors: invalid_argument (more
-    // than 2 TiB), no_memory.
-    Status cover(Memory first, Memory last) {
+    // than 2 TiB, or pages of another size), no_memory.
+    Status cover(Memory first, Memory last, const CachePages& pages = {}) {
         if (last < first || roots_[0] != nullptr) return Error::invalid_argument;
+        if (pages.bytes != page_bytes && pages.bytes != large_page_bytes) return Error::invalid_argument;
+        pages_ = pages;
         const std::uint64_t base_page = (first.address / page_bytes) & ~std::uint64_t{leaf_entries - 1};
         const std::uint64_t leaves = (last.address / page_bytes - base_page) / leaf_entries + 1;
         if (leaves > most_leaves) return Error::invalid_argument;
@@ -117,8 +140,23 @@ class Persistent {
 
     [[nodiscard]] MappingCounters counters() const { return domain_.counters(); }
 
+    // The cache's, pools left out. Not together with cover() and release_all().
+    [[nodiscard]] CachedPages cached() const {
+        CachedPages pages;
+        for_each_leaf([&pages, this](std::uint64_t root_index, const Leaf& leaf) {
+            if (is_large(root_index)) {
+                ++pages.large;
+                return;
+            }
+            for (const std::atomic<std::uint64_t>& entry : leaf.iova) {
+                pages.small += entry.load(std::memory_order_relaxed) != 0 ? 1 : 0;
+            }
+        });
+        return pages;
+    }
+
   private:
-    static constexpr std::uint64_t leaf_entries = 512;
+    static constexpr std::uint64_t leaf_entries = large_page_bytes / page_bytes;
     static constexpr std::uint64_t most_leaves = std::uint64_t{1} << 20;
     static constexpr std::size_t tables = 3;
 
@@ -148,6 +186,7 @@ class Persistent {
         const std::uint64_t root_index = page / leaf_entries;
         if (root_index >= leaves_) return Error::mapping_failed;
         std::atomic<Leaf*>& slot = roots_[table_of(direction)][root_index];
+        if (is_large(root_index)) return touch_chunk(slot, page, direction);
         Leaf* leaf = slot.load(std::memory_order_acquire);
         if (leaf == nullptr) {
             const Result<void*> memory = platform_.allocate(sizeof(Leaf));
@@ -171,18 +210,71 @@ class Persistent {
         return Iova{current};
     }
 
-    void release_tables() {
-        for (std::atomic<Leaf*>*& root : roots_) {
+    // Maps the whole chunk around the page. The leaf is filled before anybody can see it.
+    Result<Iova> touch_chunk(std::atomic<Leaf*>& slot, std::uint64_t page, Direction direction) {
+        const std::uint64_t entry = page % leaf_entries;
+        Leaf* leaf = slot.load(std::memory_order_acquire);
+        if (leaf == nullptr) {
+            const Result<void*> memory = platform_.allocate(sizeof(Leaf));
+            if (!memory.ok()) return memory.error();
+            Leaf* fresh = static_cast<Leaf*>(memory.value());
+            const Memory start{(base_page_ + page - entry) * page_bytes};
+            const Result<Iova> mapped = domain_.map_pages(start, large_page_bytes, direction, true);
+            if (!mapped.ok()) {
+                platform_.free(fresh, sizeof(Leaf));
+                return mapped;
+            }
+            for (std::uint64_t i = 0; i < leaf_entries; ++i) {
+                fresh->iova[i].store(mapped.value().value + i * page_bytes, std::memory_order_relaxed);
+            }
+            if (slot.compare_exchange_strong(leaf, fresh, std::memory_order_acq_rel)) {
+                leaf = fresh;
+            } else {
+                static_cast<void>(domain_.unmap_pages(mapped.value(), large_page_bytes));
+                platform_.free(fresh, sizeof(Leaf));
+            }
+        }
+        return Iova{leaf->iova[entry].load(std::memory_order_relaxed)};
+    }
+
+    // Whether the chunk of a leaf is mapped by one entry. The same for as long as the tables are there.
+    bool is_large(std::uint64_t root_index) const {
+        if (pages_.bytes != large_page_bytes) return false;
+        const std::uint64_t first = (base_page_ + root_index * leaf_entries) * page_bytes;
+        const std::uint64_t last = first + (large_page_bytes - 1);
+        for (const IovaRange& range : pages_.reserved) {
+            if (range.first <= last && range.last >= first) return false;
+        }
+        for (const MemoryRange& range : pages_.memory) {
+            if (range.first.address <= first && range.last.address >= last) return true;
+        }
+        return false;
+    }
+
+    // use(root index, leaf) for every leaf of all directions.
+    template <class Use>
+    void for_each_leaf(Use&& use) const {
+        for (std::atomic<Leaf*>* const root : roots_) {
             if (root == nullptr) continue;
             for (std::uint64_t i = 0; i < leaves_; ++i) {
-                Leaf* leaf = root[i].load(std::memory_order_relaxed);
-                if (leaf == nullptr) continue;
-                for (std::atomic<std::uint64_t>& entry : leaf->iova) {
-                    const std::uint64_t iova = entry.load(std::memory_order_relaxed);
-                    if (iova != 0) static_cast<void>(domain_.unmap_pages(Iova{iova}, page_bytes));
-                }
-                platform_.free(leaf, sizeof(Leaf));
+                if (Leaf* const leaf = root[i].load(std::memory_order_acquire)) use(i, *leaf);
             }
+        }
+    }
+
+    void release_tables() {
+        for_each_leaf([this](std::uint64_t root_index, Leaf& leaf) {
+            const bool large = is_large(root_index);
+            for (std::atomic<std::uint64_t>& entry : leaf.iova) {
+                const std::uint64_t iova = entry.load(std::memory_order_relaxed);
+                if (iova == 0) continue;
+                static_cast<void>(domain_.unmap_pages(Iova{iova}, large ? large_page_bytes : page_bytes));
+                if (large) break;
+            }
+            platform_.free(&leaf, sizeof(Leaf));
+        });
+        for (std::atomic<Leaf*>*& root : roots_) {
+            if (root == nullptr) continue;
             platform_.free(root, leaves_ * sizeof(*root));
             root = nullptr;
         }
@@ -196,6 +288,7 @@ class Persistent {
     std::atomic<Leaf*>* roots_[tables] = {};
     std::uint32_t pool_count_ = 0;
     Pool pools_[most_pools] = {};
+    CachePages pages_{};
 };
 
 }  // namespace dmatoll
