@@ -28,7 +28,9 @@ struct dmatoll_net {
     bool faults_allowed; /* whoever may write into sysfs may crash the driver */
     bool open;           /* rings, interrupt and polling are there */
     struct dmatoll_surroundings surroundings;
+    /* What the surroundings show of them. */
     struct dmatoll_range* reserved;
+    struct dmatoll_range* memory;
     struct hrtimer alarm;       /* strategy deferred: when its oldest range must go */
     struct delayed_work watch;  /* link and statistics, every two seconds */
     struct work_struct restart; /* after a transmit timeout */

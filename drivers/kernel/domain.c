@@ -173,6 +173,18 @@ int dmatoll_domain_attach(struct dmatoll_net* net) {
         goto free_domain;
     }
 
+    /* Only now is it known which sizes the domain has. */
+    if (dmatoll_strategy_has_page_size(net->strategy) &&
+        !(own->domain->pgsize_bitmap & net->surroundings.settings.page_size)) {
+        dev_err(device,
+                "parameter page_size is %u, but the IOMMU of group %d has no such pages (sizes that it has: "
+                "%#lx): load the module with page_size=%u\n",
+                net->surroundings.settings.page_size, iommu_group_id(own->group), own->domain->pgsize_bitmap,
+                DMATOLL_PAGE_BYTES);
+        error = -EOPNOTSUPP;
+        goto detach;
+    }
+
     error = collect_reserved(net, own->group);
     if (error) {
         dev_err(device, "the reserved ranges of group %d cannot be read (%d)\n", iommu_group_id(own->group),

@@ -62,6 +62,10 @@ struct dmatoll_offload {
 #define DMATOLL_MOST_DEFERRED_ENTRIES 16384u
 #define DMATOLL_MOST_DEFERRED_MILLISECONDS 1000u
 
+/* As page_bytes and large_page_bytes in core/address.hpp. */
+#define DMATOLL_PAGE_BYTES 4096u
+#define DMATOLL_LARGE_PAGE_BYTES 2097152u
+
 struct dmatoll_buffer {
     uint64_t physical;
     uint64_t cookie;
@@ -93,6 +97,7 @@ struct dmatoll_range {
 struct dmatoll_settings {
     uint32_t receive_descriptors, transmit_descriptors, interrupts_per_second;
     uint32_t deferred_entries, deferred_milliseconds; /* strategy deferred only */
+    uint32_t page_size; /* strategy persistent only: DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES */
 };
 
 /* What the core is built on. Everything outlives the core. */
@@ -104,8 +109,10 @@ struct dmatoll_surroundings {
     struct dmatoll_range aperture; /* of the domain */
     const struct dmatoll_range* reserved;
     uint32_t reserved_count;
-    uint32_t address_bits;           /* IOVAs have at most that many */
-    uint64_t last_physical;          /* of all memory that buffers can come from */
+    uint32_t address_bits; /* IOVAs have at most that many */
+    /* All that buffers can come from, upwards; what adjoins is one range. At least one. */
+    const struct dmatoll_range* memory;
+    uint32_t memory_count;
     uint16_t pci_vendor, pci_device; /* of a part that dmatoll_part_name() knows */
     struct dmatoll_settings settings;
 };
@@ -128,8 +135,11 @@ const char* dmatoll_strategy_name(int strategy);
 /* Which type of group domain it wants: "own", or as /sys/kernel/iommu_groups/N/type spells it. */
 const char* dmatoll_strategy_domain(int strategy);
 /* Line n of what it protects from whom, "pair granularity window[ nanoseconds]", or false behind the last. */
-bool dmatoll_strategy_protection(int strategy, unsigned int line, const char** pair, const char** granularity,
-                                 const char** window, uint64_t* bound_ns);
+bool dmatoll_strategy_protection(int strategy, const struct dmatoll_settings* settings, unsigned int line,
+                                 const char** pair, const char** granularity, const char** window,
+                                 uint64_t* bound_ns);
+/* Whether the setting page_size is one of that strategy's. */
+bool dmatoll_strategy_has_page_size(int strategy);
 
 /* ---- up: one device ---- */
 
@@ -157,6 +167,9 @@ void dmatoll_nic_update_statistics(struct dmatoll_nic* nic);
  * address and broadcast. */
 void dmatoll_nic_set_receive_filter(struct dmatoll_nic* nic, bool promiscuous, bool all_multicast,
                                     const uint8_t (*multicast)[6], uint32_t multicast_count);
+
+/* Pages that the cache of strategy persistent has mapped by now; rings are not among them. */
+void dmatoll_nic_cached_pages(const struct dmatoll_nic* nic, uint64_t* small, uint64_t* large);
 
 /* Any context. What an alarm was set for. */
 void dmatoll_nic_on_alarm(struct dmatoll_nic* nic);

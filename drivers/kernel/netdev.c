@@ -5,6 +5,7 @@
 #include <linux/netdevice.h>
 #include <linux/pci.h>
 #include <linux/rtnetlink.h>
+#include <linux/slab.h>
 
 #include "dmatoll_net.h"
 
@@ -299,7 +300,10 @@ struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
     return net;
 }
 
-void dmatoll_net_free(struct dmatoll_net* net) { free_netdev(net->netdev); }
+void dmatoll_net_free(struct dmatoll_net* net) {
+    kfree(net->memory);
+    free_netdev(net->netdev);
+}
 
 int dmatoll_net_register(struct dmatoll_net* net) {
     struct net_device* netdev = net->netdev;

@@ -45,6 +45,10 @@ static_assert(static_cast<int>(e1000::Checksum::unknown) == DMATOLL_CHECKSUM_UNK
               static_cast<int>(e1000::Checksum::bad) == DMATOLL_CHECKSUM_BAD);
 static_assert(DMATOLL_MOST_DEFERRED_ENTRIES == DeferredLimits::most_entries &&
               DMATOLL_MOST_DEFERRED_MILLISECONDS == DeferredLimits::most_milliseconds);
+static_assert(DMATOLL_PAGE_BYTES == page_bytes && DMATOLL_LARGE_PAGE_BYTES == large_page_bytes);
+static_assert(sizeof(dmatoll_range) == sizeof(MemoryRange) &&
+              offsetof(dmatoll_range, first) == offsetof(MemoryRange, first) &&
+              offsetof(dmatoll_range, last) == offsetof(MemoryRange, last));
 static_assert(DMATOLL_MOST_DESCRIPTORS_PER_FRAME == e1000::most_descriptors_per_frame);
 static_assert(DMATOLL_MOST_RECEIVED_PIECES * DMATOLL_RECEIVE_BUFFER_BYTES >=
               e1000::jumbo_frame + e1000::vlan_tag_bytes);
@@ -182,6 +186,13 @@ inline decltype(auto) with(N* nic, Use&& use) {
     return use(nic->linux_dma);
 }
 
+// Laid out alike.
+std::span<const MemoryRange> memory_of(const dmatoll_surroundings& around) {
+    return {reinterpret_cast<const MemoryRange*>(around.memory), around.memory_count};
+}
+
+Memory last_memory(const dmatoll_surroundings& around) { return memory_of(around).back().last; }
+
 void give_back_space(dmatoll_nic* nic) { nic->allocator.tear_down(nic->platform); }
 
 Status set_up_space(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
@@ -193,9 +204,9 @@ Status set_up_space(dmatoll_nic* nic, const dmatoll_surroundings& around, const 
     }
     nic->reserved_count = around.reserved_count;
     std::uint32_t taken = nic->reserved_count;
-    if (nic->kind == Kind::passthrough) nic->reserved[taken++] = IovaRange{0, around.last_physical};
+    if (nic->kind == Kind::passthrough) nic->reserved[taken++] = IovaRange{0, last_memory(around).address};
     return nic->allocator.set_up(nic->platform, std::span{&aperture, 1}, std::span{nic->reserved, taken},
-                                 around.address_bits, mappings_needed(strategy, around.last_physical));
+                                 around.address_bits, mappings_needed(strategy, last_memory(around).address));
 }
 
 Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
@@ -234,7 +245,7 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
     if (nic->kind == Kind::passthrough) {
         new (&nic->passthrough) PassthroughNic{nic->platform, *part, settings, nic->domain};
         const Status mapped = nic->passthrough.mapper.set_up(
-            Memory{around.last_physical}, std::span{nic->reserved, nic->reserved_count}, around.address_bits);
+            last_memory(around), std::span{nic->reserved, nic->reserved_count}, around.address_bits);
         if (mapped.error() == Error::invalid_argument) {
             nic->platform.log(
                 LogLevel::error,
@@ -245,7 +256,11 @@ Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Str
         return mapped;
     }
     new (&nic->persistent) PersistentNic{nic->platform, *part, settings, nic->domain, nic->platform};
-    const Status covered = nic->persistent.mapper.cover(Memory{0}, Memory{around.last_physical});
+    const Status covered =
+        nic->persistent.mapper.cover(Memory{0}, last_memory(around),
+                                     {.bytes = around.settings.page_size,
+                                      .memory = memory_of(around),
+                                      .reserved = std::span{nic->reserved, nic->reserved_count}});
     if (!covered.ok()) give_back_space(nic);
     return covered;
 }
@@ -299,8 +314,11 @@ const char* dmatoll_strategy_name(int strategy) {
 
 const char* dmatoll_strategy_domain(int strategy) { return name_of(strategy_at(strategy)->domain); }
 
-bool dmatoll_strategy_protection(int strategy, unsigned int line, const char** pair, const char** granularity,
-                                 const char** window, std::uint64_t* bound_ns) {
+bool dmatoll_strategy_has_page_size(int strategy) { return strategy_at(strategy) == &strategies::persistent; }
+
+bool dmatoll_strategy_protection(int strategy, const dmatoll_settings* settings, unsigned int line,
+                                 const char** pair, const char** granularity, const char** window,
+                                 std::uint64_t* bound_ns) {
     const ProtectionByPair& by_pair = strategy_at(strategy)->protection(Placement::kernel);
     const Protection* protection = nullptr;
     if (line == 0) {
@@ -315,7 +333,9 @@ bool dmatoll_strategy_protection(int strategy, unsigned int line, const char** p
     } else {
         return false;
     }
-    *granularity = name_of(protection->granularity);
+    const std::uint64_t page_size =
+        dmatoll_strategy_has_page_size(strategy) ? settings->page_size : page_bytes;
+    *granularity = name_of(with_pages_of(page_size, *protection).granularity);
     *window = name_of(protection->window.kind);
     *bound_ns = protection->window.bound_ns;
     return true;
@@ -397,6 +417,12 @@ dmatoll_link dmatoll_nic_link(dmatoll_nic* nic) {
 
 void dmatoll_nic_update_statistics(dmatoll_nic* nic) {
     with(nic, [](auto& one) { one.driver.update_statistics(); });
+}
+
+void dmatoll_nic_cached_pages(const dmatoll_nic* nic, std::uint64_t* small, std::uint64_t* large) {
+    const CachedPages pages = nic->kind == Kind::persistent ? nic->persistent.mapper.cached() : CachedPages{};
+    *small = pages.small;
+    *large = pages.large;
 }
 
 void dmatoll_nic_on_alarm(dmatoll_nic* nic) {

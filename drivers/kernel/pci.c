@@ -35,6 +35,12 @@ static uint deferred_milliseconds = 10;
 module_param(deferred_milliseconds, uint, 0644);
 MODULE_PARM_DESC(deferred_milliseconds, "strategy deferred: ... and for how long at most, 1 to 1000 (default 10)");
 
+static uint mapped_page_size = DMATOLL_PAGE_BYTES;
+module_param_named(page_size, mapped_page_size, uint, 0644);
+MODULE_PARM_DESC(page_size,
+                 "strategy persistent: bytes around a buffer that are mapped at its first use, 4096 or 2097152; "
+                 "where not all of 2097152 is memory it is 4096 (default 4096)");
+
 static uint receive_descriptors = 256;
 module_param(receive_descriptors, uint, 0644);
 MODULE_PARM_DESC(receive_descriptors, "receive ring, a power of two from 64 to 4096 (default 256)");
@@ -129,6 +135,14 @@ static int check_deferred(struct device* device, const struct dmatoll_settings* 
     return 0;
 }
 
+static int check_page_size(struct device* device, const struct dmatoll_settings* settings) {
+    if (settings->page_size == DMATOLL_PAGE_BYTES || settings->page_size == DMATOLL_LARGE_PAGE_BYTES)
+        return 0;
+    dev_err(device, "parameter page_size is %u; it must be %u or %u\n", settings->page_size,
+            DMATOLL_PAGE_BYTES, DMATOLL_LARGE_PAGE_BYTES);
+    return -EINVAL;
+}
+
 static int check_default_domain(struct device* device, int number) {
     const char* wanted = dmatoll_strategy_domain(number);
     const char* attached = dmatoll_domain_attached(device);
@@ -153,18 +167,46 @@ static int check_default_domain(struct device* device, int number) {
     return -EINVAL;
 }
 
-static int keep_highest(struct resource* resource, void* data) {
-    u64* last = data;
+struct memory_ranges {
+    struct dmatoll_range* ranges; /* NULL: they are counted only */
+    u32 room, count;
+    u64 end; /* behind the last one */
+};
 
-    if (resource->end > *last) *last = resource->end;
+/* Upwards. A piece that adjoins the one before belongs to it: hot-added memory comes in such pieces. */
+static int keep_memory(struct resource* resource, void* data) {
+    struct memory_ranges* memory = data;
+    bool adjoins = memory->count && resource->start == memory->end;
+
+    if (!adjoins && memory->ranges && memory->count == memory->room) return -ENOSPC;
+    if (!adjoins) memory->count++;
+    memory->end = resource->end + 1;
+    if (memory->ranges) {
+        if (!adjoins) memory->ranges[memory->count - 1].first = resource->start;
+        memory->ranges[memory->count - 1].last = resource->end;
+    }
     return 0;
 }
 
-static u64 last_byte_of_memory(void) {
-    u64 last = 0;
+static int walk_memory(struct memory_ranges* memory) {
+    return walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, memory,
+                               keep_memory);
+}
 
-    walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, &last, keep_highest);
-    return last;
+/* Memory that is added later is not in it: a buffer from there is a map failure. */
+static int collect_memory(struct dmatoll_net* net) {
+    struct memory_ranges memory = {};
+    int error = walk_memory(&memory);
+
+    if (error || !memory.count) return -ENODEV;
+    memory = (struct memory_ranges){.room = memory.count};
+    memory.ranges = kcalloc(memory.room, sizeof(*memory.ranges), GFP_KERNEL);
+    if (!memory.ranges) return -ENOMEM;
+    net->memory = memory.ranges;
+    error = walk_memory(&memory);
+    net->surroundings.memory = memory.ranges;
+    net->surroundings.memory_count = memory.count;
+    return error;
 }
 
 static int map_registers(struct dmatoll_net* net) {
@@ -269,17 +311,24 @@ static int probe(struct pci_dev* pci, bool own) {
     net->surroundings.device = device;
     net->surroundings.pci_vendor = pci->vendor;
     net->surroundings.pci_device = pci->device;
-    net->surroundings.last_physical = last_byte_of_memory();
     net->surroundings.settings = (struct dmatoll_settings){.receive_descriptors = receive_descriptors,
                                                            .transmit_descriptors = transmit_descriptors,
                                                            .interrupts_per_second = interrupts_per_second,
                                                            .deferred_entries = deferred_entries,
-                                                           .deferred_milliseconds = deferred_milliseconds};
+                                                           .deferred_milliseconds = deferred_milliseconds,
+                                                           .page_size = mapped_page_size};
     dmatoll_alarm_init(net);
     pci_set_drvdata(pci, net);
 
     error = check_deferred(device, &net->surroundings.settings);
     if (error) goto free;
+    error = check_page_size(device, &net->surroundings.settings);
+    if (error) goto free;
+    error = collect_memory(net);
+    if (error) {
+        dev_err(device, "the ranges of this machine's memory cannot be read (%d)\n", error);
+        goto free;
+    }
     error = pci_enable_device(pci);
     if (error) {
         dev_err(device, "the device cannot be enabled (%d)\n", error);

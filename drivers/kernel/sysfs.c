@@ -31,7 +31,8 @@ static ssize_t protection_show(struct device* device, struct device_attribute* a
     unsigned int line;
     int length = 0;
 
-    for (line = 0; dmatoll_strategy_protection(net->strategy, line, &pair, &granularity, &window, &bound_ns);
+    for (line = 0; dmatoll_strategy_protection(net->strategy, &net->surroundings.settings, line, &pair,
+                                               &granularity, &window, &bound_ns);
          line++) {
         length += sysfs_emit_at(buffer, length, "%s %s %s", pair, granularity, window);
         /* Of ours, `deferred` alone has a bound; the catalogue states that of its default. */
@@ -43,6 +44,24 @@ static ssize_t protection_show(struct device* device, struct device_attribute* a
     return length;
 }
 static DEVICE_ATTR_RO(protection);
+
+static ssize_t page_size_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%u\n", net->surroundings.settings.page_size);
+}
+static DEVICE_ATTR_RO(page_size);
+
+/* How many pages of which size the strategy has mapped by now, rings not counted: lines "size count". */
+static ssize_t cached_pages_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_net* net = dev_get_drvdata(device);
+    u64 small, large;
+
+    dmatoll_nic_cached_pages(net->nic, &small, &large);
+    return sysfs_emit(buffer, "%u %llu\n%u %llu\n", DMATOLL_PAGE_BYTES, small, DMATOLL_LARGE_PAGE_BYTES,
+                      large);
+}
+static DEVICE_ATTR_RO(cached_pages);
 
 static ssize_t completion_show(struct device* device, struct device_attribute* attribute, char* buffer) {
     const struct dmatoll_net* net = dev_get_drvdata(device);
@@ -77,12 +96,19 @@ static DEVICE_ATTR_WO(fault);
 static umode_t is_visible(struct kobject* object, struct attribute* attribute, int number) {
     const struct dmatoll_net* net = dev_get_drvdata(kobj_to_dev(object));
 
-    return attribute != &dev_attr_fault.attr || net->faults_allowed ? attribute->mode : 0;
+    if (attribute == &dev_attr_fault.attr && !net->faults_allowed) return 0;
+    if ((attribute == &dev_attr_page_size.attr || attribute == &dev_attr_cached_pages.attr) &&
+        !dmatoll_strategy_has_page_size(net->strategy))
+        return 0;
+    return attribute->mode;
 }
 
 static struct attribute* dmatoll_attributes[] = {
-    &dev_attr_strategy.attr,   &dev_attr_domain.attr, &dev_attr_placement.attr, &dev_attr_protection.attr,
-    &dev_attr_completion.attr, &dev_attr_part.attr,   &dev_attr_fault.attr,     NULL,
+    &dev_attr_strategy.attr,   &dev_attr_domain.attr,
+    &dev_attr_placement.attr,  &dev_attr_protection.attr,
+    &dev_attr_completion.attr, &dev_attr_part.attr,
+    &dev_attr_page_size.attr,  &dev_attr_cached_pages.attr,
+    &dev_attr_fault.attr,      NULL,
 };
 
 static const struct attribute_group dmatoll_group = {
