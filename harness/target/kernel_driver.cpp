@@ -91,8 +91,14 @@ nlohmann::json KernelDriver::effective() {
     nlohmann::json result{{"domain", *domain}, {"page_size", page_bytes}, {"driver", driver_}};
     for (const auto* name : {"strategy", "placement", "protection", "completion", "part"})
         if (const auto value = read_attribute(folder / name)) result[name] = *value;
+    // Lines "size count".
+    if (const auto pages = read_attribute(folder / "cached_pages"))
+        for (const auto& line : split(*pages, '\n'))
+            if (const auto words = split(line, ' '); words.size() == 2)
+                result["cached_pages"][words[0]] = std::atoll(words[1].c_str());
     const fs::path parameters = system_paths().sys / "module" / module_name / "parameters";
-    if (const auto size = read_attribute(folder / "page_size")) result["page_size"] = std::atol(size->c_str());
+    if (const auto size = read_attribute(folder / "page_size"))
+        result["page_size"] = std::atol(size->c_str());
     for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
                              "deferred_entries", "deferred_milliseconds"})
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());

@@ -30,6 +30,21 @@ warm_up_ms = 100
 window_ms = 100
 
 [[part]]
+name = "pages"
+[part.axes]
+device = ["82545EM"]
+placement = ["kernel"]
+strategy = ["persistent"]
+[part.driver]
+page_size = [4096, 2_097_152]
+[[part.workload]]
+name = "iperf3-tcp-tx"
+load_bps = 50_000_000
+payload_bytes = 16384
+warm_up_ms = 100
+window_ms = 100
+
+[[part]]
 name = "shape"
 [part.axes]
 device = ["82574L"]
@@ -79,6 +94,25 @@ def test_another_part_and_another_guest(records):
         assert each["environment"]["iommu"]["address_width"] == 48
         assert len(each["meters"]["lab_instructions"]["vcpus"]) == 1
         assert each["status"] == "ok", each.get("reason")
+
+
+def test_large_pages_in_the_kernel(records):
+    by_size = {each["strategy"]["page_size"]: each for each in records if each["device"]["model"] == "82545EM"}
+    assert set(by_size) == {4096, 2097152}
+    for size, each in by_size.items():
+        assert each["status"] == "ok", each.get("reason")
+        assert each["strategy"]["parameters"]["page_size"] == size
+        assert each["metrics"]["packets"] > 0
+        assert each["metrics"]["iommu"]["faults"] == 0
+    small, large = (by_size[size]["effective"] for size in (4096, 2097152))
+    assert small["cached_pages"]["4096"] > 0 and small["cached_pages"]["2097152"] == 0
+    # What is not memory throughout may be among it, by small pages.
+    assert large["cached_pages"]["2097152"] > 0
+    assert sum(large["cached_pages"].values()) < small["cached_pages"]["4096"]
+    # What the module states and what the record states are the same.
+    for each, granularity in ((by_size[4096], "page"), (by_size[2097152], "2MiB-page")):
+        assert each["strategy"]["protection"]["kernel_from_device"] == {"granularity": granularity, "window": "unbounded"}
+        assert f"kernel_from_device {granularity} unbounded" in each["effective"]["protection"]
 
 
 def test_what_the_kernel_does_about_its_cpu_is_recorded(records):

@@ -51,6 +51,25 @@ TEST(RequestedRecord, StatesTheWindowThatWasAskedFor) {
     EXPECT_EQ(requested(trial, "run").at("strategy").at("protection").at("window_ns"), 10'000'000);
 }
 
+TEST(RequestedRecord, StatesTheGranularityThatTheSizeOfPagesLeaves) {
+    Trial trial;
+    trial.strategy = "persistent";
+    const auto protection = [&trial](const char* placement, std::uint32_t page_size) {
+        trial.placement = placement;
+        trial.settings.page_size = page_size;
+        return requested(trial, "run").at("strategy").at("protection");
+    };
+    for (const std::uint32_t small : {0U, 4096U}) EXPECT_EQ(protection("kernel", small).at("granularity"), "page");
+    const auto large = protection("kernel", 2'097'152);
+    EXPECT_EQ(large.at("granularity"), "2MiB-page");
+    EXPECT_EQ(large.at("kernel_from_device").at("granularity"), "2MiB-page");
+    EXPECT_EQ(large.at("kernel_from_driver").at("granularity"), "none");
+    // A process's pool is reachable as a whole, by whichever pages.
+    EXPECT_EQ(protection("user", 2'097'152).at("granularity"), "pool");
+    trial.strategy = "strict";
+    EXPECT_EQ(protection("kernel", 2'097'152).at("granularity"), "page");
+}
+
 TEST_F(RecordTest, AppendsAndReads) {
     {
         RecordFile file{path_};
