@@ -28,9 +28,15 @@ Status disable_master(P& platform) {
     });
 }
 
-// Bits that software has to set after every reset, and how interrupts are acknowledged.
+// Bits that software has to set after every reset, which descriptors and queues are in use, and how
+// interrupts are acknowledged.
 template <Platform P>
 void prepare_pci_express(P& platform) {
+    // The descriptors of the whole family, and one queue: what a reset leaves. QEMU's leaves what an earlier
+    // driver wrote. Linux's e1000e has the extended form written back, where the length stands in the place
+    // of our status: most frames would never be seen.
+    write_register(platform, ReceiveFilterControl{});
+    write_register(platform, MultipleReceiveQueues{});
     write_register(platform, read_register<PciExpressControl>(platform).set(PciExpressControl::must_be_set));
     write_register(platform, read_register<TransmitArbitration>(platform)
                                  .clear(TransmitArbitration::must_be_clear)

@@ -193,6 +193,16 @@ struct ReceiveChecksumControl : Register<ReceiveChecksumControl, 0x5000, Access:
     static constexpr Field tcp_udp_offload = bit(9);
 };
 
+// RFCTL [82574]
+struct ReceiveFilterControl : Register<ReceiveFilterControl, 0x5008, Access::read_write> {
+    static constexpr Field extended_status = bit(15);  // another form of what is written back
+};
+
+// MRQC [82574]
+struct MultipleReceiveQueues : Register<MultipleReceiveQueues, 0x5818, Access::read_write> {
+    static constexpr Field enable = bits(1, 0);
+};
+
 // GCR [82574]
 struct PciExpressControl : Register<PciExpressControl, 0x5b00, Access::read_write> {
     static constexpr Field must_be_set = bit(22);

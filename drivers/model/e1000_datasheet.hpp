@@ -57,12 +57,14 @@ enum Offset : std::uint32_t {
     TSPMT = 0x3830,
     TARC0 = 0x3840,  // [82574]
     RXCSUM = 0x5000,
+    RFCTL = 0x5008,  // [82574]
     MTA = 0x5200,  // 128 words
     RAL = 0x5400,  // 16 pairs with RAH
     RAH = 0x5404,
     VFTA = 0x5600,  // 128 words
     WUC = 0x5800,
     WUFC = 0x5808,
+    MRQC = 0x5818,  // [82574]
     MANC = 0x5820,
     GCR = 0x5b00,  // [82574]
 
@@ -115,6 +117,7 @@ inline constexpr std::uint32_t status_master_enabled = 1u << 19;
 inline constexpr std::uint32_t eecd_auto_read_done = 1u << 9;
 inline constexpr std::uint32_t ctrl_ext_iame = 1u << 27;
 inline constexpr std::uint32_t icr_asserted = 1u << 31;
+inline constexpr std::uint32_t rfctl_exten = 1u << 15;
 
 // EERD, MDIC
 inline constexpr std::uint32_t eerd_start = 1u << 0;

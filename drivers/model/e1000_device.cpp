@@ -24,7 +24,8 @@ constexpr std::uint64_t timer_unit_ns = 1'024;
 constexpr std::uint32_t undefined = 0xa5a5'a5a0;
 
 bool is_known(std::uint32_t offset, bool is_82574) {
-    if (offset == IAM || offset == TARC0 || offset == GCR) return is_82574;
+    if (offset == IAM || offset == TARC0 || offset == RFCTL || offset == MRQC || offset == GCR)
+        return is_82574;
     if (offset >= statistics_begin && offset < statistics_end) return true;
     if (offset >= MTA && offset < MTA + 0x200) return true;
     if (offset >= RAL && offset < RAL + 0x80) return true;

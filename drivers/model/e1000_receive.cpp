@@ -217,6 +217,14 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
                 descriptor[offset] = static_cast<std::byte>(value);
                 descriptor[offset + 1] = static_cast<std::byte>(value >> 8);
             };
+            if ((reg(RFCTL) & rfctl_exten) != 0) {
+                // [82574] the extended form, as Linux's e1000e reads it
+                descriptor = {};
+                half(8, status);
+                descriptor[11] = static_cast<std::byte>(errors);
+                half(12, bytes);
+                return;
+            }
             half(8, bytes);
             half(10, packet_sum);
             descriptor[12] = static_cast<std::byte>(status);

@@ -156,6 +156,20 @@ TEST(Parts, AnotherPartsDriverIsNoticed) {
     EXPECT_FALSE(machine.device.violations().empty()) << "reset without waiting for requests";
 }
 
+TEST(Parts, WhatAnotherDriverLeftInTheDeviceIsOver) {
+    // QEMU's reset leaves it there.
+    Bench<StrictMapper> bench{{}, {.reset_resets = false, .part = DevicePart::i82574l}};
+    bench.machine.platform.write32(RFCTL, rfctl_exten);
+    bench.machine.platform.write32(MRQC, 1);
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_EQ(bench.machine.device.peek(MRQC), 0u) << "one queue";
+    const Bytes frame = make_frame({});
+    ASSERT_EQ(bench.machine.device.receive_frame(frame), Arrival::stored);
+    ASSERT_EQ(bench.receive(), 1u);
+    EXPECT_EQ(bench.received[0].bytes, frame);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(Parts, NoneIsAskedForFramesBeyondWhatItTakes) {
     e1000::Part small = e1000::parts::i82574l;
     small.longest_frame = 4000;
