@@ -52,12 +52,12 @@ void write_receive_address(P& platform, std::uint32_t index, const MacAddress& a
 }
 
 // Our address stands in the first pair, the filter's in the others as far as they go, which match exactly;
-// the rest is found by its hash value, and with it one of 4096 of what nobody asked for [8254x §14.4]. All
-// multicast is a table without a hole, so that no bit of RCTL has to change. Promiscuity is RCTL's business.
+// the rest is found by its hash value, and with it one of 4096 of what nobody asked for [8254x §14.4]. That is
+// for groups only, but QEMU looks up every station in it, too: so all multicast is no table without a hole,
+// which would let everything in, but RCTL's business, as promiscuity is.
 template <Platform P>
 void program_receive_filter(P& platform, const MacAddress& mac, const ReceiveFilter& filter) {
-    MulticastTable table;
-    table.fill(filter.all_multicast || filter.promiscuous ? all_ones : 0);
+    MulticastTable table{};
     write_receive_address(platform, 0, mac, true);
     std::uint32_t index = 1;
     for (const MacAddress& address : filter.multicast) {

@@ -230,7 +230,7 @@ class Driver {
     // while it changes may be missed.
     void set_receive_filter(const ReceiveFilter& filter) {
         program_receive_filter(platform_, mac_, filter);
-        receive_side_.set_promiscuous(filter.promiscuous);
+        receive_side_.set_promiscuous(filter.promiscuous, filter.promiscuous || filter.all_multicast);
     }
 
     // Sends frames back at the PHY instead of onto the wire; off: negotiates again, which takes the link down

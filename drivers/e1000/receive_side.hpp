@@ -75,11 +75,11 @@ class ReceiveSide {
         write_register(platform_, ReceiveTail{});
     }
 
-    // QEMU's receiver sleeps for a second after each write of RCTL: there is one, and multicast is left to
-    // the address filter's table altogether.
+    // QEMU's receiver sleeps for a second after each write of RCTL: there is one.
     void enable() {
         ReceiveControl control{};
         control.set(ReceiveControl::enable)
+            .set(ReceiveControl::multicast_promiscuous)
             .set(ReceiveControl::broadcast_accept)
             .set(ReceiveControl::multicast_offset, multicast_bits_47_36)
             .set(ReceiveControl::long_packets, largest_frame_ > standard_frame + vlan_tag_bytes ? 1 : 0)
@@ -110,11 +110,14 @@ class ReceiveSide {
         write_register(platform_, control);
     }
 
-    // Takes what is meant for others, too.
-    void set_promiscuous(bool on) {
+    // Takes what is meant for other stations, or for any group, or does not. enable() begins with the groups.
+    void set_promiscuous(bool stations, bool groups) {
         const ReceiveControl now = read_register<ReceiveControl>(platform_);
-        if (now.raw == all_ones || now.test(ReceiveControl::unicast_promiscuous) == on) return;
-        write_register(platform_, ReceiveControl{now}.set(ReceiveControl::unicast_promiscuous, on ? 1 : 0));
+        ReceiveControl wanted{now};
+        wanted.set(ReceiveControl::unicast_promiscuous, stations ? 1 : 0)
+            .set(ReceiveControl::multicast_promiscuous, groups ? 1 : 0);
+        if (now.raw == all_ones || wanted.raw == now.raw) return;
+        write_register(platform_, wanted);
     }
 
     // The device is off: return_buffer(cookie) for every buffer that it had, and for the spare one.

@@ -60,6 +60,7 @@ enum class DevicePart : std::uint8_t { i82540em, i82545em, i82574l };
 struct DeviceOptions {
     std::array<std::uint8_t, 6> mac{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
     bool reset_resets = true;      // false: QEMU's habit, CTRL.RST leaves every register as it is
+    bool hashes_stations = false;  // true: QEMU's habit, the multicast table is for every address
     bool checks_received = true;   // false: QEMU's habit, receive descriptors always say "checksum ignored"
     bool acts_on_doorbell = true;  // false: nothing is transmitted before step()
     DevicePart part = DevicePart::i82540em;

@@ -121,8 +121,9 @@ bool E1000Device::accepts(std::span<const std::byte> frame) const {
         const std::uint32_t limit = reg(RAH + 8 * i);
         if ((limit >> 31) != 0 && (limit & 0xffff) == high && reg(RAL + 8 * i) == low) return true;
     }
-    if ((byte(0) & 1) == 0) return (rctl & rctl_upe) != 0;
-    if ((rctl & rctl_mpe) != 0) return true;
+    const bool to_group = (byte(0) & 1) != 0;
+    if ((rctl & (to_group ? rctl_mpe : rctl_upe)) != 0) return true;
+    if (!to_group && !options_.hashes_stations) return false;
     // Twelve bits of the address select a bit of the table; which twelve, RCTL.MO says [8254x §13.5.1].
     constexpr std::array<std::uint32_t, 4> shifts{4, 3, 2, 0};
     const std::uint32_t hash = (high >> shifts[rctl >> 12 & 3]) & 0xfff;
