@@ -296,7 +296,8 @@ nlohmann::json Session::settings_in_force(const Trial& trial) {
     for (const auto* name : {"deferred_entries", "deferred_milliseconds"})
         if (trial.strategy == "deferred" && effective.contains(name))
             record["strategy"]["parameters"][name] = effective[name];
-    record["device"]["interrupt"] = interrupt_;
+    // Our drivers that poll have asked for none.
+    record["device"]["interrupt"] = trial.settings.completion == "poll" ? "none" : interrupt_;
     if (interface_) {
         record["device"]["interface"] = interface_->name();
         record["effective"]["mtu"] = interface_->mtu();

@@ -98,7 +98,9 @@ void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, 
              const FlushAlarm& alarm, const Arena& arena, Loop& loop, int tap) {
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
-    device.enable_interrupt();
+    if (!options.driver.poll) {
+        device.enable_interrupt(driver.part().message_signalled);
+    }
     WaitSet waiting{device.interrupt_fd(), tap, inherited_bell};
     waiting.add_alarm(alarm.fd());
     device.set_bus_mastering(true);
@@ -115,7 +117,9 @@ void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, 
         result = loop.run(waiting);
     }
     loop.stop();
-    device.disable_interrupt();
+    if (!options.driver.poll) {
+        device.disable_interrupt();
+    }
     device.set_bus_mastering(false);
     mapper.release_all();
     if (tap >= 0) {

@@ -3,11 +3,11 @@
 // do.
 //
 // The shape is NAPI's. An interrupt starts polling; polling goes on, a budget at a time, while there is work;
-// only then is the interrupt line opened again. VFIO masks the line at each interrupt, which takes the place
-// of the device's own mask. What costs at user level is the system call, so:
+// only then may the next interrupt come (interrupt_gate.hpp). What costs at user level is the system call,
+// so:
 // - epoll reports edges: an interrupt needs no read() of its counter, and a full transmit ring no change of
 // what is waited for;
-// - the line is opened by one write();
+// - the interrupt line is opened by one write(), and for a message there is no line;
 // - frames that were sent raise no interrupt: what they lie in is ours, and nobody waits for it. They are
 // taken back when room is needed; only a ring without room asks for the interrupt;
 // - a TAP is read until it is empty, a segmentable frame of up to 64 KiB by one read(), and the device told
@@ -28,6 +28,7 @@
 #include "e1000/offload.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
+#include "interrupt_gate.hpp"
 #include "options.hpp"
 #include "published_counters.hpp"
 #include "receive_merger.hpp"
@@ -50,7 +51,7 @@ class EventLoop {
               SharedState& shared, const DriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
-          device_{device},
+          gate_{driver, device},
           arena_{arena},
           tap_{tap},
           shared_{shared},
@@ -77,8 +78,8 @@ class EventLoop {
     Status run(WaitSet& waiting) {
         polling_ = polls_only_;
         if (!polls_only_) {
-            driver_.enable_interrupts(false);
-            device_.unmask_interrupt();
+            gate_.start(false);
+            gate_.open();
         }
         check_link();
         waiting.set_patience(polls_only_ ? WaitSet::do_not_sleep : WaitSet::sleep);
@@ -103,7 +104,10 @@ class EventLoop {
                     mapper_.on_alarm();
                 }
             }
-            polling_ |= events.interrupt;
+            if (events.interrupt && !polling_) {
+                gate_.close();
+                polling_ = true;
+            }
             tap_ready_ |= events.tap;
             for (std::uint32_t round = 0; round < rounds_between_waits; ++round) {
                 // Less than the budget: nothing was left.
@@ -165,9 +169,9 @@ class EventLoop {
         return taken;
     }
 
-    // Opens the interrupt line, if nothing came in the meantime.
+    // Opens the gate, if nothing came in the meantime.
     Status end_polling() {
-        // Causes go first, then the rings are looked at once more: what comes later raises the line again,
+        // Causes go first, then the rings are looked at once more: what comes later interrupts,
         // what came before is seen here. The other way round each poll would be followed by an interrupt that
         // has nothing to say.
         const e1000::InterruptCauses causes = driver_.take_interrupt();
@@ -178,8 +182,7 @@ class EventLoop {
             check_link();
         }
         if (poll_device() == 0) {
-            device_.unmask_interrupt();
-            ++system_calls_;
+            system_calls_ += gate_.open();
             polling_ = false;
         }
         return {};
@@ -281,8 +284,7 @@ class EventLoop {
         ask_for_room(tap_ready_ && !may_send());
     }
 
-    // Only while frames wait for room does a sent one raise the interrupt. What was sent ahead of the
-    // unmasking is pending and raises it, too.
+    // Only while frames wait for room does a sent one raise the interrupt.
     void ask_for_room(bool wanted) {
         if (wanted == asks_for_room_) [[likely]] {
             return;
@@ -291,8 +293,7 @@ class EventLoop {
         if (polls_only_) {
             return;
         }
-        driver_.disable_interrupts();
-        driver_.enable_interrupts(wanted);
+        gate_.set_transmit(wanted);
     }
 
     // False: the slot is still free, either because the TAP is empty or because the frame could not be sent.
@@ -362,7 +363,7 @@ class EventLoop {
 
     Driver& driver_;
     Mapper& mapper_;
-    VfioDevice& device_;
+    InterruptGate<Driver, VfioDevice> gate_;
     const Arena& arena_;
     const int tap_;
     SharedState& shared_;
@@ -372,7 +373,7 @@ class EventLoop {
     SlotStack transmit_slots_;
     ReceiveMerger merger_;
     MergedFrame pieces_;      // of a frame that is longer than a buffer
-    bool polling_ = false;    // the interrupt line is masked
+    bool polling_ = false;    // the gate is closed
     bool tap_ready_ = false;  // the TAP was not found empty since its last edge
     bool tap_gone_ = false;
     bool link_up_ = false;

@@ -3,7 +3,7 @@
 // is left is the driver, the mapping and the device, with no IP stack and no copying into the kernel.
 //
 // Polls like event_loop.hpp. While there is work it makes no system call but one look at signals and the
-// clock in many rounds; without work it opens the interrupt line and sleeps, unless it is to poll only.
+// clock in many rounds; without work it lets interrupts through and sleeps, unless it is to poll only.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include "e1000/driver.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
+#include "interrupt_gate.hpp"
 #include "options.hpp"
 #include "published_counters.hpp"
 #include "shared_state.hpp"
@@ -48,7 +49,7 @@ class RawLoop {
             const DriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
-          device_{device},
+          gate_{driver, device},
           arena_{arena},
           shared_{shared},
           raw_{options.raw},
@@ -82,7 +83,7 @@ class RawLoop {
     // Moves frames until the wait set reports a signal. Error: device_gone.
     Status run(WaitSet& waiting) {
         if (!polls_only_) {
-            driver_.enable_interrupts();
+            gate_.start(true);
         }
         check_link();
         waiting.set_patience(WaitSet::do_not_sleep);
@@ -91,6 +92,9 @@ class RawLoop {
             publish(shared_.wakeups, ++wakeups_);
             if (events.stop) {
                 return {};
+            }
+            if (events.interrupt) {
+                gate_.close();
             }
             if (events.bell) [[unlikely]] {
                 publish_counters();
@@ -222,7 +226,7 @@ class RawLoop {
         next_number_ = number + 1;
     }
 
-    // Opens the interrupt line; false if something came in the meantime. Causes go before the rings are
+    // Opens the gate; false if something came in the meantime. Causes go before the rings are
     // looked at once more, for the reason that event_loop.hpp tells. Error: device_gone.
     Result<bool> end_polling() {
         const e1000::InterruptCauses causes = driver_.take_interrupt();
@@ -235,7 +239,7 @@ class RawLoop {
         if (move_batch()) {
             return false;
         }
-        device_.unmask_interrupt();
+        gate_.open();
         return true;
     }
 
@@ -275,7 +279,7 @@ class RawLoop {
 
     Driver& driver_;
     Mapper& mapper_;
-    VfioDevice& device_;
+    InterruptGate<Driver, VfioDevice> gate_;
     const Arena& arena_;
     SharedState& shared_;
     const Raw raw_;

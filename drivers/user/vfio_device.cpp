@@ -83,44 +83,61 @@ void VfioDevice::set_bus_mastering(bool on) {
     }
 }
 
-void VfioDevice::connect(std::uint32_t action, int fd) {
+bool VfioDevice::has_interrupt(std::uint32_t index) const {
+    vfio_irq_info info{};
+    info.argsz = sizeof(info);
+    info.index = index;
+    return ::ioctl(device_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) == 0 && info.count >= 1;
+}
+
+int VfioDevice::connect(std::uint32_t index, std::uint32_t action, int fd) const {
     std::array<std::byte, sizeof(vfio_irq_set) + sizeof(std::int32_t)> bytes{};
     vfio_irq_set set{};
     set.argsz = sizeof(bytes);
     set.flags = VFIO_IRQ_SET_DATA_EVENTFD | action;
-    set.index = VFIO_PCI_INTX_IRQ_INDEX;
+    set.index = index;
     set.start = 0;
     set.count = 1;
     const std::int32_t descriptor = fd;
     std::memcpy(bytes.data(), &set, sizeof(set));
     std::memcpy(bytes.data() + sizeof(set), &descriptor, sizeof(descriptor));
-    if (::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, bytes.data()) != 0) {
-        throw system_failure("device " + name_ + ": cannot connect its interrupt line (INTx)", errno);
-    }
+    return ::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, bytes.data()) == 0 ? 0 : errno;
 }
 
-void VfioDevice::enable_interrupt() {
-    vfio_irq_info info{};
-    info.argsz = sizeof(info);
-    info.index = VFIO_PCI_INTX_IRQ_INDEX;
-    if (::ioctl(device_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) != 0 || info.count != 1) {
-        throw Failure{"device " + name_ +
-                      " has no interrupt line (INTx), the only kind of interrupt that an 82540EM has"};
-    }
+void VfioDevice::enable_interrupt(bool messages_wanted) {
     interrupt_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-    unmask_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-    if (!interrupt_.valid() || !unmask_.valid()) {
-        throw system_failure("cannot make event counters for interrupts", errno);
+    if (!interrupt_.valid()) {
+        throw system_failure("cannot make an event counter for interrupts", errno);
     }
-    connect(VFIO_IRQ_SET_ACTION_TRIGGER, interrupt_.get());
-    connect(VFIO_IRQ_SET_ACTION_UNMASK, unmask_.get());
+    // A machine may have no vector left; then the line does.
+    sends_messages_ = messages_wanted && has_interrupt(VFIO_PCI_MSI_IRQ_INDEX) &&
+                      connect(VFIO_PCI_MSI_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, interrupt_.get()) == 0;
+    if (sends_messages_) {
+        return;
+    }
+    if (!has_interrupt(VFIO_PCI_INTX_IRQ_INDEX)) {
+        throw Failure{"device " + name_ + " has no interrupt line (INTx)" +
+                      (messages_wanted ? ", and its messages (MSI) cannot be had"
+                                       : ", the only kind of interrupt that this part has")};
+    }
+    unmask_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    if (!unmask_.valid()) {
+        throw system_failure("cannot make an event counter for interrupts", errno);
+    }
+    int error = connect(VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, interrupt_.get());
+    if (error == 0) {
+        error = connect(VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_UNMASK, unmask_.get());
+    }
+    if (error != 0) {
+        throw system_failure("device " + name_ + ": cannot connect its interrupt line (INTx)", error);
+    }
 }
 
 void VfioDevice::disable_interrupt() {
     vfio_irq_set set{};
     set.argsz = sizeof(set);
     set.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
-    set.index = VFIO_PCI_INTX_IRQ_INDEX;
+    set.index = sends_messages_ ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX;
     ::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, &set);  // closing the device does the same if this fails
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The device as the unprivileged process sees it: registers, configuration space, one interrupt line.
+// The device as the unprivileged process sees it: registers, configuration space, one interrupt.
 #pragma once
 
 #include <cstddef>
@@ -25,12 +25,13 @@ class VfioDevice {
     // Lets the device read and write memory, or forbids it. Throws Failure if the bit does not take.
     void set_bus_mastering(bool on);
 
-    // Connects the INTx line to two event counters: one that VFIO signals at each interrupt, one that the
-    // driver writes to open the line again. Level-triggered: VFIO masks the line before it signals. Throws
-    // Failure.
-    void enable_interrupt();
+    // Has VFIO signal an event counter at each interrupt: at a message (MSI) if they are `wanted` and can be
+    // had, otherwise at the line (INTx). The line is level-triggered: VFIO masks it before it signals, and a
+    // second counter, which the driver writes, opens it again. Throws Failure.
+    void enable_interrupt(bool messages_wanted);
     void disable_interrupt();
     [[nodiscard]] int interrupt_fd() const { return interrupt_.get(); }
+    [[nodiscard]] bool sends_messages() const { return sends_messages_; }
 
     // Opens the line for the next interrupt. One write(2): the handler behind the counter runs inside of it,
     // and saves the copying and checking of the ioctl that does the same.
@@ -41,14 +42,17 @@ class VfioDevice {
     }
 
   private:
-    void connect(std::uint32_t action, int fd);
+    [[nodiscard]] bool has_interrupt(std::uint32_t index) const;
+    // 0, or an error number.
+    [[nodiscard]] int connect(std::uint32_t index, std::uint32_t action, int fd) const;
 
     Descriptor device_;
     std::string name_;
     volatile std::uint32_t* registers_ = nullptr;
     std::size_t mapped_bytes_ = 0;
     Descriptor interrupt_;
-    Descriptor unmask_;
+    Descriptor unmask_;  // of the line only
+    bool sends_messages_ = false;
 };
 
 }  // namespace dmatoll::user

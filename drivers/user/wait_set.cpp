@@ -29,7 +29,9 @@ WaitSet::WaitSet(int interrupt, int tap, int bell) : epoll_{::epoll_create1(EPOL
         ::timerfd_settime(timer_.get(), 0, &period, nullptr) != 0) {
         throw system_failure("cannot make what the driver process waits on", errno);
     }
-    add(interrupt, EPOLLIN | EPOLLET, interrupt_tag);
+    if (interrupt >= 0) {
+        add(interrupt, EPOLLIN | EPOLLET, interrupt_tag);
+    }
     if (tap >= 0) {
         add(tap, EPOLLIN | EPOLLET, tap_tag);
     }

@@ -29,8 +29,8 @@ class WaitSet {
     static constexpr int do_not_sleep = 0;
 
     // Takes SIGTERM and SIGINT out of the usual way of delivery. SIGTERM is reported as `stop`; SIGINT is
-    // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Without a TAP it
-    // is -1. Throws Failure.
+    // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Without an
+    // interrupt or a TAP that one is -1. Throws Failure.
     WaitSet(int interrupt, int tap, int bell);
 
     // Reports `alarm` from now on when that timerfd expires, which is set again for the next time. Throws

@@ -251,13 +251,14 @@ std::string pin_interrupts(const std::string& bdf, int cpu) {
         }
     };
     std::error_code error;
-    bool message_signalled = false;
+    std::string kind;
     for (const auto& entry : fs::directory_iterator(device_path(bdf) / "msi_irqs", error)) {
-        message_signalled = true;
+        kind = read_attribute(entry.path()).value_or("") == "msix" ? "MSI-X" : "MSI";
         pin(entry.path().filename().string());
     }
-    if (!message_signalled) pin(read_attribute(device_path(bdf) / "irq").value_or("0"));
-    return message_signalled ? "MSI" : "INTx";
+    if (!kind.empty()) return kind;
+    pin(read_attribute(device_path(bdf) / "irq").value_or("0"));
+    return "INTx";
 }
 
 }  // namespace dmatoll::harness

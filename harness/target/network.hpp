@@ -80,7 +80,7 @@ void move_to_namespace(const std::string& interface, const std::string& name);
 // Failure when no answer came in time.
 void wait_until_peer_answers(double seconds);
 
-// Sends the device's interrupts to that CPU. Returns "INTx" or "MSI".
+// Sends the device's interrupts to that CPU. Returns what its driver has switched on: "INTx", "MSI" or "MSI-X".
 std::string pin_interrupts(const std::string& bdf, int cpu);
 
 }  // namespace dmatoll::harness

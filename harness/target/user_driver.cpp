@@ -69,6 +69,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
 
 UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
     : bdf_{bdf},
+      cpu_{cpu},
       interface_{trial.driver_is_workload() ? "" : tap_name},
       socket_path_{(system_paths().run / "user.sock").string()} {
     const fs::path program = our_program(program_of(trial));
@@ -132,7 +133,10 @@ std::uint64_t UserDriver::restarts() {
     child_->wait_for(0);  // takes what it has printed
     while (const auto line = child_->read_line(0)) {
         const auto event = nlohmann::json::parse(*line, nullptr, false);
-        if (event.is_object() && event.value("event", "") == "restarted") ++restarts_;
+        if (!event.is_object() || event.value("event", "") != "restarted") continue;
+        ++restarts_;
+        // A message has a vector of its own in each life.
+        pin_interrupts(bdf_, cpu_);
     }
     return restarts_;
 }

@@ -29,6 +29,7 @@ class UserDriver final : public Driver {
     nlohmann::json ask();  // its statistics
 
     std::string bdf_;
+    int cpu_;
     std::string interface_;
     std::string socket_path_;
     std::optional<Child> child_;
