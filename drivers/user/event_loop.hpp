@@ -82,6 +82,7 @@ class EventLoop {
             gate_.open();
         }
         check_link();
+        follow_interface();
         waiting.set_patience(polls_only_ ? WaitSet::do_not_sleep : WaitSet::sleep);
         while (true) {
             const Events events = waiting.wait();
@@ -92,6 +93,7 @@ class EventLoop {
             }
             if (events.bell) [[unlikely]] {
                 publish_counters();
+                follow_interface();
                 commit(static_cast<Fault>(shared_.fault.load(std::memory_order_relaxed)));
             }
             if (events.timer) {
@@ -350,6 +352,15 @@ class EventLoop {
         publish(shared_.link_megabits, link.up ? link.megabits : 0);
     }
 
+    // The interface may show what is meant for others; see interface_watch.hpp.
+    void follow_interface() {
+        const bool wanted = shared_.promiscuous.load(std::memory_order_relaxed) != 0;
+        if (wanted != promiscuous_) {
+            promiscuous_ = wanted;
+            driver_.set_receive_filter({.promiscuous = wanted, .all_multicast = true});
+        }
+    }
+
     // At the bell, and with every tick of the clock: on the data path it would cost as much as a frame.
     void publish_counters() {
         reclaim();  // what was sent is counted by it
@@ -377,6 +388,7 @@ class EventLoop {
     bool tap_ready_ = false;  // the TAP was not found empty since its last edge
     bool tap_gone_ = false;
     bool link_up_ = false;
+    bool promiscuous_ = false;
     bool asks_for_room_ = false;
 
     std::uint64_t wakeups_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The page through which the driver process shows what it counts, when the supervisor's bell asks for it: the
-// data path itself stores one number. One number goes the other way.
+// data path itself stores one number. Two numbers go the other way.
 #pragma once
 
 #include <atomic>
@@ -38,8 +38,9 @@ struct SharedState {
     // How often all of the counters were written: moves once they are as they were at the bell.
     Value published;
 
-    // What the supervisor asks for: a Fault. It rings the process's bell after it has written.
-    Value fault;
+    // What the supervisor asks for. It rings the process's bell after it has written.
+    Value fault;        // a Fault
+    Value promiscuous;  // 1: the device is to take what is meant for others, too
 };
 static_assert(sizeof(SharedState) <= page_bytes);
 static_assert(SharedState::Value::is_always_lock_free);

@@ -23,6 +23,7 @@
 #include "driver_process.hpp"
 #include "failure.hpp"
 #include "fault.hpp"
+#include "interface_watch.hpp"
 #include "pci_device.hpp"
 #include "restart_policy.hpp"
 #include "sandbox.hpp"
@@ -121,6 +122,8 @@ class Supervisor {
           control_{options.control, [this](const std::string& question) { return answer(question); }},
           policy_{options.restarts} {
         if (options.driver.raw == Raw::none) {
+            // First, so that it misses nothing.
+            interface_watch_.emplace();
             tap_.emplace(options.tap, options.driver.mtu, options.driver.offloads);
         }
         if (!bell_.valid()) {
@@ -171,6 +174,7 @@ class Supervisor {
   private:
     void start(int patience_ms) {
         counters_.clear();
+        publish(counters_->promiscuous, promiscuous_);
         failure_.clear();
         watchdog_.reset();
         started_at_ms_ = now_ms();
@@ -191,9 +195,29 @@ class Supervisor {
         if (process_ && process_->report_fd() >= 0) {
             waiting.push_back({process_->report_fd(), POLLIN, 0});
         }
+        if (interface_watch_) {
+            waiting.push_back({interface_watch_->fd(), POLLIN, 0});
+        }
         control_.add_to(waiting);
         if (::poll(waiting.data(), waiting.size(), patience_ms()) > 0) {
             control_.serve(waiting);
+            const auto changed = [this](const pollfd& entry) {
+                return entry.fd == interface_watch_->fd() && entry.revents != 0;
+            };
+            if (interface_watch_ && std::any_of(waiting.begin(), waiting.end(), changed)) {
+                follow_interface();
+            }
+        }
+    }
+
+    // The device takes what the interface is to show.
+    void follow_interface() {
+        interface_watch_->take();
+        const bool wanted = tap_->promiscuous().value_or(promiscuous_);
+        if (wanted != promiscuous_) {
+            promiscuous_ = wanted;
+            publish(counters_->promiscuous, promiscuous_);
+            ring_bell();
         }
     }
 
@@ -378,7 +402,10 @@ class Supervisor {
     Signals signals_;
     PciDevice device_;
     Identity identity_;
-    std::optional<Tap> tap_;  // none with raw frames
+    // Neither with raw frames.
+    std::optional<InterfaceWatch> interface_watch_;
+    std::optional<Tap> tap_;
+    bool promiscuous_ = false;
     SharedPage counters_;
     Descriptor bell_;
     ControlSocket control_;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "failure.hpp"
 
@@ -69,6 +70,20 @@ Tap::Tap(const std::string& name, std::uint32_t mtu, bool offloads) : name_{name
 bool Tap::exists() const {
     ifreq request{};
     return ::ioctl(tap_.get(), TUNGETIFF, &request) == 0;
+}
+
+std::optional<bool> Tap::promiscuous() const {
+    // It may have been renamed. SIOCGIFFLAGS would leave out what packet sockets ask for.
+    ifreq request{};
+    if (::ioctl(tap_.get(), TUNGETIFF, &request) != 0) {
+        return std::nullopt;
+    }
+    std::ifstream file{std::string{"/sys/class/net/"} + request.ifr_name + "/flags"};
+    unsigned flags = 0;
+    if (!(file >> std::hex >> flags)) {
+        return std::nullopt;
+    }
+    return (flags & IFF_PROMISC) != 0;
 }
 
 void Tap::bring_up(const MacAddress& mac) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/mac_address.hpp"
@@ -23,6 +24,10 @@ class Tap {
 
     // Whether the interface still exists: anybody with the privilege can delete it.
     [[nodiscard]] bool exists() const;
+
+    // Whether somebody wants to see what is meant for others, too: by the interface's own flag, or through a
+    // packet socket. Nothing if it has moved to where it cannot be asked.
+    [[nodiscard]] std::optional<bool> promiscuous() const;
 
     // Gives it the device's address and brings it up. Throws Failure.
     void bring_up(const MacAddress& mac);

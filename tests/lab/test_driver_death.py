@@ -55,6 +55,14 @@ def test_a_killed_driver_is_restarted_and_traffic_comes_back(steps):
     steps["user-driver-is-another"].done()
 
 
+def test_the_interface_shows_other_stations_frames_when_it_is_promiscuous_and_only_then(steps):
+    steps["user-foreign-frames-asked"].done()
+    for once in ("unasked", "no-more"):
+        assert steps[f"user-foreign-frames-{once}"].text == "0"
+    # A driver that was started again does not know by itself.
+    steps["user-foreign-frames-again"].done()
+
+
 def test_the_user_driver_ends_when_told_to(steps):
     steps["user-end"].done()
     assert steps["user-master-ended"].text == "0"

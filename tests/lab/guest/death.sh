@@ -8,7 +8,21 @@ child_of() { cat /proc/"$1"/task/"$1"/children; }
 state_of() { sed -n 's/^State:\t\(.\).*/\1/p' /proc/"$1"/status; }
 events() { grep -c "\"event\":\"$1\"" /tmp/driver.out; }
 
+# Frames that the device let in and the stack passed over, as they were for another station. `ip` says nothing of none.
+passed_over() {
+    ip -s -s -j link show dev "$1" | sed -n 's/.*"otherhost":\([0-9]*\).*/\1/p'
+}
+# The peer sends ten to a station that is not there. How many of them got in?
+sees_foreign_frames() {
+    before=$(passed_over "$1")
+    ip netns exec peer ping -c 10 -i 0.01 -W 1 192.0.2.77 >/dev/null
+    after=$(passed_over "$1")
+    echo "$((${after:-0} - ${before:-0}))"
+    [ $((${after:-0} - ${before:-0})) -eq 10 ]
+}
+
 set_up_peer
+ip netns exec peer ip neighbour replace 192.0.2.77 lladdr 02:00:00:00:00:77 dev "$name"
 modprobe -a vfio-pci vfio_iommu_type1 tun
 
 # The user driver, killed.
@@ -16,6 +30,17 @@ bind_by_hand $device vfio-pci
 dmatoll-net-user --device $device --tap tap0 --cpu 0 --strategy persistent --restart 2 >/tmp/driver.out 2>/tmp/driver.err </dev/null &
 supervisor=$!
 until_true 20 grep -q ready /tmp/driver.out || fail "the driver is not ready: $(cat /tmp/driver.err)"
+set_up_interface tap0
+until_true 10 answers || fail "no answer through tap0"
+step user-foreign-frames-unasked sees_foreign_frames tap0
+ip link set tap0 promisc on
+# The emulated receiver sleeps for a second after each change.
+step user-foreign-frames-asked until_true 1 sees_foreign_frames tap0
+ip link set tap0 promisc off
+sleep 0.1
+until_true 10 answers || fail "no answer through tap0"
+step user-foreign-frames-no-more sees_foreign_frames tap0
+ip link set tap0 promisc on
 start_traffic tap0
 driver=$(child_of $supervisor)
 step user-driver-identity grep -E '^(Uid|Gid|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/"${driver% }"/status
@@ -31,6 +56,7 @@ kill -CONT $supervisor
 until_true 30 grep -q restarted /tmp/driver.out
 step user-events cat /tmp/driver.out
 step user-answers-again until_true 20 answers
+step user-foreign-frames-again until_true 1 sees_foreign_frames tap0
 step user-master-restarted bus_master
 # What was under way when the driver died goes on; TCP has its own patience.
 step user-traffic-goes-on until_true 60 more_frames tap0
