@@ -56,7 +56,7 @@ inline constexpr Part i82545em{.name = "82545EM",
                                .message_signalled = false};
 
 // 9 KB on the wire, CRC and tag among them. After a reset its 40 KB of packet buffer are halved, which is two
-// of the largest frames each way: PBA needs no other value.
+// of the largest frames each way, and what other drivers write into PBA: it needs no other value.
 inline constexpr Part i82574l{.name = "82574L",
                               .vendor = 0x8086,
                               .device = 0x10d3,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What only the PCI Express part needs.
 //
-// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694. Its registers are in chapter 10. The bits that must be set were taken
-// from what other descriptions say of that chapter and tried on QEMU's part only.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694. Its registers are in chapter 10. Only its
+// first pages were at hand. Which bits must be set or clear, the erratum, the packet buffer's default and the
+// times are therefore what two drivers agree on that were written apart, Intel's for the 82571 family and
+// NetBSD's wm(4), whose comment at GCR cites the document. Tried on QEMU's part only, which takes any of it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,10 @@ namespace dmatoll::e1000 {
 
 // Requests that are under way end within this, or something on the bus holds them.
 inline constexpr std::uint32_t master_timeout_us = 80'000;
+
+// The PHY's configuration is loaded only after what EECD announces. Until it is through, neither PHY nor NVM
+// is to be asked.
+inline constexpr std::uint32_t phy_configuration_ms = 25;
 
 // A reset in the midst of a request would leave the bus waiting for its end: no new ones, then wait for the
 // old ones. Error: timed_out.
@@ -38,6 +44,10 @@ void prepare_pci_express(P& platform) {
     write_register(platform, ReceiveFilterControl{});
     write_register(platform, MultipleReceiveQueues{});
     write_register(platform, read_register<PciExpressControl>(platform).set(PciExpressControl::must_be_set));
+    // Without it some completions are lost, above all with ASPM, and transmission stops.
+    write_register(platform,
+                   read_register<PciExpressControl2>(platform).set(PciExpressControl2::completion_erratum));
+    write_register(platform, read_register<DeviceControl>(platform).clear(DeviceControl::must_be_clear));
     write_register(platform, read_register<TransmitArbitration>(platform)
                                  .clear(TransmitArbitration::must_be_clear)
                                  .set(TransmitArbitration::must_be_set));

@@ -62,6 +62,7 @@ Status quiet(P& platform, const Part& part) {
                      gone ? "the device does not answer after its reset" : "reset did not end within 100 ms");
         return gone ? Error::device_gone : reset.error();
     }
+    if (part.pci_express) wait_ms(platform, phy_configuration_ms);
     mask_interrupts(platform);
     forget_interrupt_causes(platform);
 

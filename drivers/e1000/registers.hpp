@@ -3,8 +3,8 @@
 //
 // [8254x] Intel, PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual, 317453. Every
 // register is in chapter 13, under the abbreviation that the comment gives.
-// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694, chapter 10: what is marked so is there only, and was
-// not compared with the document itself.
+// [82574] Intel, 82574 GbE Controller Family Datasheet, 317694, chapter 10: what is marked so is there only. The
+// document itself was not at hand: see pci_express.hpp.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct DeviceControl : Register<DeviceControl, 0x0000, Access::read_write> {
     static constexpr Field reset = bit(26);  // clears itself
     static constexpr Field receive_flow_control = bit(27);
     static constexpr Field transmit_flow_control = bit(28);
+    static constexpr Field must_be_clear = bit(29);  // [82574]
     static constexpr Field vlan_mode = bit(30);
     static constexpr Field phy_reset = bit(31);
 
@@ -206,6 +207,11 @@ struct MultipleReceiveQueues : Register<MultipleReceiveQueues, 0x5818, Access::r
 // GCR [82574]
 struct PciExpressControl : Register<PciExpressControl, 0x5b00, Access::read_write> {
     static constexpr Field must_be_set = bit(22);
+};
+
+// GCR2 [82574]
+struct PciExpressControl2 : Register<PciExpressControl2, 0x5b64, Access::read_write> {
+    static constexpr Field completion_erratum = bit(0);
 };
 
 // MTA: 128 words of one bit for each hash value.

@@ -66,7 +66,8 @@ enum Offset : std::uint32_t {
     WUFC = 0x5808,
     MRQC = 0x5818,  // [82574]
     MANC = 0x5820,
-    GCR = 0x5b00,  // [82574]
+    GCR = 0x5b00,   // [82574]
+    GCR2 = 0x5b64,  // [82574]
 
     // Statistics [8254x §13.7]; every one is cleared by being read.
     statistics_begin = 0x4000,
@@ -117,6 +118,7 @@ inline constexpr std::uint32_t status_master_enabled = 1u << 19;
 inline constexpr std::uint32_t eecd_auto_read_done = 1u << 9;
 inline constexpr std::uint32_t ctrl_ext_iame = 1u << 27;
 inline constexpr std::uint32_t icr_asserted = 1u << 31;
+inline constexpr std::uint32_t ctrl_must_be_clear = 1u << 29;
 inline constexpr std::uint32_t rfctl_exten = 1u << 15;
 
 // EERD, MDIC

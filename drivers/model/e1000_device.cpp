@@ -13,6 +13,8 @@ namespace {
 
 // [8254x §13.4.1, RST]: about 1 us before the part may be touched again.
 constexpr std::uint64_t reset_ns = 1'000;
+// How much longer the 82574 loads its PHY's configuration, as its drivers wait.
+constexpr std::uint64_t phy_configuration_ns = 25'000'000;
 // A word of the serial EEPROM, and an MDI frame: the order of magnitude of the real ones.
 constexpr std::uint64_t eeprom_word_ns = 40'000;
 constexpr std::uint64_t mdi_frame_ns = 30'000;
@@ -24,7 +26,8 @@ constexpr std::uint64_t timer_unit_ns = 1'024;
 constexpr std::uint32_t undefined = 0xa5a5'a5a0;
 
 bool is_known(std::uint32_t offset, bool is_82574) {
-    if (offset == IAM || offset == TARC0 || offset == RFCTL || offset == MRQC || offset == GCR)
+    if (offset == IAM || offset == TARC0 || offset == RFCTL || offset == MRQC || offset == GCR ||
+        offset == GCR2)
         return is_82574;
     if (offset >= statistics_begin && offset < statistics_end) return true;
     if (offset >= MTA && offset < MTA + 0x200) return true;
@@ -138,6 +141,7 @@ void E1000Device::finish_reset() {
     if (is_82574()) {
         reg(EECD) |= eecd_auto_read_done;
         reg(PBA) = 0x0014'0014;
+        reg(CTRL) |= ctrl_must_be_clear;
     }
     load_address();
     update_link();
@@ -242,9 +246,11 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
             update_link();
             break;
         case EERD:
+            check_configured();
             start_eeprom_read(value);
             break;
         case MDIC:
+            check_configured();
             start_mdi(value);
             break;
         case ICR:
@@ -307,12 +313,19 @@ void E1000Device::write32(std::uint32_t offset, std::uint32_t value) {
     }
 }
 
+void E1000Device::check_configured() {
+    if (is_82574() && now_ns_ < reset_done_ns_ + phy_configuration_ns)
+        violation("NVM or PHY asked while the PHY's configuration is being loaded");
+}
+
 // What its datasheet has software set, or leave clear, before it works.
 void E1000Device::check_bits_of_82574() {
     const auto require = [this](bool met, const char* what) {
         if (!met) violation(std::string{"started without "} + what);
     };
     require((reg(GCR) >> 22 & 1) != 0, "GCR bit 22");
+    require((reg(GCR2) & 1) != 0, "GCR2 bit 0");
+    require((reg(CTRL) & ctrl_must_be_clear) == 0, "CTRL bit 29 as 0b");
     require((reg(TXDCTL) >> 22 & 1) != 0, "TXDCTL bit 22");
     require((reg(TARC0) >> 26 & 1) != 0 && (reg(TARC0) >> 27 & 0xf) == 0, "TARC0 bits 30:26 as 00001b");
     require((reg(CTRL_EXT) >> 22 & 3) == 1, "CTRL_EXT bits 23:22 as 01b");

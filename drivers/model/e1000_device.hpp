@@ -199,6 +199,7 @@ class E1000Device {
     void check_ring(const char* name, std::uint32_t base_low);
     [[nodiscard]] bool is_82574() const { return options_.part == DevicePart::i82574l; }
     void check_bits_of_82574();
+    void check_configured();
 
     bool dma_read(Iova iova, std::span<std::byte> destination);
     bool dma_write(Iova iova, std::span<const std::byte> source);
