@@ -46,6 +46,10 @@ nlohmann::json frame_metrics(Flow flow, std::uint64_t frame_bytes, const Measure
             fail("Both ends disagree about the window: {} frames sent, {} received ({})", sent, own,
                  window.device_source);
     }
+    if (const auto bad = window.device.find("process_raw_frames_bad");
+        bad != window.device.end() && bad->second > 0)
+        fail("{} of {} frames did not come back as they were sent ({})", bad->second, own,
+             window.device_source);
     const double rate = static_cast<double>(own) / (static_cast<double>(window.counters_ns) * 1e-9);
     const double bps = rate * static_cast<double>(frame_bytes) * 8;
     return {
@@ -162,6 +166,12 @@ nlohmann::json RawFrames::finish(const MeasuredWindow& window) {
         if (ended.status != 0 || !result.is_object())
             fail("{} at the {} ended with status {}: {}", frames_program, program.end, ended.status,
                  trim(ended.error));
+        const auto received = result.value("received", nlohmann::json::object());
+        if (const auto others = received.value("other_lengths", std::uint64_t{0}); others > 0)
+            fail("{} of the frames that {} at the {} got had another length than {} bytes", others,
+                 frames_program, program.end, frame_bytes_);
+        // They reached the driver, but no program: what a packet costs is too little by that.
+        if (received.value("dropped", std::uint64_t{0}) > 0) record["flags"] = {"frames-dropped"};
         record["meters"][fmt::format("frames_{}", program.end)] = {
             {"available", true}, {"source", "dmatoll-frames, the whole run"}, {"result", result}};
     }

@@ -2,6 +2,8 @@
 // What every data path shows of its driver on the page that it shares with the supervisor.
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +19,10 @@ namespace dmatoll::user {
 template <class Driver, class Mapper>
 void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64_t own_calls,
                          SharedState& shared) {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    publish(shared.counted_at_ns,
+            static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
     const NetworkCounters network = driver.counters();
     const MappingCounters mapping = mapper.counters();
     for (std::size_t i = 0; i < counter_names.size(); ++i) {

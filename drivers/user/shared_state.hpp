@@ -35,6 +35,8 @@ struct SharedState {
     Value raw_frames_lost;  // loopback: sent, and never came back
     Value raw_frames_bad;   // loopback: not what was sent, or out of order
 
+    Value counted_at_ns;  // on the monotonic clock: when the counters were as they are
+
     // How often all of the counters were written: moves once they are as they were at the bell.
     Value published;
 

@@ -54,6 +54,7 @@ std::string statistics_text(const SharedState& state, const Options& options, co
                 {"restarts", restarts},
                 {"link_megabits", read(state.link_megabits)},
                 {"counters", counters},
+                {"counted_at_ns", read(state.counted_at_ns)},
                 {"process",
                  {{"wakeups", read(state.wakeups)},
                   {"system_calls", read(state.system_calls)},

@@ -13,6 +13,9 @@
 
 namespace dmatoll::harness {
 
+// Among counters(), where the driver has it: when it counted, in ns on its own monotonic clock.
+inline constexpr const char* counted_at = "counted_at_ns";
+
 class Driver {
   public:
     virtual ~Driver() = default;

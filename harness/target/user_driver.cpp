@@ -172,6 +172,8 @@ Counts UserDriver::counters() {
     Counts counts;
     const auto answer = ask();
     for (const auto& [name, value] : answer.at("counters").items()) counts[name] = value.get<std::uint64_t>();
+    // Asking it takes a while, the longer the busier it is.
+    if (answer.contains(counted_at)) counts[counted_at] = answer[counted_at].get<std::uint64_t>();
     if (answer.contains("process"))
         for (const auto& [name, value] : answer["process"].items())
             counts["process_" + name] = value.get<std::uint64_t>();

@@ -121,6 +121,15 @@ TEST(FrameMetrics, CountWhatTheDeviceMoved) {
     EXPECT_EQ(frame_metrics(Flow::both, 64, window).at("packets"), 90'000) << "those that came back";
 }
 
+TEST(FrameMetrics, AreRefusedIfFramesComeBackDamaged) {
+    MeasuredWindow window;
+    window.counters_ns = 500'000'000;
+    window.device = {{"frames_transmitted", 1000}, {"frames_received", 1000}, {"process_raw_frames_bad", 0}};
+    EXPECT_EQ(frame_metrics(Flow::both, 64, window).at("packets"), 1000);
+    window.device["process_raw_frames_bad"] = 3;
+    EXPECT_NE(complaint([&] { frame_metrics(Flow::both, 64, window); }).find("3 of 1000"), std::string::npos);
+}
+
 TEST(FrameMetrics, AreRefusedIfMoreArrivedThanWasSent) {
     MeasuredWindow window;
     window.counters_ns = 500'000'000;
