@@ -36,8 +36,8 @@ inline constexpr std::uint32_t longest_segmented_frame = 65535 + 64;
 // Is this a request that the device can follow? `largest_frame` counts without a VLAN tag, which may be there
 // all the same. All offsets lie in the first 255 bytes, since the context has eight bits for each
 // [8254x §3.3.6].
-constexpr bool valid_offload(const TransmitOffload& offload, std::uint32_t frame_bytes,
-                             std::uint32_t largest_frame) {
+[[gnu::always_inline]] constexpr bool valid_offload(const TransmitOffload& offload, std::uint32_t frame_bytes,
+                                                    std::uint32_t largest_frame) {
     const std::uint32_t limit = largest_frame + vlan_tag_bytes;
     if (!offload.segment) {
         if (frame_bytes > limit) return false;
@@ -63,7 +63,8 @@ struct ContextWords {
 };
 
 // The context that the data descriptors of such a frame rely on. `frame_bytes` counts the headers once.
-constexpr ContextWords context_for(const TransmitOffload& offload, std::uint32_t frame_bytes) {
+[[gnu::always_inline]] constexpr ContextWords context_for(const TransmitOffload& offload,
+                                                          std::uint32_t frame_bytes) {
     const std::uint64_t start = offload.checksum_start;
     ContextWords context{.checksums = start << 32 | (start + offload.checksum_offset) << 40,
                          .segmentation = ContextDescriptor::extension};

@@ -59,6 +59,7 @@ class TransmitSide {
         next_.store(0, std::memory_order_relaxed);
         announced_.store(0, std::memory_order_relaxed);
         head_.store(0, std::memory_order_relaxed);
+        end_ = 0;
         context_ = ContextWords{};
         context_frames_ = 1;
     }
@@ -123,15 +124,19 @@ class TransmitSide {
             return refuse(Error::invalid_argument);
 
         const std::uint32_t begin = next_.load(std::memory_order_relaxed);
-        // Tail one behind head: equal they would mean an empty ring.
-        const std::uint32_t end = head_.load(std::memory_order_acquire) + ring_.size.slots() - 1;
+        std::uint32_t end = end_;
         if (ahead(end, begin) < most_descriptors_per_frame) [[unlikely]] {
-            if (ahead(end, begin) < descriptors_needed(segments)) {
+            // Tail one behind head: equal they would mean an empty ring.
+            end = head_.load(std::memory_order_acquire) + ring_.size.slots() - 1;
+            end_ = end;
+            if (ahead(end, begin) < most_descriptors_per_frame &&
+                ahead(end, begin) < descriptors_needed(segments)) {
                 ring_doorbell();
                 return Error::ring_full;
             }
         }
 
+        TransmitSlot& first = ring_.slots[ring_.size.slot(begin)];
         std::uint32_t index = begin;
         std::uint32_t command = TransmitDescriptor::insert_crc;
         std::uint32_t options = 0;
@@ -155,50 +160,37 @@ class TransmitSide {
                 }
                 // The device has a context for segmentation and one without. We remember the last one only,
                 // whichever it was, and so need not rely on their being independent.
-                const std::uint32_t position = ring_.size.slot(index);
-                ring_.descriptors[position] = std::bit_cast<TransmitDescriptor>(context);
-                ring_.slots[position].mapped_bytes = 0;
+                ring_.descriptors[ring_.size.slot(index)] = std::bit_cast<TransmitDescriptor>(context);
+                first.mapped_bytes = 0;
                 ++index;
             }
         }
 
         for (const Segment& segment : segments) {
-            Memory memory = segment.memory;
-            std::uint32_t left = segment.length;
-            while (left != 0) {
-                const std::uint32_t extent = mapper_.extent(memory, left);
-                if (index == end) [[unlikely]]
-                    return undo(begin, index, Error::ring_full);
-                const Result<Iova> mapped = mapper_.map(memory, extent, Direction::to_device);
-                if (!mapped.ok()) [[unlikely]]
-                    return undo(begin, index, mapped.error());
-                Iova iova = mapped.value();
-                TransmitSlot& slot = ring_.slots[ring_.size.slot(index)];
-                slot.iova = iova;
-                slot.mapped_bytes = extent;
-                std::uint32_t rest = extent;
-                while (rest > most_bytes_per_descriptor) {
-                    put(index++, iova, most_bytes_per_descriptor | command, options);
-                    if (index == end) [[unlikely]]
-                        return undo(begin, index, Error::ring_full);
-                    ring_.slots[ring_.size.slot(index)].mapped_bytes = 0;
-                    iova = iova + most_bytes_per_descriptor;
-                    rest -= most_bytes_per_descriptor;
-                }
-                put(index++, iova, rest | command, options);
-                memory = memory + extent;
-                left -= extent;
+            const bool last_of_frame = &segment == &segments.back();
+            // Status is asked for on the last descriptor only: it is written back when the whole frame has
+            // been fetched.
+            const std::uint32_t final_command =
+                command |
+                (last_of_frame ? TransmitDescriptor::end_of_packet | TransmitDescriptor::report_status : 0);
+            // Usually a segment goes in one piece. What the Mapper finds too long for that it refuses.
+            Result<Iova> mapped = Error::invalid_argument;
+            if (index != end && segment.length <= most_bytes_per_descriptor) [[likely]]
+                mapped = mapper_.map(segment.memory, segment.length, Direction::to_device);
+            if (mapped.ok()) [[likely]] {
+                put(index++, mapped.value(), segment.length, segment.length | final_command, options);
+            } else {
+                if (mapped.error() != Error::invalid_argument) return undo(begin, index, mapped.error());
+                const Result<std::uint32_t> behind =
+                    put_in_pieces(segment, begin, index, end, command, final_command, options);
+                if (!behind.ok()) [[unlikely]]
+                    return behind.error();
+                index = behind.value();
             }
         }
 
-        const std::uint32_t last = index - 1;
-        // Status is asked for on the last descriptor only: it is written back when the whole frame has been
-        // fetched.
-        ring_.descriptors[ring_.size.slot(last)].command_and_length |=
-            TransmitDescriptor::end_of_packet | TransmitDescriptor::report_status;
-        TransmitSlot& first = ring_.slots[ring_.size.slot(begin)];
         first.cookie = cookie;
-        first.last = last;
+        first.last = index - 1;
         first.wire_frames = wire_frames;
         first.wire_bytes = total + (wire_frames - 1) * offload.header_bytes;
         if (needs_context) {
@@ -267,11 +259,49 @@ class TransmitSide {
     [[nodiscard]] std::uint64_t errors() const { return errors_.read(); }
 
   private:
-    void put(std::uint32_t index, Iova iova, std::uint32_t command_and_length, std::uint32_t options) {
+    // mapped_bytes: of the mapping that begins here; 0 behind its first descriptor.
+    [[gnu::always_inline]] void put(std::uint32_t index, Iova iova, std::uint32_t mapped_bytes,
+                                    std::uint32_t command_and_length, std::uint32_t options) {
+        const std::uint32_t position = ring_.size.slot(index);
+        ring_.slots[position].iova = iova;
+        ring_.slots[position].mapped_bytes = mapped_bytes;
         // The status is zero in `options`: a write-back of the slot's last frame must not pass for this
         // one's.
-        ring_.descriptors[ring_.size.slot(index)] =
-            TransmitDescriptor{iova.value, command_and_length, options};
+        ring_.descriptors[position] = TransmitDescriptor{iova.value, command_and_length, options};
+    }
+
+    // A segment that one descriptor does not take, or the Mapper not in one piece. final_command: of its last
+    // descriptor. Returns the index behind it. After an error nothing of the frame, which began at `begin`,
+    // stays mapped.
+    [[gnu::noinline]] Result<std::uint32_t> put_in_pieces(const Segment& segment, std::uint32_t begin,
+                                                          std::uint32_t index, std::uint32_t end,
+                                                          std::uint32_t command, std::uint32_t final_command,
+                                                          std::uint32_t options) {
+        Memory memory = segment.memory;
+        std::uint32_t left = segment.length;
+        while (left != 0) {
+            const std::uint32_t extent = mapper_.extent(memory, left, Direction::to_device);
+            if (index == end) [[unlikely]]
+                return undo(begin, index, Error::ring_full).error();
+            const Result<Iova> mapped = mapper_.map(memory, extent, Direction::to_device);
+            if (!mapped.ok()) [[unlikely]]
+                return undo(begin, index, mapped.error()).error();
+            memory = memory + extent;
+            left -= extent;
+            Iova iova = mapped.value();
+            std::uint32_t rest = extent;
+            std::uint32_t mapped_bytes = extent;
+            while (rest > most_bytes_per_descriptor) {
+                put(index++, iova, mapped_bytes, most_bytes_per_descriptor | command, options);
+                if (index == end) [[unlikely]]
+                    return undo(begin, index, Error::ring_full).error();
+                mapped_bytes = 0;
+                iova = iova + most_bytes_per_descriptor;
+                rest -= most_bytes_per_descriptor;
+            }
+            put(index++, iova, mapped_bytes, rest | (left == 0 ? final_command : command), options);
+        }
+        return index;
     }
 
     // Unmaps the buffers of the frame whose descriptors are [head, last]; returns the index behind it.
@@ -301,14 +331,15 @@ class TransmitSide {
         return error;
     }
 
-    // Exactly, a context included whether or not it will be needed.
-    [[gnu::noinline, gnu::cold]] std::uint32_t descriptors_needed(std::span<const Segment> segments) {
+    // Exactly, a context included whether or not it will be needed. Inlined, rare as it is: a call would
+    // force the segments into memory for every frame.
+    [[gnu::always_inline]] std::uint32_t descriptors_needed(std::span<const Segment> segments) {
         std::uint32_t count = 1;
         for (const Segment& segment : segments) {
             Memory memory = segment.memory;
             std::uint32_t left = segment.length;
             while (left != 0) {
-                const std::uint32_t extent = mapper_.extent(memory, left);
+                const std::uint32_t extent = mapper_.extent(memory, left, Direction::to_device);
                 count += (extent + most_bytes_per_descriptor - 1) / most_bytes_per_descriptor;
                 memory = memory + extent;
                 left -= extent;
@@ -327,6 +358,9 @@ class TransmitSide {
     // not told yet.
     alignas(64) std::atomic<std::uint32_t> next_{0};
     std::atomic<std::uint32_t> announced_{0};
+    // Where free descriptors end, as of the last look at head_: looked at again only when they run short, so
+    // that reclaim()'s cache line stays with it.
+    std::uint32_t end_ = 0;
     ContextWords context_{};  // what the device holds; all zero: nothing yet
     std::uint32_t context_frames_ = 1;
     Counter errors_;

@@ -23,7 +23,7 @@ class LinuxDma {
     LinuxDma(const LinuxDma&) = delete;
     LinuxDma& operator=(const LinuxDma&) = delete;
 
-    std::uint32_t extent(Memory, std::uint32_t length) const { return length; }
+    std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         Calls& calls = calls_[static_cast<std::size_t>(direction)];

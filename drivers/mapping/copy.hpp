@@ -51,7 +51,7 @@ class Copy {
         return status;
     }
 
-    std::uint32_t extent(Memory memory, std::uint32_t length) const {
+    std::uint32_t extent(Memory memory, std::uint32_t length, Direction) const {
         const std::uint64_t room = page_bytes - offset_in_page(memory.address);
         return length < room ? length : static_cast<std::uint32_t>(room);
     }

@@ -65,7 +65,7 @@ class Deferred {
         return {};
     }
 
-    std::uint32_t extent(Memory, std::uint32_t length) const { return length; }
+    std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         const Result<Iova> pages =

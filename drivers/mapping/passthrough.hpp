@@ -49,7 +49,7 @@ class Passthrough {
         return status;
     }
 
-    std::uint32_t extent(Memory, std::uint32_t length) const { return length; }
+    std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     // mapping_failed: not memory.
     Result<Iova> map(Memory memory, std::uint32_t length, Direction) {

@@ -79,33 +79,40 @@ class Persistent {
         return {};
     }
 
-    // Maps a pool once. A buffer inside it costs a comparison from then on, and may be as long as the pool.
-    // Page-aligned address and size, at most 1 GiB. Not concurrent with the data path. Errors:
-    // invalid_argument (also: too many pools), no_iova_space, mapping_failed, no_memory.
+    // Maps a pool once. A buffer inside it costs a comparison from then on, and may be as long as the pool;
+    // it cannot be mapped in a direction that is not the pool's. Page-aligned address and size, at most 1
+    // GiB. Not concurrent with the data path. Errors: invalid_argument (also: too many pools), no_iova_space,
+    // mapping_failed, no_memory.
     Result<Iova> premap(Memory memory, std::uint64_t bytes, Direction direction) {
         if (bytes == 0 || offset_in_page(memory.address) != 0 || offset_in_page(bytes) != 0 ||
             pool_count_ == most_pools) {
             return Error::invalid_argument;
         }
         const Result<Iova> iova = domain_.map_pages(memory, bytes, direction);
-        if (iova.ok()) pools_[pool_count_++] = Pool{memory.address, bytes, iova.value(), direction};
+        if (iova.ok()) {
+            ++pool_count_;
+            const Pool pool{memory.address, memory.address + bytes, iova.value().value - memory.address,
+                            direction};
+            for (std::size_t table = 0; table < tables; ++table) {
+                if (serves(pool, static_cast<Direction>(table))) pools_[table].add(pool);
+            }
+        }
         return iova;
     }
 
-    std::uint32_t extent(Memory memory, std::uint32_t length) const {
-        std::uint64_t room = page_bytes - offset_in_page(memory.address);
-        if (const Pool* pool = pool_of(memory)) room = pool->bytes - (memory.address - pool->start);
-        return length < room ? length : static_cast<std::uint32_t>(room);
+    [[gnu::always_inline]] std::uint32_t extent(Memory memory, std::uint32_t length,
+                                                Direction direction) const {
+        const Pool* const pool = pools_[table_of(direction)].holding(memory);
+        const std::uint64_t room =
+            pool != nullptr ? pool->end - memory.address : page_bytes - offset_in_page(memory.address);
+        return length <= room ? length : static_cast<std::uint32_t>(room);
     }
 
     [[gnu::always_inline]] Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
-        if (const Pool* pool = pool_of(memory)) {
-            const std::uint64_t offset = memory.address - pool->start;
-            if (length > pool->bytes - offset) return Error::invalid_argument;
-            if (pool->direction != direction && pool->direction != Direction::bidirectional) {
+        if (const Pool* pool = pools_[table_of(direction)].holding(memory)) {
+            if (length > pool->end - memory.address) [[unlikely]]
                 return Error::invalid_argument;
-            }
-            return pool->iova + offset;
+            return Iova{memory.address + pool->to_iova};
         }
         const std::uint64_t offset = offset_in_page(memory.address);
         // One entry leads to one page: a buffer that went on into the next would be let through to a
@@ -131,8 +138,16 @@ class Persistent {
     // Unmaps every pool and every cached page, and gives the tables back. The driver has stopped. Afterwards
     // cover() and premap() may be called again.
     void release_all() {
-        for (std::uint32_t i = 0; i < pool_count_; ++i) {
-            static_cast<void>(domain_.unmap_pages(pools_[i].iova, pools_[i].bytes));
+        for (std::size_t table = 0; table < tables; ++table) {
+            for (std::uint32_t i = 0; i < pools_[table].count; ++i) {
+                const Pool& pool = pools_[table].list[i];
+                // One for both directions stands in every list.
+                if (table_of(pool.direction) == table) {
+                    static_cast<void>(
+                        domain_.unmap_pages(Iova{pool.start + pool.to_iova}, pool.end - pool.start));
+                }
+            }
+            pools_[table].count = 0;
         }
         pool_count_ = 0;
         release_tables();
@@ -168,21 +183,43 @@ class Persistent {
 
     struct Pool {
         std::uint64_t start = 0;
-        std::uint64_t bytes = 0;
-        Iova iova{};
+        std::uint64_t end = 0;
+        std::uint64_t to_iova = 0;  // what is added to an address, modulo 2^64
         Direction direction = Direction::bidirectional;
+
+        [[nodiscard]] bool holds(Memory memory) const {
+            return memory.address >= start && memory.address < end;
+        }
+    };
+
+    // The pools that serve a direction: whoever has one for each direction finds it at the first look.
+    struct Pools {
+        std::uint32_t count = 0;
+        Pool list[most_pools] = {};
+
+        void add(const Pool& pool) { list[count++] = pool; }
+        [[gnu::always_inline]] const Pool* holding(Memory memory) const {
+            if (count == 0) return nullptr;
+            return list[0].holds(memory) ? &list[0] : further(memory);
+        }
+        [[nodiscard, gnu::noinline, gnu::pure]] const Pool* further(Memory memory) const {
+            for (std::uint32_t i = 1; i < count; ++i) {
+                if (list[i].holds(memory)) return &list[i];
+            }
+            return nullptr;
+        }
     };
 
     static constexpr std::size_t table_of(Direction direction) { return static_cast<std::size_t>(direction); }
-
-    const Pool* pool_of(Memory memory) const {
-        for (std::uint32_t i = 0; i < pool_count_; ++i) {
-            if (memory.address - pools_[i].start < pools_[i].bytes) return &pools_[i];
-        }
-        return nullptr;
+    static constexpr bool serves(const Pool& pool, Direction direction) {
+        return pool.direction == direction || pool.direction == Direction::bidirectional;
     }
 
     [[gnu::noinline, gnu::cold]] Result<Iova> touch(std::uint64_t page, Direction direction) {
+        const Memory start{(base_page_ + page) * page_bytes};
+        for (const Pools& pools : pools_) {
+            if (pools.holding(start) != nullptr) return Error::invalid_argument;
+        }
         const std::uint64_t root_index = page / leaf_entries;
         if (root_index >= leaves_) return Error::mapping_failed;
         std::atomic<Leaf*>& slot = roots_[table_of(direction)][root_index];
@@ -198,7 +235,6 @@ class Persistent {
                 platform_.free(fresh, sizeof(Leaf));
             }
         }
-        const Memory start{(base_page_ + page) * page_bytes};
         const Result<Iova> mapped = domain_.map_pages(start, page_bytes, direction, true);
         if (!mapped.ok()) return mapped;
         std::uint64_t current = 0;
@@ -287,7 +323,7 @@ class Persistent {
     std::uint64_t leaves_ = 0;
     std::atomic<Leaf*>* roots_[tables] = {};
     std::uint32_t pool_count_ = 0;
-    Pool pools_[most_pools] = {};
+    Pools pools_[tables] = {};
     CachePages pages_{};
 };
 

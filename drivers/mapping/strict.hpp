@@ -23,7 +23,7 @@ class Strict {
     explicit Strict(Domain& domain) : domain_{domain} {}
 
     // The surroundings give memory that is contiguous as they name it: one map() takes all of it.
-    std::uint32_t extent(Memory, std::uint32_t length) const { return length; }
+    std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         const Result<Iova> pages =

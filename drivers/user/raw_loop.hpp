@@ -51,6 +51,7 @@ class RawLoop {
           mapper_{mapper},
           gate_{driver, device},
           arena_{arena},
+          frames_{arena.transmit_area()},
           shared_{shared},
           raw_{options.raw},
           polls_only_{options.poll},
@@ -142,7 +143,7 @@ class RawLoop {
 
     // A page each, so that a strategy that maps one exposes no other.
     [[nodiscard]] std::byte* frame(std::uint64_t number) const {
-        return arena_.transmit_area() + (number & slot_mask_) * page_bytes;
+        return frames_ + (number & slot_mask_) * page_bytes;
     }
 
     void prepare_frames() {
@@ -180,19 +181,23 @@ class RawLoop {
             room = static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(room, in_flight < most_in_flight_ ? most_in_flight_ - in_flight : 0));
         }
-        const std::uint64_t end = sent_ + std::min(room, send_budget);
+        // In registers: a store to a frame could change any member, for all that the compiler knows.
         const std::uint64_t begin = sent_;
-        while (sent_ != end) {
-            std::byte* const start = frame(sent_);
-            store(start + offsetof(RawHeader, number), sent_);
-            const e1000::Segment segment{memory_at(start), frame_bytes_};
-            if (!driver_.transmit({&segment, 1}, {}, 0, true).ok()) [[unlikely]] {
+        const std::uint64_t end = begin + std::min(room, send_budget);
+        std::uint64_t number = begin;
+        const std::uint32_t bytes = frame_bytes_;
+        Driver& driver = driver_;
+        for (; number != end; ++number) {
+            std::byte* const start = frame(number);
+            store(start + offsetof(RawHeader, number), number);
+            const e1000::Segment segment{memory_at(start), bytes};
+            if (!driver.transmit({&segment, 1}, {}, 0, true).ok()) [[unlikely]] {
                 break;
             }
-            ++sent_;
         }
+        sent_ = number;
         driver_.ring_transmit_doorbell();
-        return static_cast<std::uint32_t>(sent_ - begin);
+        return static_cast<std::uint32_t>(number - begin);
     }
 
     std::uint32_t receive_batch() {
@@ -281,6 +286,7 @@ class RawLoop {
     Mapper& mapper_;
     InterruptGate<Driver, VfioDevice> gate_;
     const Arena& arena_;
+    std::byte* const frames_;
     SharedState& shared_;
     const Raw raw_;
     const bool polls_only_;

@@ -30,7 +30,7 @@ class BrokenMapper {
 
     explicit BrokenMapper(Machine& machine) : machine_{machine} {}
 
-    std::uint32_t extent(Memory, std::uint32_t length) const { return length; }
+    std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         std::uint64_t pages = pages_spanned(memory.address, length);

@@ -134,8 +134,8 @@ TEST_F(CopyTest, EverySlotIsAnotherPageAndNothingIsMappedOnTheWay) {
 }
 
 TEST_F(CopyTest, ExtentEndsWithThePage) {
-    EXPECT_EQ(mapper.extent(pages + 4000, 500), 96u);
-    EXPECT_EQ(mapper.extent(pages, 500), 500u);
+    EXPECT_EQ(mapper.extent(pages + 4000, 500, Direction::to_device), 96u);
+    EXPECT_EQ(mapper.extent(pages, 500, Direction::to_device), 500u);
     EXPECT_EQ(mapper.map(pages + 4000, 97, Direction::to_device).error(), Error::invalid_argument);
     EXPECT_EQ(mapper.map(pages, 1, Direction::bidirectional).error(), Error::invalid_argument);
 }

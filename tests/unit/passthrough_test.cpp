@@ -47,7 +47,7 @@ TEST_F(PassthroughTest, AnAddressIsItsOwnAndNothingIsDoneForABuffer) {
     const Result<Iova> iova = mapper.map(pages + 100, 2 * page_bytes, Direction::to_device);
     ASSERT_TRUE(iova.ok());
     EXPECT_EQ(iova.value().value, pages.address + 100);
-    EXPECT_EQ(mapper.extent(pages, 70000), 70000u);
+    EXPECT_EQ(mapper.extent(pages, 70000, Direction::to_device), 70000u);
     Bytes bytes(2 * page_bytes);
     EXPECT_TRUE(iommu.read(iova.value(), bytes));
     EXPECT_TRUE(iommu.write(iova.value(), bytes)) << "in both directions, whatever was asked for";

@@ -161,9 +161,9 @@ TEST_F(PersistentTest, DirectionsAreMappingsOfTheirOwn) {
 
 TEST_F(PersistentTest, ExtentEndsWithThePage) {
     cover();
-    EXPECT_EQ(mapper.extent(pages, 100), 100u);
-    EXPECT_EQ(mapper.extent(pages + 4000, 1000), 96u);
-    EXPECT_EQ(mapper.extent(pages, 3 * page_bytes), page_bytes);
+    EXPECT_EQ(mapper.extent(pages, 100, Direction::to_device), 100u);
+    EXPECT_EQ(mapper.extent(pages + 4000, 1000, Direction::to_device), 96u);
+    EXPECT_EQ(mapper.extent(pages, 3 * page_bytes, Direction::to_device), page_bytes);
     EXPECT_EQ(mapper.map(pages + 4000, 1000, Direction::to_device).error(), Error::invalid_argument)
         << "it would reach into a stranger's page";
 }
@@ -173,8 +173,8 @@ TEST_F(PersistentTest, APoolIsMappedOnceAndAsAWhole) {
     const Result<Iova> start = mapper.premap(pages, bytes, Direction::bidirectional);
     ASSERT_TRUE(start.ok());
     EXPECT_EQ(mapper.counters().maps, 1u);
-    EXPECT_EQ(mapper.extent(pages + 4000, 9000), 9000u);
-    EXPECT_EQ(mapper.extent(pages + (bytes - 10), 9000), 10u);
+    EXPECT_EQ(mapper.extent(pages + 4000, 9000, Direction::to_device), 9000u);
+    EXPECT_EQ(mapper.extent(pages + (bytes - 10), 9000, Direction::to_device), 10u);
     const Result<Iova> inside = mapper.map(pages + 4000, 9000, Direction::from_device);
     ASSERT_TRUE(inside.ok());
     EXPECT_EQ(inside.value(), start.value() + 4000);
@@ -190,6 +190,35 @@ TEST_F(PersistentTest, APoolForOneDirectionServesNoOther) {
     ASSERT_TRUE(mapper.premap(pages, page_bytes, Direction::from_device).ok());
     EXPECT_TRUE(mapper.map(pages, 10, Direction::from_device).ok());
     EXPECT_EQ(mapper.map(pages, 10, Direction::to_device).error(), Error::invalid_argument);
+    cover();
+    EXPECT_EQ(mapper.map(pages, 10, Direction::to_device).error(), Error::invalid_argument)
+        << "nor does the cache";
+    EXPECT_EQ(machine.iommu.mapped_pages(), 1u);
+}
+
+TEST_F(PersistentTest, EveryPoolOfADirectionIsFound) {
+    std::vector<Iova> starts;
+    for (std::uint64_t i = 0; i < 6; ++i) {
+        const auto direction = static_cast<Direction>(i % 3);
+        const Result<Iova> start = mapper.premap(pages + i * 2 * page_bytes, 2 * page_bytes, direction);
+        ASSERT_TRUE(start.ok());
+        starts.push_back(start.value());
+    }
+    for (std::uint64_t i = 0; i < 6; ++i) {
+        for (const Direction direction : {Direction::to_device, Direction::from_device}) {
+            const bool served = i % 3 == static_cast<std::uint64_t>(direction) || i % 3 == 2;
+            const Memory buffer = pages + (i * 2 * page_bytes + 100);
+            const Result<Iova> iova = mapper.map(buffer, page_bytes, direction);
+            ASSERT_EQ(iova.ok(), served) << i;
+            if (served) EXPECT_EQ(iova.value(), starts[i] + 100);
+            EXPECT_EQ(mapper.extent(buffer, 2 * page_bytes, direction),
+                      served ? 2 * page_bytes - 100 : page_bytes - 100);
+        }
+    }
+    mapper.release_all();
+    EXPECT_EQ(machine.iommu.mapped_pages(), 0u) << "each is unmapped, and once";
+    EXPECT_EQ(machine.domain.live(), 0u);
+    EXPECT_EQ(machine.domain.quarantined(), 0u);
 }
 
 TEST_F(PersistentTest, PoolsHaveToBeWholePages) {
