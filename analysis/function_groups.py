@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a function is for: the groups into which a profile sums up functions.
 
-The first rule that matches decides. What the compiler inlined belongs to the function that it was inlined into: a strategy of ours
-to the driver.
+The first rule that matches decides. Of our own code it is the source that decides, and with it the innermost inlined function: what
+the compiler inlined into the driver is a strategy's all the same. In the kernel's own code what was inlined belongs to the function that
+it was inlined into.
 """
 
+import posixpath
 import re
 
 GROUPS = (
@@ -29,6 +31,24 @@ OBJECTS = (
     ("tap and system calls", r"tun|tap|vfio\w*|irqbypass|\[vdso\]"),
     ("ip stack", r"ip_tables|nf_\w+|ipv6|tcp_\w+|af_packet|sch_\w+|veth"),
     ("workload", r"(?!kernel$).*"),
+)
+
+# Files of ours, below drivers/. What is in none of them, such as a ring's arithmetic, is for what the function around it is for.
+SOURCES = (
+    ("copy", r"core/copy\.hpp"),
+    ("iova", r"mapping/iova_allocator\.hpp"),
+    ("page table", r"kernel/(module/)?kernel_backend\.hpp|user/vfio_container\..*"),
+    ("mapping", r"mapping/.*|kernel/(module/)?linux_dma\.hpp"),
+    ("tap and system calls", r"user/(tap|tap_header|virtio_header)\..*"),
+    ("driver", r"(e1000|kernel|user)/.*"),
+)
+
+# The C half of the module, which has no inlined functions of ours.
+MODULE = (
+    ("page table", r"dmatoll_domain_(map|unmap|unmap_later)"),
+    ("invalidation", r"dmatoll_domain_invalidate"),
+    ("mapping", r"dmatoll_dma_\w+|dmatoll_lock_\w+"),
+    ("memory", r"dmatoll_(allocate|free|pages_\w+)"),
 )
 
 # Functions of the kernel proper. `_` at the end of a word stands for any ending.
@@ -86,8 +106,20 @@ def pattern_of(words):
 
 KERNEL_RULES = tuple((group, pattern_of(words)) for group, words in KERNEL)
 OBJECT_RULES = tuple((group, re.compile(place)) for group, place in OBJECTS)
-# The one routine that both placements copy by is the driver's own elsewhere.
+SOURCE_RULES = tuple((group, re.compile(source)) for group, source in SOURCES)
+MODULE_RULES = tuple((group, re.compile(function)) for group, function in MODULE)
+# The one routine that both placements copy by, where it is a function of its own.
 OUR_COPY = re.compile(r"(.*::)?copy_bytes")
+
+
+def source_group(frames):
+    """(group, function) by the innermost of [(function, file)] whose file decides, or None."""
+    for function, file in frames:
+        below = re.search(r"(?:^|/)drivers/((?!.*/drivers/).*)$", posixpath.normpath(file))
+        group = below and next((group for group, rule in SOURCE_RULES if rule.fullmatch(below[1])), None)
+        if group:
+            return group, function
+    return None
 
 
 def group_of(place, name):
@@ -97,4 +129,6 @@ def group_of(place, name):
     if place == "kernel":
         name = re.sub(r"\.(isra|constprop|part|cold)\b.*", "", name)
         return next((group for group, rule in KERNEL_RULES if rule.fullmatch(name)), "other")
+    if place == "dmatoll_net":
+        return next((group for group, rule in MODULE_RULES if rule.fullmatch(name)), "driver")
     return next((group for group, rule in OBJECT_RULES if rule.fullmatch(place)), "other")

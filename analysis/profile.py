@@ -4,31 +4,35 @@
 
 Writes RUN/profiles/TRIAL.json for every trial of the profiled run:
   {"trial", "packets", "total", "groups": {group: instructions}, "functions": [{"name", "object", "group", "instructions"}]}
+Every instruction counts for the function that it belongs to, in our own objects for the innermost inlined one.
 and prints instructions per packet by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
 """
 
 import argparse
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script
     # In place of this directory, where our statistics would hide the standard library's.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from analysis.function_groups import GROUPS, group_of
+from analysis.function_groups import GROUPS, group_of, source_group
+from analysis.inlining import ObjectLines, ProgramLines
 from analysis.load import LoadError, load_run
-from analysis.symbols import Processes, SymbolError, kernel_table
+from analysis.symbols import Processes, SymbolError, kernel_table, shorten
 
 KERNEL_HALF = 1 << 63
+MODULE = "dmatoll_net"
 
 
 def find_file(path):
     """The file in the guest's image came from this machine: from the build, or from where it is in the guest."""
     name = Path(path).name
     tree = Path(__file__).resolve().parent.parent
-    for candidate in (*tree.glob(f"build/release/*/{name}"), *tree.glob(f"build/release/*/*/{name}"), Path(path)):
+    folders = ("*", "*/*", "*/*/*")
+    for candidate in (*(found for folder in folders for found in tree.glob(f"build/release/{folder}/{name}")), Path(path)):
         if candidate.is_file():
             return candidate
     return None
@@ -40,18 +44,53 @@ def read_windows(path):
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
             entry = json.loads(line)
-            windows[int(entry["window"])] = {int(address, 16): int(count) for address, count in entry["blocks"]}
+            counts = windows[int(entry["window"])] = Counter()
+            for address, count in entry["instructions"]:
+                counts[int(address, 16)] += int(count)
         except (ValueError, KeyError, TypeError) as error:
             raise SymbolError(f"{path}:{number}: not the meter's profile: {error}") from error
     return windows
 
 
-def split(blocks, kernel, processes):
-    """{(object, function): instructions}"""
+def module_frames(addresses, kernel):
+    """{address: frames} of the C++ half of our module."""
+    places = {}
+    for address in addresses:
+        place = kernel.find(address) if address >= KERNEL_HALF else None
+        if place and place[0] == MODULE:
+            places[address] = (place[1], address - kernel.start(address))
+    lines = find_file("nic.debug.o") if places else None
+    if lines is None:
+        return {}
+    loaded = {name: start for (place, name), start in kernel.items() if place == MODULE}
+    return ObjectLines(lines, loaded).frames(places)
+
+
+def program_frames(addresses, processes):
+    """{address: frames} of the programs whose debug information is beside them."""
+    inside = defaultdict(dict)
+    for address in addresses:
+        place = processes.place(address) if address < KERNEL_HALF else None
+        if place and place[0].startswith("/"):
+            inside[place[0]].setdefault(place[1], []).append(address)
+    result = {}
+    for file, places in inside.items():
+        here = processes.find_file(file)
+        for at, frames in (ProgramLines(here).frames(list(places)) if here else {}).items():
+            result.update(dict.fromkeys(places.get(at, ()), frames))
+    return result
+
+
+def split(counts, kernel, processes):
+    """{(object, function, group): instructions}"""
+    frames = {**module_frames(counts, kernel), **program_frames(counts, processes)}
     functions = Counter()
-    for address, count in blocks.items():
-        where = kernel.find(address) if address >= KERNEL_HALF else processes.find(address)
-        functions[where or ("unknown", f"{address:#x}")] += count
+    for address, count in counts.items():
+        place, name = (kernel.find(address) if address >= KERNEL_HALF else processes.find(address)) or ("unknown", f"{address:#x}")
+        group = group_of(place, name)
+        if found := source_group(frames.get(address, ())):
+            group, name = found[0], shorten(found[1])
+        functions[place, name, group] += count
     return functions
 
 
@@ -61,18 +100,18 @@ def profile_of(record, run_directory):
     repetition = record["repetition"]
     again = repetition.get("guest", 1) - 1
     boot = f"boot-{repetition['boot']}" + (f"-again-{again}" if again else "")
-    blocks = read_windows(run_directory / "raw" / boot / "profile.jsonl").get(meter["window"])
-    if blocks is None:
+    counts = read_windows(run_directory / "raw" / boot / "profile.jsonl").get(meter["window"])
+    if counts is None:
         raise SymbolError(f"{run_directory}: no profile of window {meter['window']} in {boot}")
     executed = meter["vcpus"][0]["user"] + meter["vcpus"][0]["kernel"]
-    if sum(blocks.values()) != executed:
-        raise SymbolError(f"{record['trial']}: the profile holds {sum(blocks.values())} instructions, the meter counted {executed}")
+    if sum(counts.values()) != executed:
+        raise SymbolError(f"{record['trial']}: the profile holds {sum(counts.values())} instructions, the meter counted {executed}")
     raw = run_directory / "raw" / record["trial"]
     kernel = kernel_table(raw / "kernel-symbols")
     processes = Processes((raw / "maps.txt").read_text(), find_file)
     functions = [
-        {"name": name, "object": place, "group": group_of(place, name), "instructions": count}
-        for (place, name), count in split(blocks, kernel, processes).most_common()
+        {"name": name, "object": place, "group": group, "instructions": count}
+        for (place, name, group), count in split(counts, kernel, processes).most_common()
     ]
     groups = dict.fromkeys(GROUPS, 0)
     for function in functions:
@@ -80,7 +119,7 @@ def profile_of(record, run_directory):
     return {
         "trial": record["trial"],
         "packets": record["metrics"]["packets"],
-        "total": sum(blocks.values()),
+        "total": sum(counts.values()),
         "groups": groups,
         "functions": functions,
     }

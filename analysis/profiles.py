@@ -83,8 +83,9 @@ def blocks(profiles, section):
         Block(
             "Where the instructions go",
             [
-                "Every instruction of the device-under-test CPU in the window, by the function that it belongs to and what that is for. What the "
-                "compiler inlined counts for the function that it was inlined into: a strategy of ours for the driver. One trial each: no interval.",
+                "Every instruction of the device-under-test CPU in the window, by the function that it belongs to and what that is for. In our own "
+                "objects that is the innermost inlined function, by its source; in the kernel's it is the function that others were inlined into. "
+                "One trial each: no interval.",
             ],
             [drawing],
             [by_group],

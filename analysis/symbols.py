@@ -27,6 +27,14 @@ class Table:
         at = bisect.bisect_right(self.starts, address) - 1
         return self.names[at] if at >= 0 else None
 
+    def start(self, address):
+        """Where the function begins that find() names."""
+        at = bisect.bisect_right(self.starts, address) - 1
+        return self.starts[at] if at >= 0 else None
+
+    def items(self):
+        return zip(self.names, self.starts)
+
 
 def kernel_table(path):
     """Reads what the guest saved: gzip in base64, lines `address name [module]`. Names are (object, function)."""
@@ -93,15 +101,23 @@ class Processes:
         self.ranges.sort()
         self.starts = [entry[0] for entry in self.ranges]
 
-    def find(self, address):
-        """(object, function); the function is the object itself where it has no symbols. None: in no mapping."""
+    def place(self, address):
+        """(file in the guest, address in the file). None: in no mapping."""
         at = bisect.bisect_right(self.starts, address) - 1
         if at < 0 or address >= self.ranges[at][1]:
             return None
         start, _, offset, file = self.ranges[at]
+        # Position-independent code: a file's offset is its address, but for a whole number of pages between segments.
+        return file, address - start + offset
+
+    def find(self, address):
+        """(object, function); the function is the object itself where it has no symbols. None: in no mapping."""
+        place = self.place(address)
+        if place is None:
+            return None
+        file, inside = place
         name = Path(file).name or "anonymous"
         if file not in self.tables:
             here = self.find_file(file) if file.startswith("/") else None
             self.tables[file] = program_table(here) if here else Table([])
-        # Position-independent code: a file's offset is its address, but for a whole number of pages between segments.
-        return name, self.tables[file].find(address - start + offset) or name
+        return name, self.tables[file].find(inside) or name

@@ -86,7 +86,8 @@ void add_profile(CLI::App& program, Outcome& outcome) {
     command->footer(
         "Every instruction of the device under test's CPU in the window is counted and given to the function "
         "that it belongs\n"
-        "to; functions are summed up by what they are for. Writes RUN/profiles/TRIAL.json; `dmatoll report "
+        "to, in our own objects to the innermost inlined one; functions are summed up by what they are for. "
+        "Writes RUN/profiles/TRIAL.json; `dmatoll report "
         "RUN` then shows it.\n"
         "An example: dmatoll profile latest '0-82540EM-*-persistent-iperf3-udp-*'");
     command->callback([options, &outcome] { outcome.status = profile(*options); });

@@ -7,8 +7,9 @@
  *
  * Each window that is closed adds one line to FILE:
  *   {"window":0,"vcpus":[{"user":n,"kernel":n},{"user":n,"kernel":n}]}
- * and, if it is wanted, one to the profile: what vCPU 0 executed, by the address of the block of instructions:
- *   {"window":0,"blocks":[["ffffffff81000000",n],...]}
+ * and, if it is wanted, one to the profile: how often vCPU 0 executed which instruction, by its address, which may
+ * be there more than once:
+ *   {"window":0,"instructions":[["ffffffff81000000",n],...]}
  *
  * An instruction is counted when it begins, so a block of instructions that an interrupt, a fault or a device
  * access cuts short is counted as far as it went. An instruction that faults and is begun again counts again.
@@ -51,19 +52,27 @@ static struct counts at_opening[most_vcpus];
 static bool window_is_open;
 static uint64_t windows;
 
-/* A block of instructions, by where it begins; retranslations of it share one. `executed` is vCPU 0's, in the window. */
+/*
+ * A block of instructions, by where it begins and how long its instructions are: retranslations of it share one, be
+ * they longer or shorter; another process's at that address is another. Of a block always an unbroken row of
+ * instructions is executed, which may end before it does. So `balance` holds, for each instruction, how many rows of
+ * vCPU 0's begin there less how many end before it: what was executed is the sum up to there.
+ */
 struct block {
     uint64_t address;
-    uint64_t executed;
+    size_t length;
+    uint8_t *sizes;   /* of the instructions, in bytes */
+    int64_t *balance; /* one more than `length` */
     struct block *next;
 };
 
 enum { block_buckets = 1 << 16 };
 static FILE *profile;
 static struct block *blocks[block_buckets];
-/* vCPU 0 is in it, and what was counted before it was entered. */
+/* vCPU 0 is in it, what was counted before it was entered, and the instruction where its row begins. */
 static struct block *current_block;
 static uint64_t at_block_entry;
+static size_t row_begin;
 
 static const uint8_t open_marker[] = {0x0f, 0x1f, 0x84, 0x00, 0x01, 0x41, 0x4d, 0x44};
 static const uint8_t close_marker[] = {0x0f, 0x1f, 0x84, 0x00, 0x02, 0x41, 0x4d, 0x44};
@@ -76,21 +85,53 @@ static void credit_running_vcpu(void)
     }
 }
 
-/* Null without a profile, or without memory: then the block's instructions go to the one before. */
-static struct block *block_at(uint64_t address)
+/* Whether as many instructions as both have are of the same sizes. */
+static bool agree(const struct block *block, const uint8_t *sizes, size_t length)
 {
+    return memcmp(block->sizes, sizes, length < block->length ? length : block->length) == 0;
+}
+
+/* False: there is no memory, and the block is as it was. */
+static bool lengthen(struct block *block, const uint8_t *sizes, size_t length)
+{
+    uint8_t *const longer = realloc(block->sizes, length);
+
+    if (longer == NULL)
+        return false;
+    block->sizes = longer;
+    int64_t *const balance = realloc(block->balance, (length + 1) * sizeof(*balance));
+    if (balance == NULL)
+        return false;
+    block->balance = balance;
+    memcpy(longer + block->length, sizes + block->length, length - block->length);
+    const size_t known = block->length == 0 ? 0 : block->length + 1;
+    memset(balance + known, 0, (length + 1 - known) * sizeof(*balance));
+    block->length = length;
+    return true;
+}
+
+/* Null without a profile, or without memory: then the block's instructions are missing, and the sum tells. */
+static struct block *block_of(const struct qemu_plugin_tb *translated)
+{
+    const uint64_t address = qemu_plugin_tb_vaddr(translated);
+    const size_t length = qemu_plugin_tb_n_insns(translated);
     struct block **bucket = &blocks[(address ^ address >> 16) % block_buckets];
     struct block *found = *bucket;
+    uint8_t sizes[1024];
 
-    if (profile == NULL)
+    if (profile == NULL || length == 0 || length > sizeof(sizes))
         return NULL;
-    while (found != NULL && found->address != address)
+    for (size_t index = 0; index < length; index++)
+        sizes[index] = (uint8_t)qemu_plugin_insn_size(qemu_plugin_tb_get_insn(translated, index));
+    while (found != NULL && !(found->address == address && agree(found, sizes, length)))
         found = found->next;
     if (found == NULL && (found = calloc(1, sizeof(*found))) != NULL) {
         found->address = address;
         found->next = *bucket;
         *bucket = found;
     }
+    if (found != NULL && length > found->length && !lengthen(found, sizes, length))
+        return NULL;
     return found;
 }
 
@@ -99,10 +140,18 @@ static void enter_block(struct block *next)
 {
     const uint64_t now = total.executed[user] + total.executed[kernel];
 
-    if (current_block != NULL)
-        current_block->executed += now - at_block_entry;
+    if (current_block != NULL) {
+        const uint64_t row_end = now - at_block_entry;
+
+        /* More than the block has cannot be: it would be missing, and the sum tell. */
+        if (row_end <= current_block->length) {
+            current_block->balance[row_begin]++;
+            current_block->balance[row_end]--;
+        }
+    }
     current_block = next;
     at_block_entry = now;
+    row_begin = 0;
 }
 
 static void change_turn(unsigned vcpu)
@@ -125,12 +174,16 @@ static void on_block(unsigned vcpu, void *data)
         enter_block(vcpu == 0 ? data : NULL);
 }
 
+/* A block that vCPU 0 is in goes on from where it is. */
 static void clear_profile(void)
 {
-    enter_block(NULL);
+    const uint64_t now = total.executed[user] + total.executed[kernel];
+
+    if (current_block != NULL && now - at_block_entry <= current_block->length)
+        row_begin = now - at_block_entry;
     for (size_t bucket = 0; bucket < block_buckets; bucket++)
         for (struct block *block = blocks[bucket]; block != NULL; block = block->next)
-            block->executed = 0;
+            memset(block->balance, 0, (block->length + 1) * sizeof(*block->balance));
 }
 
 static void write_profile(void)
@@ -138,13 +191,19 @@ static void write_profile(void)
     const char *separator = "";
 
     enter_block(NULL);
-    fprintf(profile, "{\"window\":%" PRIu64 ",\"blocks\":[", windows);
+    fprintf(profile, "{\"window\":%" PRIu64 ",\"instructions\":[", windows);
     for (size_t bucket = 0; bucket < block_buckets; bucket++) {
         for (const struct block *block = blocks[bucket]; block != NULL; block = block->next) {
-            if (block->executed == 0)
-                continue;
-            fprintf(profile, "%s[\"%" PRIx64 "\",%" PRIu64 "]", separator, block->address, block->executed);
-            separator = ",";
+            uint64_t address = block->address;
+            int64_t executed = 0;
+
+            for (size_t index = 0; index < block->length; address += block->sizes[index++]) {
+                executed += block->balance[index];
+                if (executed == 0)
+                    continue;
+                fprintf(profile, "%s[\"%" PRIx64 "\",%" PRId64 "]", separator, address, executed);
+                separator = ",";
+            }
         }
     }
     fputs("]}\n", profile);
@@ -194,8 +253,7 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *block)
     const enum space space = qemu_plugin_tb_vaddr(block) >> 63 ? kernel : user;
     const size_t length = qemu_plugin_tb_n_insns(block);
 
-    qemu_plugin_register_vcpu_tb_exec_cb(block, on_block, QEMU_PLUGIN_CB_NO_REGS,
-                                         block_at(qemu_plugin_tb_vaddr(block)));
+    qemu_plugin_register_vcpu_tb_exec_cb(block, on_block, QEMU_PLUGIN_CB_NO_REGS, block_of(block));
     for (size_t index = 0; index < length; index++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, index);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""From blocks of instructions to functions and groups."""
+"""From instructions to functions and groups."""
 
 import base64
 import gzip
@@ -88,6 +88,8 @@ def test_a_name_loses_its_parameters(long, short):
         ("kernel", "fq_codel_enqueue", "ip stack"),
         ("kernel", "nobody_knows_it", "other"),
         ("dmatoll_net", "dmatoll_poll", "driver"),
+        ("dmatoll_net", "dmatoll_domain_unmap", "page table"),
+        ("dmatoll_net", "dmatoll_domain_invalidate", "invalidation"),
         ("dmatoll-net-user", "dmatoll::user::EventLoop::run", "driver"),
         ("e1000", "e1000_xmit_frame", "driver"),
         ("tun", "tun_do_read", "tap and system calls"),
@@ -100,15 +102,15 @@ def test_groups(place, name, group):
     assert group in GROUPS
 
 
-def profiled_run(directory, blocks, counted):
-    """A run of one trial: `blocks` in the meter's profile, `counted` instructions in its window."""
+def profiled_run(directory, counts, counted):
+    """A run of one trial: `counts` in the meter's profile, `counted` instructions in its window."""
     raw = directory / "raw" / "0-trial"
     raw.mkdir(parents=True)
     write_kernel_symbols(raw / "kernel-symbols")
     (raw / "maps.txt").write_text(MAPS)
     boot = directory / "raw" / "boot-0"
     boot.mkdir()
-    (boot / "profile.jsonl").write_text(json.dumps({"window": 3, "blocks": blocks}) + "\n")
+    (boot / "profile.jsonl").write_text(json.dumps({"window": 3, "instructions": counts}) + "\n")
     return {
         "trial": "0-trial",
         "repetition": {"boot": 0, "guest": 1},
@@ -117,11 +119,12 @@ def profiled_run(directory, blocks, counted):
     }
 
 
-BLOCKS = [["ffffffff81001004", 600], ["ffffffff81001100", 100], ["ffffffffc0001000", 250], ["555500000000", 50]]
+# One address more than once: blocks of instructions overlap.
+COUNTS = [["ffffffff81001004", 500], ["ffffffff81001004", 100], ["ffffffff81001100", 100], ["ffffffffc0001000", 250], ["555500000000", 50]]
 
 
 def test_instructions_are_summed_up_by_function_and_group(tmp_path):
-    record = profiled_run(tmp_path, BLOCKS, 1000)
+    record = profiled_run(tmp_path, COUNTS, 1000)
     result = profile_program.profile_of(record, tmp_path)
     assert result["total"] == 1000
     assert {group: count for group, count in result["groups"].items() if count} == {"ip stack": 700, "driver": 250, "workload": 50}
@@ -131,13 +134,13 @@ def test_instructions_are_summed_up_by_function_and_group(tmp_path):
 
 
 def test_a_profile_that_disagrees_with_the_meter_is_refused(tmp_path):
-    record = profiled_run(tmp_path, BLOCKS, 1001)
+    record = profiled_run(tmp_path, COUNTS, 1001)
     with pytest.raises(SymbolError, match="the meter counted 1001"):
         profile_program.profile_of(record, tmp_path)
 
 
 def test_a_window_without_a_profile_is_an_error(tmp_path):
-    record = profiled_run(tmp_path, BLOCKS, 1000)
+    record = profiled_run(tmp_path, COUNTS, 1000)
     record["meters"]["lab_instructions"]["window"] = 4
     with pytest.raises(SymbolError, match="no profile of window 4"):
         profile_program.profile_of(record, tmp_path)
