@@ -5,6 +5,8 @@ import pytest
 
 import program
 
+# Far below the ten seconds after which a process counts as sound again: restarts that come soon are delayed more and more,
+# and come all the same.
 SUITE = """
 [suite]
 name = "failures"
@@ -19,12 +21,15 @@ strategy = ["persistent"]
 [[part.workload]]
 name = "crash-kill"
 kills = 3
+window_ms = 500
 [[part.workload]]
 name = "crash-null"
 kills = 1
+window_ms = 500
 [[part.workload]]
 name = "crash-loop"
 kills = 1
+window_ms = 500
 
 [[part]]
 name = "kernel"
