@@ -62,7 +62,7 @@ const char* summary_of(Placement placement) {
         case Placement::kernel:
             return "our driver as a kernel module";
         case Placement::user:
-            return "our driver as an unprivileged process over VFIO";
+            return "our driver as an unprivileged process over VFIO; code generation native or kernel-like";
     }
     return "";
 }

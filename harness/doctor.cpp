@@ -174,6 +174,7 @@ Diagnosis diagnose() {
         program("modprobe", "kmod"),
     };
     diagnosis.optional = {
+        file("user driver, kernel-like", our_program("dmatoll-net-user-kernel-like"), build),
         hugepages(),
         kvm(),
         {"two guests at a time", allowed_cpus().size() >= 2,

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "arena.hpp"
+#include "code_generation.hpp"
 #include "core/strategy.hpp"
 #include "e1000/statistics.hpp"
 
@@ -49,7 +50,7 @@ std::string statistics_text(const SharedState& state, const Options& options, co
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.
                 {"page_size", pool && hugepages ? std::uint64_t{2} << 20 : page_bytes},
                 {"arena", hugepages ? "hugepages" : "4KiB"},
-                {"code_generation", "native"},
+                {"code_generation", code_generation()},
                 {"pid", pid},
                 {"restarts", restarts},
                 {"link_megabits", read(state.link_megabits)},

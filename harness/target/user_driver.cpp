@@ -185,6 +185,11 @@ nlohmann::json UserDriver::effective() {
     nlohmann::json result = answer.value("parameters", nlohmann::json::object());
     for (const auto* name : {"domain", "page_size", "arena", "strategy", "placement", "code_generation"})
         if (answer.contains(name)) result[name] = answer[name];
+    // What runs, whatever was started.
+    std::error_code unreadable;
+    const fs::path running =
+        fs::read_symlink(fmt::format("/proc/{}/exe", answer.value("pid", 0)), unreadable);
+    if (!unreadable) result["program"] = running.filename().string();
     result["driver"] = pci_device(bdf_).driver;
     return result;
 }

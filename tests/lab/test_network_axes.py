@@ -45,6 +45,19 @@ warm_up_ms = 100
 window_ms = 100
 
 [[part]]
+name = "code"
+[part.axes]
+device = ["82545EM"]
+placement = ["user"]
+strategy = ["persistent"]
+code_generation = ["native", "kernel-like"]
+[[part.workload]]
+name = "raw-frames-tx"
+frame_bytes = 64
+warm_up_ms = 50
+window_ms = 50
+
+[[part]]
 name = "shape"
 [part.axes]
 device = ["82574L"]
@@ -101,7 +114,8 @@ def test_another_part_and_another_guest(records):
 
 
 def test_large_pages_in_the_kernel(records):
-    by_size = {each["strategy"]["page_size"]: each for each in records if each["device"]["model"] == "82545EM"}
+    by_size = {each["strategy"]["page_size"]: each for each in records
+               if (each["device"]["model"], each["placement"]) == ("82545EM", "kernel")}
     assert set(by_size) == {4096, 2097152}
     for size, each in by_size.items():
         assert each["status"] == "ok", each.get("reason")
@@ -117,6 +131,17 @@ def test_large_pages_in_the_kernel(records):
     for each, granularity in ((by_size[4096], "page"), (by_size[2097152], "2MiB-page")):
         assert each["strategy"]["protection"]["kernel_from_device"] == {"granularity": granularity, "window": "unbounded"}
         assert f"kernel_from_device {granularity} unbounded" in each["effective"]["protection"]
+
+
+def test_each_code_generation_is_a_program_of_its_own(records):
+    chosen = {each["code_generation"]: each for each in records
+              if (each["device"]["model"], each["placement"]) == ("82545EM", "user")}
+    assert chosen.keys() == {"native", "kernel-like"}
+    assert chosen["native"]["effective"]["program"] == "dmatoll-net-user"
+    assert chosen["kernel-like"]["effective"]["program"] == "dmatoll-net-user-kernel-like"
+    for name, each in chosen.items():
+        assert each["effective"]["code_generation"] == name, "said by the code itself"
+        assert each["metrics"]["packets"] > 0
 
 
 def test_what_the_kernel_does_about_its_cpu_is_recorded(records):
