@@ -12,7 +12,8 @@ namespace dmatoll::harness {
 const std::vector<DeviceModel>& device_models() {
     static const std::vector<DeviceModel> models{
         {"e1000", "82540EM", 0x8086, 0x100e, "e1000", "e1000", "Intel PRO/1000 MT Desktop, PCI"},
-        {"e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em", "Intel PRO/1000 MT Server, PCI-X, copper"},
+        {"e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em",
+         "Intel PRO/1000 MT Server, PCI-X, copper"},
         {"e1000", "82574L", 0x8086, 0x10d3, "e1000e", "e1000e", "Intel 82574L, PCI Express"},
     };
     return models;
@@ -91,8 +92,10 @@ nlohmann::json pair_json(const Protection& protection) {
 
 }  // namespace
 
-nlohmann::json protection_json(const Strategy& strategy, Placement placement) {
-    const ProtectionByPair& pairs = strategy.protection(placement);
+nlohmann::json protection_json(const Strategy& strategy, Placement placement, std::uint64_t page_size) {
+    ProtectionByPair pairs = strategy.protection(placement);
+    for (Protection* pair : {&pairs.kernel_from_device, &pairs.kernel_from_driver, &pairs.driver_from_device})
+        *pair = with_pages_of(page_size, *pair);
     // One word for all: what the strategy itself decides, which is the memory that the driver's buffers live
     // in.
     nlohmann::json result = pair_json(pairs.driver_from_device);
@@ -100,6 +103,10 @@ nlohmann::json protection_json(const Strategy& strategy, Placement placement) {
     result["kernel_from_driver"] = pair_json(pairs.kernel_from_driver);
     result["driver_from_device"] = pair_json(pairs.driver_from_device);
     return result;
+}
+
+bool loses_by_large_pages(const Strategy& strategy, Placement placement) {
+    return &strategy == &strategies::persistent && placement == Placement::kernel;
 }
 
 nlohmann::json catalogue_json() {
@@ -121,6 +128,9 @@ nlohmann::json catalogue_json() {
             if (!strategy->runs_in(placement)) continue;
             entry["placements"].push_back(name_of(placement));
             entry["protection"][name_of(placement)] = protection_json(*strategy, placement);
+            if (loses_by_large_pages(*strategy, placement))
+                entry["protection_with_large_pages"][name_of(placement)] =
+                    protection_json(*strategy, placement, large_page_bytes);
         }
         result["strategies"].push_back(std::move(entry));
     }

@@ -85,18 +85,6 @@ void state_window(nlohmann::json& protection, const Trial& trial) {
         if (pair.is_object() && pair.contains("window_ns")) pair["window_ns"] = window_ns;
 }
 
-// Likewise its granularity: what the placement maps by larger pages is held to less.
-void state_granularity(nlohmann::json& protection, const Trial& trial) {
-    if (trial.strategy != strategies::persistent.name) return;
-    const auto state = [&](nlohmann::json& pair) {
-        if (pair.is_object() && pair.value("granularity", "") == name_of(Granularity::page))
-            pair["granularity"] =
-                name_of(with_pages_of(trial.settings.page_size, {Granularity::page, {}}).granularity);
-    };
-    state(protection);
-    for (auto& pair : protection) state(pair);
-}
-
 // What was asked of a strategy that has parameters.
 nlohmann::json strategy_parameters(const Trial& trial) {
     nlohmann::json parameters = nlohmann::json::object();
@@ -128,9 +116,10 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     Placement placement{};
     const Strategy* strategy = find_strategy(trial.strategy);
     if (strategy && find_placement(trial.placement, placement)) {
-        record["strategy"]["protection"] = protection_json(*strategy, placement);
+        const std::uint64_t page_size =
+            loses_by_large_pages(*strategy, placement) ? trial.settings.page_size : 0;
+        record["strategy"]["protection"] = protection_json(*strategy, placement, page_size);
         state_window(record["strategy"]["protection"], trial);
-        state_granularity(record["strategy"]["protection"], trial);
         record["domain"]["requested"] = name_of(strategy->domain);
     }
     record["workload"] = {{"name", trial.workload}, {"parameters", parameters_json(trial.parameters)}};

@@ -32,16 +32,21 @@ void print_catalogue(const nlohmann::json& catalogue) {
         "\nStrategies; below each, for every placement, what holds a device back (what it is held to, how "
         "soon after the end "
         "of a use)\n");
+    const auto print_protection = [](const std::string& placement, const nlohmann::json& pairs,
+                                     const char* condition) {
+        fmt::print(
+            "      {:8} kernel from device: {:22} kernel from driver: {:16} driver from device: {}{}\n",
+            placement, protection_text(pairs.at("kernel_from_device")),
+            protection_text(pairs.at("kernel_from_driver")), protection_text(pairs.at("driver_from_device")),
+            condition);
+    };
     for (const auto& strategy : catalogue.at("strategies")) {
         fmt::print("  {:16} {}\n", text(strategy, "name"), text(strategy, "summary"));
-        for (const auto& placement : strategy.at("placements")) {
-            const auto& pairs = strategy.at("protection").at(placement.get<std::string>());
-            fmt::print(
-                "      {:8} kernel from device: {:22} kernel from driver: {:16} driver from device: {}\n",
-                placement.get<std::string>(), protection_text(pairs.at("kernel_from_device")),
-                protection_text(pairs.at("kernel_from_driver")),
-                protection_text(pairs.at("driver_from_device")));
-        }
+        for (const auto& placement : strategy.at("placements"))
+            print_protection(placement, strategy.at("protection").at(placement.get<std::string>()), "");
+        if (strategy.contains("protection_with_large_pages"))
+            for (const auto& [placement, pairs] : strategy.at("protection_with_large_pages").items())
+                print_protection(placement, pairs, "  (page_size 2097152)");
     }
     fmt::print("\nWorkloads, with their parameters\n");
     for (const auto& workload : catalogue.at("workloads")) {
