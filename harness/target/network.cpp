@@ -178,6 +178,11 @@ void Interface::configure(const std::string& address) const {
         const fs::path ipv6 = system_paths().proc / "sys/net/ipv6/conf" / name_ / "disable_ipv6";
         if (fs::exists(ipv6)) write_attribute(ipv6, "1");
         if (!namespace_.empty() && fs::exists(tcp_metrics_setting())) write_attribute(tcp_metrics_setting(), "1");
+        // QEMU 7.2's 82574L makes IP fragments of a segmentable frame. Where one is lost the others wait for it,
+        // by default half a minute, and some hundred such datagrams fill what memory there is for fragments:
+        // then every frame is lost, whichever driver sends.
+        const fs::path fragment_seconds = system_paths().proc / "sys/net/ipv4/ipfrag_time";
+        if (!namespace_.empty() && fs::exists(fragment_seconds)) write_attribute(fragment_seconds, "1");
     }
     run_or_fail({.arguments = {"ip", "address", "replace", address + "/24", "dev", name_},
                  .network_namespace = namespace_},

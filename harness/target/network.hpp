@@ -59,7 +59,8 @@ class Interface {
     void set_mtu(std::uint32_t mtu) const;
     // Checksums, segmentation, and what the stack does in their place, all or none.
     void set_offloads(bool on) const;
-    // IPv6 off (its announcements would disturb a quiet link), address, up.
+    // IPv6 off (its announcements would disturb a quiet link), address, up. In a namespace of ours also: nothing of a
+    // path is remembered, and fragments not for long.
     void configure(const std::string& address) const;
     // No ARP in the measured window.
     void set_neighbour(const std::string& address, const std::string& mac) const;
