@@ -63,12 +63,14 @@ std::string workload_label(const SuiteWorkload& workload, const Suite& suite) {
 }
 
 // Settings that this placement and strategy do not have are as if they had not been asked for.
-DriverSettings relevant(DriverSettings settings, const std::string& strategy) {
+DriverSettings relevant(DriverSettings settings, const std::string& placement, const std::string& strategy) {
     const DriverSettings usual;
     if (strategy != "deferred") {
         settings.deferred_entries = usual.deferred_entries;
         settings.deferred_milliseconds = usual.deferred_milliseconds;
     }
+    // What is in the kernel is compiled as the kernel compiles.
+    if (placement != "user") settings.code_generation = usual.code_generation;
     if (strategy != "persistent") settings.page_size = usual.page_size;
     return settings;
 }
@@ -105,7 +107,7 @@ std::vector<Point> points(const Suite& suite, Plan& plan) {
                                 trial.transport = described.transport;
                                 trial.flow = described.flow;
                                 trial.of = suite.boots;
-                                trial.settings = relevant(settings, strategy);
+                                trial.settings = relevant(settings, placement, strategy);
                                 trial.guest = guest;
                                 if (const auto reason = impossible(trial)) {
                                     exclude(plan, trial, *reason);
@@ -173,9 +175,8 @@ std::optional<std::string> impossible(const Trial& trial) {
     if (!strategy->runs_in(placement))
         return fmt::format("the strategy {} does not run in the placement {}", trial.strategy,
                            trial.placement);
-    if (!settings.code_generation.empty() &&
-        (placement == Placement::user) == (settings.code_generation == "kernel"))
-        return because(fmt::format("no code generation '{}' there", settings.code_generation));
+    if (placement == Placement::user && settings.code_generation == "kernel")
+        return because("no code generation 'kernel' there");
     if (placement == Placement::stock) {
         if (settings.completion == "poll") return because("the distribution's driver does not poll");
         if (settings.receive_descriptors < 80 || settings.transmit_descriptors < 80)

@@ -41,7 +41,6 @@ void require_in_force(const Trial& trial, const nlohmann::json& effective) {
     for (const auto& name : names) {
         if (wanted.at(name) == usually.at(name)) continue;
         const auto found = effective.find(name);
-        if (name == "code_generation" && trial.placement == "kernel") continue;
         if (found == effective.end() || *found != wanted.at(name))
             fail("The driver was asked for {} {}, and says {}", name, wanted.at(name).dump(),
                  found == effective.end() ? "nothing about it" : found->dump());

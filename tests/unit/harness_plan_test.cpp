@@ -123,9 +123,8 @@ TEST(Plan, ListsWhatCannotBeWithItsReason) {
         1, "");
     std::string reasons;
     for (const auto& excluded : plan.excluded) reasons += excluded.reason + "\n";
-    for (const char* expected :
-         {"does not poll", "no code generation 'native'", "no code generation 'kernel'", "fewer than 80",
-          "power of two", "linux-lazy does not run in the placement user"})
+    for (const char* expected : {"does not poll", "no code generation 'kernel'", "fewer than 80",
+                                 "power of two", "linux-lazy does not run in the placement user"})
         EXPECT_NE(reasons.find(expected), std::string::npos) << expected << " is not among:\n" << reasons;
     for (const auto& trial : plan.trials) {
         EXPECT_FALSE(impossible(trial)) << trial.id;
@@ -142,6 +141,19 @@ TEST(Plan, AParameterOfAnotherStrategyIsNoAxis) {
                "[driver]\npage_size = [4096, 2097152]\n" + one_workload),
         1, "boot=0");
     EXPECT_EQ(plan.trials.size(), 1U + 2U);
+}
+
+TEST(Plan, TheKernelIsThereOnceBesideEachCodeGenerationOfAProcess) {
+    const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", "
+                                       "\"user\"]\nstrategy = [\"persistent\", "
+                                       "\"linux-lazy\"]\ncode_generation = [\"native\", \"kernel-like\"]",
+                                       one_workload),
+                                1, "boot=0,strategy=persistent|linux-lazy");
+    std::map<std::string, unsigned> trials;
+    for (const auto& trial : plan.trials) ++trials[trial.placement + " " + code_generation(trial)];
+    EXPECT_EQ(trials,
+              (std::map<std::string, unsigned>{
+                  {"kernel kernel", 2}, {"stock kernel", 1}, {"user kernel-like", 1}, {"user native", 1}}));
 }
 
 TEST(Plan, APointOfTwoPartsIsRunOnce) {
