@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "failure.hpp"
+#include "queueing_discipline.hpp"
 
 namespace dmatoll::user {
 namespace {
@@ -64,6 +65,10 @@ Tap::Tap(const std::string& name, std::uint32_t mtu, bool offloads) : name_{name
         throw system_failure("cannot set the MTU of the TAP interface " + name + " to " + std::to_string(mtu),
                              errno);
     }
+    // A TAP takes every frame at once into a ring of its own, and drops it when that is full: nothing ever
+    // waits in a queue in front of it, which costs a lock and a pass through the scheduler of packets with
+    // each frame.
+    remove_queueing_discipline(name);
     set_carrier(tap_.get(), false);
 }
 

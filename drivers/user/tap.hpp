@@ -16,8 +16,8 @@ namespace dmatoll::user {
 class Tap {
   public:
     // Makes interface `name`, down, without carrier, with virtio headers and the offloads that are used
-    // (checksum, TSO for IPv4; none without `offloads`). Throws Failure if it exists already, or without the
-    // privilege.
+    // (checksum, TSO for IPv4; none without `offloads`), and without a queue in front of it. Throws Failure
+    // if it exists already, or without the privilege.
     Tap(const std::string& name, std::uint32_t mtu, bool offloads);
 
     [[nodiscard]] int fd() const { return tap_.get(); }

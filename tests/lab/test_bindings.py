@@ -75,6 +75,7 @@ def test_without_huge_pages_the_user_driver_works_and_says_so(steps):
     ready = json.loads(steps["no-hugepages-ready"].text)
     assert ready["event"] == "ready" and ready["arena"] == "4KiB"
     assert "hugepages" in ready["note"] and "hugepages" in steps["no-hugepages-note"].text
+    assert " qdisc noqueue " in steps["tap-queue"].text, "nothing ever waits there"
     steps["no-hugepages-works"].done()
     steps["no-hugepages-end"].done()
     steps["restore-vfio"].done("e1000 again")

@@ -103,6 +103,7 @@ until_true 10 grep -q ready /tmp/driver.out
 step no-hugepages-ready cat /tmp/driver.out
 step no-hugepages-note cat /tmp/driver.err
 set_up_interface tap0
+step tap-queue ip link show tap0
 step no-hugepages-works until_true 10 answers
 step no-hugepages-group-busy dmatoll-net-user --device $device --tap tap1
 kill -TERM $driver
