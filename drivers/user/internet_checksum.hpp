@@ -35,13 +35,17 @@ constexpr std::uint16_t fold(std::uint64_t sum) {
 
 // The sum of `bytes` on top of `sum`. An odd last byte counts as if a zero followed it.
 inline std::uint64_t add_to_sum(std::uint64_t sum, std::span<const std::byte> bytes) {
+    constexpr std::size_t block_bytes = 64;
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size();
     auto total = static_cast<unsigned long long>(sum);
-    // A chain of additions with carry: eight bytes an instruction.
-    for (; left >= 64; at += 64, left -= 64) {
-        // By hand: from intrinsics GCC 12 makes twice the instructions, saving and restoring the carry.
-        asm("addq (%1), %0\n\t"
+    // One chain of additions with carry, eight bytes an instruction. By hand: from intrinsics GCC 12 makes
+    // twice the instructions, saving and restoring the carry. LEA and DEC leave it alone, so that it lasts
+    // from one block to the next.
+    if (std::size_t blocks = left / block_bytes; blocks != 0) {
+        asm("clc\n"
+            "1:\n\t"
+            "adcq (%1), %0\n\t"
             "adcq 8(%1), %0\n\t"
             "adcq 16(%1), %0\n\t"
             "adcq 24(%1), %0\n\t"
@@ -49,10 +53,14 @@ inline std::uint64_t add_to_sum(std::uint64_t sum, std::span<const std::byte> by
             "adcq 40(%1), %0\n\t"
             "adcq 48(%1), %0\n\t"
             "adcq 56(%1), %0\n\t"
+            "leaq 64(%1), %1\n\t"
+            "decq %2\n\t"
+            "jnz 1b\n\t"
             "adcq $0, %0"
-            : "+r"(total)
-            : "r"(at), "m"(*reinterpret_cast<const std::byte(*)[64]>(at))
-            : "cc");
+            : "+&r"(total), "+&r"(at), "+&r"(blocks)
+            :
+            : "cc", "memory");
+        left %= block_bytes;
     }
     for (; left >= 8; at += 8, left -= 8) {
         const unsigned char carry = _addcarry_u64(0, total, load<std::uint64_t>(at), &total);
