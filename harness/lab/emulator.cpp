@@ -34,6 +34,9 @@ std::string kernel_command_line(const GuestOptions& options) {
     // device here needs them, so they are a tenth as long as on hardware. Below a hundredth, waits for other
     // CPUs time out.
     if (options.clock == Clock::virtual_clock) line += " lpj=400000";
+    // On the wall clock a host that is busy with other things delays the timer beyond what the kernel waits
+    // for to see whether it works, and it panics.
+    if (options.clock == Clock::wall_clock) line += " no_timer_check";
     if (options.iommu) line += " intel_iommu=on";
     if (options.huge_pages > 0) line += fmt::format(" hugepagesz=2M hugepages={}", options.huge_pages);
     if (!options.kernel_arguments.empty()) line += ' ' + options.kernel_arguments;
