@@ -2,9 +2,10 @@
 // What only the PCI Express part needs.
 //
 // [82574] Intel, 82574 GbE Controller Family Datasheet, 317694. Its registers are in chapter 10. Only its
-// first pages were at hand. Which bits must be set or clear, the erratum, the packet buffer's default and the
-// times are therefore what two drivers agree on that were written apart, Intel's for the 82571 family and
-// NetBSD's wm(4), whose comment at GCR cites the document. Tried on QEMU's part only, which takes any of it.
+// first pages were at hand. Which bits must be set or clear, and the erratum, are therefore what two drivers
+// agree on that were written apart, Intel's for the 82571 family and NetBSD's wm(4), whose comment at GCR cites
+// the document; the times and the packet buffer's default are those of wm(4) alone. Tried on QEMU's part only,
+// which takes any of it.
 #pragma once
 
 #include <cstdint>
