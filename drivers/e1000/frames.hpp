@@ -39,8 +39,8 @@ struct ReceiveBuffer {
 enum class Checksum : std::uint8_t { unknown, good, bad };
 
 // A received frame arrives as one piece or, if it is longer than a receive buffer, as several: one directly
-// after the other, within one call of Driver::receive, `last` with the last one only. A frame is delivered
-// whole or not at all.
+// after the other, within one call of Driver::receive, `last` with the last one only. All but the last are
+// full, and a frame has at least a link header. A frame is delivered whole or not at all.
 struct ReceivedPiece {
     std::uint64_t cookie;
     std::uint32_t length;  // 1 to receive_buffer_bytes; CRC not counted

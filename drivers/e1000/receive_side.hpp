@@ -19,6 +19,7 @@
 #include "descriptor_ring.hpp"
 #include "descriptors.hpp"
 #include "frames.hpp"
+#include "part.hpp"
 #include "registers.hpp"
 #include "settings.hpp"
 
@@ -180,8 +181,9 @@ class ReceiveSide {
             mapper_.unmap(slot.iova, buffer_bytes_, Direction::from_device,
                           length < buffer_bytes_ ? length : buffer_bytes_);
 
-            if ((errors & ReceiveDescriptor::frame_errors) != 0 || length == 0 || length > longest_piece_)
-                [[unlikely]] {
+            // Without a whole link header it is no frame, and who takes it would read what lay there before.
+            if ((errors & ReceiveDescriptor::frame_errors) != 0 || length < link_header_bytes ||
+                length > longest_piece_) [[unlikely]] {
                 errors_.add(1);
                 drop(slot.cookie);
                 continue;
@@ -292,13 +294,17 @@ class ReceiveSide {
             dma_read_barrier();
             const std::uint32_t length = read_once(descriptor.length);
             errors = read_once(descriptor.errors);
-            plausible = plausible && length != 0 && length <= buffer_bytes_;
+            // The device fills a buffer before it goes on to the next [8254x §3.2.2]: whoever takes the
+            // frame finds its headers in the first piece.
+            const bool last_piece = (status & ReceiveDescriptor::end_of_packet) != 0;
+            plausible =
+                plausible && (last_piece ? length != 0 && length <= buffer_bytes_ : length == buffer_bytes_);
             lengths[pieces++] = static_cast<std::uint16_t>(length);
             bytes += length;
         } while ((status & ReceiveDescriptor::end_of_packet) == 0);
         unfinished_.store(0, std::memory_order_relaxed);
-        if (!plausible || bytes > largest_frame_ || (errors & ReceiveDescriptor::frame_errors) != 0)
-            [[unlikely]] {
+        if (!plausible || bytes < link_header_bytes || bytes > largest_frame_ ||
+            (errors & ReceiveDescriptor::frame_errors) != 0) [[unlikely]] {
             errors_.add(1);
             for (std::uint32_t i = 0; i < pieces; ++i) drop(take(index + i, 0));
             return LongFrame{.pieces = pieces, .bytes = 0};

@@ -57,6 +57,8 @@ const char* name_of(Fault fault) {
             return "receive_length_beyond_buffer";
         case Fault::receive_length_huge:
             return "receive_length_huge";
+        case Fault::receive_length_short:
+            return "receive_length_short";
         case Fault::receive_no_write_back:
             return "receive_no_write_back";
         case Fault::receive_early_write_back:

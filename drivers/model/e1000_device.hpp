@@ -31,6 +31,7 @@ enum class Fault : std::uint8_t {
     receive_length_zero,           // the descriptor says 0 bytes
     receive_length_beyond_buffer,  // one byte more than the buffer has
     receive_length_huge,           // 65535
+    receive_length_short,          // one byte less than a link header
     receive_no_write_back,         // the buffer is written, the descriptor never
     receive_early_write_back,      // the descriptor first, the data 5 ms later, or with release_late_writes()
     receive_status_before_length,  // status says done while the length is still 0; the rest likewise later

@@ -204,6 +204,7 @@ Arrival E1000Device::store(std::vector<std::byte> frame, bool damaged) {
         if (take(Fault::receive_length_zero)) length = 0;
         if (take(Fault::receive_length_beyond_buffer)) length = size + 1;
         if (take(Fault::receive_length_huge)) length = 0xffff;
+        if (take(Fault::receive_length_short)) length = ethernet_header - 1;
         if (take(Fault::receive_without_eop)) status &= static_cast<std::uint8_t>(~receive_eop);
 
         // Writes are posted: one that is refused is lost, and the part goes on as if it had arrived.

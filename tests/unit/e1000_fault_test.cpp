@@ -46,6 +46,9 @@ TYPED_TEST(Faults, LengthBeyondTheBufferIsDropped) {
     expect_dropped<TypeParam>(Fault::receive_length_beyond_buffer);
 }
 TYPED_TEST(Faults, HugeLengthIsDropped) { expect_dropped<TypeParam>(Fault::receive_length_huge); }
+TYPED_TEST(Faults, LengthBelowALinkHeaderIsDropped) {
+    expect_dropped<TypeParam>(Fault::receive_length_short);
+}
 TYPED_TEST(Faults, BadCrcThatIsStoredAllTheSameIsDropped) {
     expect_dropped<TypeParam>(Fault::receive_bad_crc);
 }
