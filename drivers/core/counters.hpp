@@ -15,6 +15,7 @@ struct MappingCounters {
     std::uint64_t maps = 0;
     std::uint64_t unmaps = 0;
     std::uint64_t invalidations = 0;
+    std::uint64_t unmap_calls = 0;    // of the backend: one may end several mappings that adjoin
     std::uint64_t first_touches = 0;  // persistent: pages that were not mapped yet
     std::uint64_t failures = 0;       // mappings refused
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Strategy `deferred`: every buffer is mapped for one use, as with `strict`, but one invalidation serves many
-// unmappings.
+// unmappings, or, where the backend invalidates with each, one call does.
 //
 // The method is that of Linux's flush queue [drivers/iommu/dma-iommu.c; M. Gross 2008], with one queue for a
 // domain: unmap() clears the page-table entries and queues the range. When the queue is full, or its oldest

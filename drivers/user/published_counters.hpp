@@ -15,7 +15,8 @@
 namespace dmatoll::user {
 
 // The driver's counters and its Mapper's, and how many system calls that makes: `own_calls` are the caller's,
-// and VFIO maps and unmaps by one each. finish_publication() comes after whatever the caller adds.
+// and VFIO maps by one each, and unmaps by one for what adjoins. finish_publication() comes after whatever
+// the caller adds.
 template <class Driver, class Mapper>
 void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64_t own_calls,
                          SharedState& shared) {
@@ -28,7 +29,7 @@ void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64
     for (std::size_t i = 0; i < counter_names.size(); ++i) {
         publish(shared.counters[i], counter(counter_names[i], network, mapping));
     }
-    publish(shared.system_calls, own_calls + mapping.maps + mapping.invalidations);
+    publish(shared.system_calls, own_calls + mapping.maps + mapping.unmap_calls);
 }
 
 // Tells the supervisor that all of it is there.
