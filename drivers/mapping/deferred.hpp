@@ -106,6 +106,14 @@ class Deferred {
         lock_.unlock();
     }
 
+    // For surroundings that poll, and look at their alarm only now and then: flushes if it is time, whether
+    // the alarm has rung or not.
+    void flush_if_due() {
+        lock_.lock();
+        if (queued_ != 0 && platform_.now_ns() - oldest_ns_ >= longest_ns_) flush();
+        lock_.unlock();
+    }
+
     // Flushes, and gives the queue back. The driver has stopped and no alarm is on its way any more.
     // Afterwards set_up() may be called again.
     void release_all() {

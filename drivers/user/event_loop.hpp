@@ -117,6 +117,10 @@ class EventLoop {
                 if (tap_ready_) {
                     send_batch();
                 }
+                // Under load the alarm is looked at too late.
+                if constexpr (requires { mapper_.flush_if_due(); }) {
+                    mapper_.flush_if_due();
+                }
                 if (drained && !polls_only_) {
                     if (const Status ended = end_polling(); !ended.ok()) {
                         return ended;

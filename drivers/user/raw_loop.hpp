@@ -120,6 +120,10 @@ class RawLoop {
                     }
                     idle = slept.value();
                 }
+                // Under load the alarm is looked at too late.
+                if constexpr (requires { mapper_.flush_if_due(); }) {
+                    mapper_.flush_if_due();
+                }
             }
             waiting.set_patience(idle ? WaitSet::sleep : WaitSet::do_not_sleep);
         }
