@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "supervisor.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,7 +118,6 @@ class Supervisor {
         : options_{options},
           device_{find_device(options.device)},
           identity_{find_user(options.user)},
-          bell_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
           control_{options.control, [this](const std::string& question) { return answer(question); }},
           policy_{options.restarts} {
         if (options.driver.raw == Raw::none) {
@@ -126,9 +125,12 @@ class Supervisor {
             interface_watch_.emplace();
             tap_.emplace(options.tap, options.driver.mtu, options.driver.offloads);
         }
-        if (!bell_.valid()) {
-            throw system_failure("cannot make an event counter to wake the driver process by", errno);
+        std::array<int, 2> bell{};
+        if (::pipe2(bell.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+            throw system_failure("cannot make a pipe to wake the driver process by", errno);
         }
+        bell_end_ = Descriptor{bell[0]};
+        bell_ = Descriptor{bell[1]};
     }
 
     ~Supervisor() { stop(); }
@@ -187,7 +189,7 @@ class Supervisor {
                                       .group = identity_.group,
                                       .parent = ::getpid()},
                          options_.cpu, open_vfio(device_, patience_ms), tap_ ? tap_->fd() : -1,
-                         counters_.fd(), bell_.get());
+                         counters_.fd(), bell_end_.get());
     }
 
     void wait() {
@@ -272,9 +274,9 @@ class Supervisor {
     }
 
     void ring_bell() const {
-        const std::uint64_t one = 1;
-        // Cannot overflow in a lifetime: there is nothing to handle.
-        [[maybe_unused]] const auto written = ::write(bell_.get(), &one, sizeof(one));
+        const char ring = 0;
+        // Full: it has been rung, and nobody has listened yet.
+        [[maybe_unused]] const auto written = ::write(bell_.get(), &ring, sizeof(ring));
     }
 
     void handle(const Report& report) {
@@ -407,7 +409,10 @@ class Supervisor {
     std::optional<Tap> tap_;
     bool promiscuous_ = false;
     SharedPage counters_;
+    // A pipe, whose ends share no flags: the process is not trusted, and cannot make this one wait. The end
+    // that it reads is held here, too, for the next process, and so that ringing never breaks the pipe.
     Descriptor bell_;
+    Descriptor bell_end_;
     ControlSocket control_;
     std::optional<DriverProcess> process_;
     std::string failure_;  // what the process said was wrong

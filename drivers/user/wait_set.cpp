@@ -16,7 +16,7 @@ constexpr time_t period_s = 2;
 
 }  // namespace
 
-WaitSet::WaitSet(int interrupt, int tap, int bell) : epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
+WaitSet::WaitSet(int interrupt, int tap, int bell) : bell_{bell}, epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
     ::signal(SIGINT, SIG_IGN);
     sigset_t stop;
     ::sigemptyset(&stop);

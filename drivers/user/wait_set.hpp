@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 
 #include "descriptor.hpp"
@@ -30,7 +31,8 @@ class WaitSet {
 
     // Takes SIGTERM and SIGINT out of the usual way of delivery. SIGTERM is reported as `stop`; SIGINT is
     // ignored: on Ctrl-C the terminal sends it to the supervisor, too, which then decides. Without an
-    // interrupt or a TAP that one is -1. Throws Failure.
+    // interrupt or a TAP that one is -1. The bell does not block, stays the caller's, and is read empty.
+    // Throws Failure.
     WaitSet(int interrupt, int tap, int bell);
 
     // Reports `alarm` from now on when that timerfd expires, which is set again for the next time. Throws
@@ -52,6 +54,7 @@ class WaitSet {
                     break;
                 case bell_tag:
                     events.bell = true;
+                    drain_bell();
                     break;
                 case timer_tag:
                     events.timer = true;
@@ -88,6 +91,14 @@ class WaitSet {
         [[maybe_unused]] const auto got = ::read(timer_.get(), &expirations, sizeof(expirations));
     }
 
+    // A pipe that is full takes no byte more and so brings no edge either.
+    void drain_bell() const {
+        std::array<std::byte, 64> rings{};
+        while (::read(bell_, rings.data(), rings.size()) == static_cast<ssize_t>(rings.size())) {
+        }
+    }
+
+    const int bell_;
     Descriptor epoll_;
     Descriptor timer_;
     Descriptor signals_;

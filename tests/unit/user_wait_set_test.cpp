@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "wait_set.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 
@@ -51,6 +55,27 @@ TEST(WaitSet, TheBellIsHeardEachTimeWithoutBeingRead) {
         EXPECT_TRUE(events.bell);
         EXPECT_FALSE(events.tap || events.interrupt || events.timer || events.stop);
         EXPECT_FALSE(waiting.wait().bell);
+    }
+}
+
+// As the supervisor makes it. A pipe that stays full would never bring another edge.
+TEST(WaitSet, ABellThatWasRungUntilNoMoreWentInIsHeardTheNextTime) {
+    const Descriptor interrupt{::eventfd(0, EFD_NONBLOCK)};
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);
+    const Descriptor bell{ends[0]};
+    const Descriptor ringer{ends[1]};
+    WaitSet waiting{interrupt.get(), -1, bell.get()};
+    waiting.set_patience(WaitSet::do_not_sleep);
+    const char ring = 0;
+    for (int i = 0; i < 2; ++i) {
+        while (::write(ringer.get(), &ring, sizeof(ring)) == sizeof(ring)) {
+        }
+        ASSERT_EQ(errno, EAGAIN);
+        EXPECT_TRUE(waiting.wait().bell);
+        EXPECT_FALSE(waiting.wait().bell);
+        ASSERT_EQ(::write(ringer.get(), &ring, sizeof(ring)), 1);
+        EXPECT_TRUE(waiting.wait().bell);
     }
 }
 
