@@ -67,8 +67,9 @@ void drop_privileges(const Identity& identity, pid_t parent) {
         throw Failure{"root's identity came back after it was given up"};
     }
     // Changing identity clears this, so it comes last; a parent that died before it is told apart by its
-    // number.
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    // number. SIGKILL, since a loop that hangs never takes the SIGTERM that it reads from a descriptor; the
+    // end of the process closes the device, which stops it.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (::getppid() != parent) {
         throw Failure{"the supervisor is gone"};
     }
