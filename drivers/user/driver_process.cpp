@@ -84,6 +84,9 @@ std::optional<Report> parse_report(const std::string& text) {
         json.at("arena").get_to(report.arena);
         json.at("note").get_to(report.note);
         json.at("failure").get_to(report.failure);
+        if (report.ready && !is_station(report.mac)) {
+            return std::nullopt;
+        }
         return report;
     } catch (const nlohmann::json::exception&) {
         return std::nullopt;

@@ -43,6 +43,8 @@ using nlohmann::json;
 constexpr int group_patience_ms = 5000;
 // A driver that hangs does not stop by itself; its end closes the device, which stops that.
 constexpr int stop_patience_ms = 5000;
+// From a process's start to its report: seconds with much memory to pin.
+constexpr std::uint64_t start_patience_ms = 60'000;
 
 std::uint64_t now_ms() {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -145,10 +147,8 @@ class Supervisor {
                 stop();
                 return 0;
             }
-            if (process_) {
-                if (const auto report = process_->take_report()) {
-                    handle(*report);
-                }
+            if (process_ && !hear_process()) {
+                return 1;
             }
             look_after_process();
             if (start_at_ms_ && now_ms() >= *start_at_ms_) {
@@ -163,8 +163,9 @@ class Supervisor {
             int status = 0;
             if (process_ && ::waitpid(process_->pid(), &status, WNOHANG) == process_->pid()) {
                 // What it said last may still be in the pipe.
-                if (const auto report = process_->take_report()) {
-                    handle(*report);
+                if (!hear_process()) {
+                    process_.reset();  // no longer there to be stopped
+                    return 1;
                 }
                 if (!after_crash(status)) {
                     return 1;
@@ -179,6 +180,7 @@ class Supervisor {
         publish(counters_->promiscuous, promiscuous_);
         failure_.clear();
         watchdog_.reset();
+        report_due_ms_.reset();
         started_at_ms_ = now_ms();
         process_.emplace(ChildOptions{.bdf = device_.bdf,
                                       .address_bits = device_.address_bits,
@@ -190,6 +192,9 @@ class Supervisor {
                                       .parent = ::getpid()},
                          options_.cpu, open_vfio(device_, patience_ms), tap_ ? tap_->fd() : -1,
                          counters_.fd(), bell_end_.get());
+        if (options_.watchdog_ms != 0) {
+            report_due_ms_ = now_ms() + start_patience_ms;
+        }
     }
 
     void wait() {
@@ -229,6 +234,9 @@ class Supervisor {
         if (watchdog_) {
             next = std::min(next.value_or(next_look_ms_), next_look_ms_);
         }
+        if (report_due_ms_) {
+            next = std::min(next.value_or(*report_due_ms_), *report_due_ms_);
+        }
         if (!next) {
             return -1;
         }
@@ -238,6 +246,14 @@ class Supervisor {
 
     void look_after_process() {
         const std::uint64_t now = now_ms();
+        if (process_ && report_due_ms_ && now >= *report_due_ms_) {
+            report_due_ms_.reset();
+            if (failure_.empty()) {
+                failure_ = "it hung: no valid report within " + std::to_string(start_patience_ms) +
+                           " ms of its start";
+            }
+            ::kill(process_->pid(), SIGKILL);
+        }
         if (!process_ || !watchdog_ || now < next_look_ms_) {
             return;
         }
@@ -279,6 +295,24 @@ class Supervisor {
         [[maybe_unused]] const auto written = ::write(bell_.get(), &ring, sizeof(ring));
     }
 
+    // False: its report could not be followed, and that is the end. Throws Failure instead if nothing ever
+    // ran.
+    bool hear_process() {
+        const auto report = process_->take_report();
+        if (!report) {
+            return true;
+        }
+        try {
+            handle(*report);
+            return true;
+        } catch (const Failure& failure) {
+            if (!was_ready_) {
+                throw;
+            }
+            return give_up(failure.what());
+        }
+    }
+
     void handle(const Report& report) {
         if (!report.ready) {
             failure_ = report.failure;
@@ -302,6 +336,7 @@ class Supervisor {
                      {"arena", report.arena},
                      {"note", report.note}});
         was_ready_ = true;
+        report_due_ms_.reset();
         if (options_.watchdog_ms != 0) {
             watchdog_.emplace(options_.watchdog_ms);
             next_look_ms_ = now_ms() + watchdog_->period_ms();
@@ -327,6 +362,7 @@ class Supervisor {
         }
         event["restarts_left"] = policy_.left() ? json(*policy_.left()) : json("always");
         watchdog_.reset();
+        report_due_ms_.reset();
         if (tap_ && !tap_->exists()) {
             print_event(event);
             return give_up("its TAP interface " + options_.tap + " was deleted");
@@ -419,6 +455,7 @@ class Supervisor {
     RestartPolicy policy_;
     std::optional<Watchdog> watchdog_;  // while there is a process that has reported
     std::uint64_t next_look_ms_ = 0;
+    std::optional<std::uint64_t> report_due_ms_;  // while there is a process that has not reported
     std::uint64_t started_at_ms_ = 0;
     std::optional<std::uint64_t> start_at_ms_;
     bool was_ready_ = false;
