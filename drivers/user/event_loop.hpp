@@ -58,7 +58,8 @@ class EventLoop {
           polls_only_{options.poll},
           offloads_{options.offloads},
           receive_slots_{arena.layout().receive_slots},
-          transmit_slots_{arena.layout().transmit_slots} {}
+          transmit_slots_{arena.layout().transmit_slots},
+          merger_{options.join_datagrams} {}
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
 

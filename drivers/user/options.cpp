@@ -215,6 +215,7 @@ std::string to_text(const ChildOptions& options) {
                           {"mtu", options.driver.mtu},
                           {"poll", options.driver.poll},
                           {"offloads", options.driver.offloads},
+                          {"join_datagrams", options.driver.join_datagrams},
                           {"page_size", options.driver.page_size},
                           {"deferred_entries", options.driver.deferred_entries},
                           {"deferred_milliseconds", options.driver.deferred_milliseconds},
@@ -242,6 +243,7 @@ ChildOptions child_options(const std::string& text) {
         json.at("mtu").get_to(options.driver.mtu);
         json.at("poll").get_to(options.driver.poll);
         json.at("offloads").get_to(options.driver.offloads);
+        json.at("join_datagrams").get_to(options.driver.join_datagrams);
         json.at("page_size").get_to(options.driver.page_size);
         json.at("deferred_entries").get_to(options.driver.deferred_entries);
         json.at("deferred_milliseconds").get_to(options.driver.deferred_milliseconds);

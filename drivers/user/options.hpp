@@ -25,6 +25,7 @@ struct DriverOptions {
     std::uint32_t mtu = 1500;
     bool poll = false;            // never sleeps, and wants no interrupts
     bool offloads = true;         // checksums and segmentation by the device, segments joined for the TAP
+    bool join_datagrams = true;   // as far as the TAP takes them; found out, not asked for
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
     std::uint32_t deferred_entries = DeferredLimits{}.entries;
     std::uint32_t deferred_milliseconds = DeferredLimits{}.milliseconds;

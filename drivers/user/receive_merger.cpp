@@ -148,7 +148,7 @@ bool same_flow(const std::byte* one, const std::byte* other, const Headers& head
 
 Merge ReceiveMerger::offer(std::byte* frame, std::uint32_t length, std::uint32_t slot, bool verified) {
     Headers headers{};
-    if (!parse(frame, length, headers)) {
+    if (!parse(frame, length, headers) || (headers.udp && !datagrams_)) {
         return Merge::alone;
     }
     if (!merged_.empty()) {

@@ -43,6 +43,9 @@ enum class Merge : std::uint8_t {
 
 class ReceiveMerger {
   public:
+    // Without `datagrams` only TCP is joined.
+    explicit ReceiveMerger(bool datagrams = true) : datagrams_{datagrams} {}
+
     // Offers a frame in a receive slot, `length` without CRC. Its bytes are changed only when it is joined.
     // `headroom` bytes before the frame belong to the slot, at least sizeof(TapHeader). `verified`: the
     // device found all checksums good.
@@ -54,6 +57,7 @@ class ReceiveMerger {
     [[nodiscard]] bool empty() const { return merged_.empty(); }
 
   private:
+    const bool datagrams_;
     MergedFrame merged_;
     std::byte* first_ = nullptr;      // the first frame
     std::uint32_t first_length_ = 0;  // of its IP packet with the Ethernet header, padding cut off

@@ -182,11 +182,13 @@ class Supervisor {
         watchdog_.reset();
         report_due_ms_.reset();
         started_at_ms_ = now_ms();
+        DriverOptions driver = options_.driver;
+        driver.join_datagrams = tap_ && tap_->takes_joined_datagrams();
         process_.emplace(ChildOptions{.bdf = device_.bdf,
                                       .address_bits = device_.address_bits,
                                       .pci_vendor = device_.part->vendor,
                                       .pci_device = device_.part->device,
-                                      .driver = options_.driver,
+                                      .driver = driver,
                                       .user = identity_.user,
                                       .group = identity_.group,
                                       .parent = ::getpid()},

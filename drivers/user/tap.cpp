@@ -55,6 +55,11 @@ Tap::Tap(const std::string& name, std::uint32_t mtu, bool offloads) : name_{name
     // No TUN_F_TSO6: QEMU's 82540EM writes a payload length into segments of IPv6 that is 40 bytes too long,
     // so that their receiver drops them, and Linux's own e1000 does not offer it either.
     const unsigned long wanted = offloads ? TUN_F_CSUM | TUN_F_TSO4 : 0;
+    // Since Linux 6.2, which learnt in both directions at once what a frame of many UDP datagrams is. Before,
+    // it refuses to be given one.
+    constexpr unsigned long udp_segmentation = 0x20 | 0x40;  // TUN_F_USO4, TUN_F_USO6
+    takes_joined_datagrams_ =
+        offloads && ::ioctl(tap_.get(), TUNSETOFFLOAD, TUN_F_CSUM | udp_segmentation) == 0;
     if (::ioctl(tap_.get(), TUNSETOFFLOAD, wanted) != 0) {
         throw system_failure("cannot set the offloads of the TAP interface " + name, errno);
     }

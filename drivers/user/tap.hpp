@@ -22,6 +22,9 @@ class Tap {
 
     [[nodiscard]] int fd() const { return tap_.get(); }
 
+    // Whether it cuts a frame of several UDP datagrams up again, or loses it.
+    [[nodiscard]] bool takes_joined_datagrams() const { return takes_joined_datagrams_; }
+
     // Whether the interface still exists: anybody with the privilege can delete it.
     [[nodiscard]] bool exists() const;
 
@@ -35,6 +38,7 @@ class Tap {
   private:
     std::string name_;
     Descriptor tap_;
+    bool takes_joined_datagrams_ = false;
 };
 
 // Tells the stack whether there is a link. Needs no privilege.

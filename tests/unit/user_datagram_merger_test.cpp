@@ -111,6 +111,13 @@ TEST(UserDatagramMerger, DatagramsOfOneFlowBecomeOneValidFrame) {
     EXPECT_EQ(frame[payload_at + payload - 1], std::byte{3});
 }
 
+TEST(UserDatagramMerger, NothingIsJoinedForATapThatWouldNotCutItUpAgain) {
+    Slot a{{.fill = 1}};
+    ReceiveMerger merger{false};
+    EXPECT_EQ(offer(merger, a, true), Merge::alone);
+    EXPECT_TRUE(merger.empty());
+}
+
 TEST(UserDatagramMerger, ASingleDatagramIsPassedOnAsVerified) {
     Slot a{{.payload = 18}};
     ReceiveMerger merger;

@@ -159,6 +159,7 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
                                        .mtu = 4000,
                                        .poll = true,
                                        .offloads = false,
+                                       .join_datagrams = false,
                                        .page_size = 4096,
                                        .deferred_entries = 7,
                                        .deferred_milliseconds = 3,
@@ -180,6 +181,7 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.driver.mtu, 4000u);
     EXPECT_TRUE(got.driver.poll);
     EXPECT_FALSE(got.driver.offloads);
+    EXPECT_FALSE(got.driver.join_datagrams);
     EXPECT_EQ(got.driver.page_size, 4096u);
     EXPECT_EQ(got.driver.deferred_entries, 7u);
     EXPECT_EQ(got.driver.deferred_milliseconds, 3u);
