@@ -31,7 +31,11 @@ constexpr std::size_t longest_report = 4096;
         aside[i] = given[i] < 0 ? -1 : ::fcntl(given[i], F_DUPFD_CLOEXEC, static_cast<int>(inherited_end));
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
-        if (given[i] >= 0 && ::dup2(aside[i], inherited_container + static_cast<int>(i)) < 0) {
+        const int place = inherited_container + static_cast<int>(i);
+        if (given[i] < 0) {
+            // Whatever of the supervisor's has that number: it goes no further.
+            ::close(place);
+        } else if (::dup2(aside[i], place) < 0) {
             ::_exit(126);
         }
     }
