@@ -214,9 +214,8 @@ class RawLoop {
                 receive_slots_.push(static_cast<std::uint32_t>(piece.cookie));
             },
             [this](std::uint64_t slot) { receive_slots_.push(static_cast<std::uint32_t>(slot)); });
-        if (taken != 0) {
-            driver_.refill([this] { return provide(); });
-        }
+        // Also when no frame was taken: what is dropped of an endless one uses up descriptors all the same.
+        driver_.refill([this] { return provide(); });
         return taken;
     }
 
