@@ -139,7 +139,8 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
                                                {"--page-size", "8192"},
                                                {"--restart", "sometimes"},
                                                {"--restart", "-1"},
-                                               {"--watchdog-ms", "-1"}}) {
+                                               {"--watchdog-ms", "-1"},
+                                               {"--watchdog-ms", "249"}}) {
         std::vector<const char*> arguments{"--device", "d", "--tap", "t"};
         arguments.insert(arguments.end(), bad.begin(), bad.end());
         EXPECT_NE(complaint(arguments).find(bad[0]), std::string::npos) << bad[0] << " " << bad[1];
