@@ -95,6 +95,15 @@ class Driver {
         return {};
     }
 
+    // The last stop() may have failed at this: a device that still works on old rings gets no new ones. To be
+    // called while it is stopped, before its bus mastering is switched on again. Errors: quiet()'s.
+    Status ensure_quiet() {
+        if (quiet_) return {};
+        const Status quieted = quiet(platform_, part_);
+        quiet_ = quieted.ok();
+        return quieted;
+    }
+
     // Sets up the rings, fills the receive ring, brings the link up and switches reception and transmission
     // on. Interrupts stay masked. provide_buffer: () -> Result<ReceiveBuffer>. It may answer no_memory early,
     // but not at once: one buffer is the least. Does not wait for the link. After an error stop() gives back
@@ -103,10 +112,7 @@ class Driver {
     template <class Provide>
     Status start(Provide&& provide_buffer) {
         if (receive_side_.allocated()) return Error::invalid_argument;
-        // The last stop() failed at this: a device that still works on old rings gets no new ones.
-        if (!quiet_) {
-            if (const Status quieted = quiet(platform_, part_); !quieted.ok()) return quieted;
-        }
+        if (const Status quieted = ensure_quiet(); !quieted.ok()) return quieted;
         quiet_ = false;
         if (const Status allocated = receive_side_.allocate(settings_); !allocated.ok()) return allocated;
         if (const Status allocated = transmit_side_.allocate(settings_); !allocated.ok()) return allocated;

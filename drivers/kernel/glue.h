@@ -153,6 +153,9 @@ void dmatoll_nic_destroy(struct dmatoll_nic* nic);
 void dmatoll_nic_mac(const struct dmatoll_nic* nic, uint8_t mac[6]);
 struct dmatoll_part dmatoll_nic_part(const struct dmatoll_nic* nic);
 
+/* Process context; may sleep. The device is stopped. Comes before bus mastering, and before each start: 0 if
+ * nothing of an earlier run moves in the device any more, or a negative errno. */
+int dmatoll_nic_ensure_quiet(struct dmatoll_nic* nic);
 /* Process context; may sleep. Bus mastering is on. `largest_frame`: with link header, without CRC and VLAN
  * tag, in both directions. 0 or a negative errno; then dmatoll_nic_stop() is still due. */
 int dmatoll_nic_start(struct dmatoll_nic* nic, uint32_t largest_frame);

@@ -132,7 +132,9 @@ static int start(struct dmatoll_net* net) {
         netdev_err(netdev, "no pool of receive buffers (%d)\n", error);
         return error;
     }
-    /* The core has left the device quiet, or sees to it before it programs a ring. */
+    /* A stop that the device did not obey has left old rings in it: it must not reach memory with them. */
+    error = dmatoll_nic_ensure_quiet(net->nic);
+    if (error) goto stop;
     pci_set_master(net->pci);
     error = dmatoll_nic_start(net->nic, max_t(u32, netdev->mtu, ETH_DATA_LEN) + ETH_HLEN);
     if (error) goto stop;

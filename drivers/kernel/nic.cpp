@@ -381,6 +381,10 @@ dmatoll_part dmatoll_nic_part(const dmatoll_nic* nic) {
         .name = part.name, .longest_mtu = part.longest_mtu(), .message_signalled = part.message_signalled};
 }
 
+int dmatoll_nic_ensure_quiet(dmatoll_nic* nic) {
+    return to_errno(with(nic, [](auto& one) { return one.driver.ensure_quiet(); }).error());
+}
+
 int dmatoll_nic_start(dmatoll_nic* nic, std::uint32_t largest_frame) {
     const Status started = with(nic, [nic, largest_frame](auto& one) {
         const Status set = one.driver.set_largest_frame(largest_frame);

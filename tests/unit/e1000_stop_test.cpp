@@ -137,6 +137,24 @@ TYPED_TEST(Stop, ADeviceThatGoesOnIsStoppedByTheDomainAndNoticed) {
     bench.expect_nothing_left();
 }
 
+TYPED_TEST(Stop, WhatDidNotBecomeQuietIsMadeSoBeforeItMayMasterTheBusAgain) {
+    Bench<TypeParam> bench;
+    ASSERT_TRUE(bench.start().ok());
+    model::E1000Device& device = bench.machine.device;
+    device.inject(Fault::reset_stuck);
+    device.set_bus_master(false);
+    bench.stop();
+    EXPECT_FALSE(bench.driver->ensure_quiet().ok());
+    device.clear(Fault::reset_stuck);
+    ASSERT_NE(device.peek(model::datasheet::RDLEN), 0u) << "the old ring is still in it";
+    EXPECT_TRUE(bench.driver->ensure_quiet().ok());
+    EXPECT_EQ(device.peek(model::datasheet::RDLEN), 0u);
+    EXPECT_EQ(device.peek(model::datasheet::TDLEN), 0u);
+    device.set_bus_master(true);
+    ASSERT_TRUE(bench.driver->start(bench.provide()).ok());
+    bench.stop_and_expect_nothing_left();
+}
+
 TYPED_TEST(Stop, ARefusedUnmappingKeepsTheRangeAndIsCounted) {
     Bench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
