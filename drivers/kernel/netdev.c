@@ -173,6 +173,8 @@ static void stop(struct dmatoll_net* net) {
      * sending), then no transmission, then no interrupt, which could queue the watch. */
     cancel_work_sync(&net->start_polling);
     napi_disable(&net->napi);
+    /* A poll that had completed may still be on its way to unmasking. */
+    synchronize_net();
     netif_tx_disable(netdev);
     if (!net->polled) {
         dmatoll_nic_disable_interrupts(net->nic);
