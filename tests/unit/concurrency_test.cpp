@@ -65,11 +65,21 @@ TYPED_TEST(Concurrency, TransmitReclaimAndReceiveAtTheSameTime) {
     std::thread partner{[&] {
         for (; sent < 2'000; ++sent) bench.machine.device.receive_frame(frame);
     }};
+    // Deferred unmappings that are due while all of that goes on.
+    std::thread alarm{[&] {
+        if constexpr (requires { bench.mapper->on_alarm(); }) {
+            while (!done) {
+                bench.machine.platform.advance_ns(10'000'000);
+                bench.mapper->on_alarm();
+            }
+        }
+    }};
     transmitter.join();
     reclaimer.join();
     partner.join();
     done = true;
     receiver.join();
+    alarm.join();
     bench.receive(64);
     bench.driver->update_statistics();
     EXPECT_EQ(on_wire, frames);
