@@ -192,7 +192,7 @@ int dmatoll_nic_transmit(struct dmatoll_nic* nic, void* headers, const struct dm
 void dmatoll_nic_ring_doorbell(struct dmatoll_nic* nic);
 
 /* Poll side: takes back what was sent, then up to `budget` received frames, then refills. How many
- * descriptors were received. */
+ * frames were received. */
 uint32_t dmatoll_nic_reclaim(struct dmatoll_nic* nic, struct dmatoll_completion* completion);
 uint32_t dmatoll_nic_receive(struct dmatoll_nic* nic, uint32_t budget);
 /* The receive ring is empty for want of buffers: no interrupt will come. */
@@ -240,7 +240,8 @@ bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t
 bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
 void dmatoll_domain_invalidate(struct dmatoll_domain* domain);
 
-/* A spinlock between softirq and process context. Large enough for any configuration's spinlock_t. */
+/* A spinlock between softirq and process context. Large enough for spinlock_t unless the
+ * kernel counts contention (LOCK_STAT), which platform.c would tell when it is built. */
 struct dmatoll_lock {
     uint64_t storage[8];
 };

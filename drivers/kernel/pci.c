@@ -23,8 +23,9 @@ static char* strategy = "strict";
 module_param(strategy, charp, 0644);
 MODULE_PARM_DESC(
     strategy,
-    "how DMA memory is mapped, read when a device is bound: strict, deferred, copy or persistent with "
-    "driver dmatoll-net; linux-strict, linux-lazy or linux-identity with dmatoll-net-linux (default strict)");
+    "how DMA memory is mapped, read when a device is bound: strict, deferred, copy, persistent or "
+    "passthrough with driver dmatoll-net; linux-strict, linux-lazy or linux-identity with dmatoll-net-linux "
+    "(default strict)");
 
 static uint deferred_entries = 256;
 module_param(deferred_entries, uint, 0644);

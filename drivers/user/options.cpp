@@ -99,7 +99,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--peer-mac", peer_mac, "raw transmission: where the frames go")
         ->check(CLI::Validator{check_mac, "", "address"})
         ->default_str("02:00:00:00:00:01");
-    app.add_option("--strategy", options.driver.strategy, "how DMA memory is mapped: strict or persistent")
+    app.add_option("--strategy", options.driver.strategy,
+                   "how DMA memory is mapped: strict, deferred, copy or persistent")
         ->check(CLI::Validator{check_strategy, "", "strategy"})
         ->capture_default_str();
     const CLI::Validator power_of_two{[](const std::string& text) {
