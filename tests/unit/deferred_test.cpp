@@ -4,7 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
 #include <set>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "machine.hpp"
@@ -269,6 +274,47 @@ TEST_F(DelayedUnmapTest, ARefusedRunIsGivenUpAsAWhole) {
     EXPECT_EQ(std::count(run.begin(), run.end(), next), 0);
     mapper.unmap(next, page_bytes, Direction::to_device, 0);
     mapper.release_all();
+}
+
+// An IOMMU that lets something happen in the midst of an invalidation.
+struct InterruptedIommu : model::SoftwareIommu {
+    using SoftwareIommu::SoftwareIommu;
+    void invalidate_all() {
+        if (meanwhile) std::exchange(meanwhile, nullptr)();
+        SoftwareIommu::invalidate_all();
+    }
+    std::function<void()> meanwhile;
+};
+
+// Taken into the queue during the flush, the range would be forgotten with what was flushed.
+TEST(DeferredAlarm, WhatIsUnmappedDuringItsInvalidationWaitsForTheNext) {
+    Machine machine;
+    InterruptedIommu iommu{machine.memory};
+    Domain<InterruptedIommu, IovaAllocator> domain{iommu, machine.allocator};
+    Deferred<Domain<InterruptedIommu, IovaAllocator>, ModelPlatform, ModelAlarm> mapper{
+        domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 8}).ok());
+    const Memory page = machine.memory.allocate_pages(1);
+    const Iova first = mapper.map(page, page_bytes, Direction::to_device).value();
+    const Iova second = mapper.map(page, page_bytes, Direction::to_device).value();
+    mapper.unmap(first, page_bytes, Direction::to_device, 0);
+
+    std::atomic<bool> done = false;
+    std::thread other;
+    iommu.meanwhile = [&] {
+        other = std::thread{[&] {
+            mapper.unmap(second, page_bytes, Direction::to_device, 0);
+            done = true;
+        }};
+        // Enough for it to go wrong; held back, it never ends in here.
+        for (int i = 0; i < 100 && !done; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    };
+    machine.platform.advance_ns(10'000'000);
+    mapper.on_alarm();
+    other.join();
+    EXPECT_EQ(mapper.queued(), 1u);
+    mapper.release_all();
+    EXPECT_EQ(domain.live(), 0u);
 }
 
 TEST(PageRanges, AreSortedAndRunsFound) {
