@@ -125,7 +125,8 @@ TEST(Counters, NamesAreUniqueAndLeadToTheirMembers) {
     next = 1;
     for (const CounterName& name : counter_names)
         EXPECT_EQ(counter(name, network, mapping), next++) << name.name;
-    EXPECT_EQ(sizeof(NetworkCounters) + sizeof(MappingCounters),
+    // One has none: calls of the backend are part of another number, and known at user level only.
+    EXPECT_EQ(sizeof(NetworkCounters) + sizeof(MappingCounters) - sizeof(MappingCounters::unmap_calls),
               counter_names.size() * sizeof(std::uint64_t));
 }
 

@@ -210,7 +210,9 @@ TEST_F(PersistentTest, EveryPoolOfADirectionIsFound) {
             const Memory buffer = pages + (i * 2 * page_bytes + 100);
             const Result<Iova> iova = mapper.map(buffer, page_bytes, direction);
             ASSERT_EQ(iova.ok(), served) << i;
-            if (served) EXPECT_EQ(iova.value(), starts[i] + 100);
+            if (served) {
+                EXPECT_EQ(iova.value(), starts[i] + 100);
+            }
             EXPECT_EQ(mapper.extent(buffer, 2 * page_bytes, direction),
                       served ? 2 * page_bytes - 100 : page_bytes - 100);
         }
