@@ -26,6 +26,15 @@ void clear_capabilities() {
     }
 }
 
+// A driver that works takes SIGTERM as ever, and leaves a quiet device for the next one: what a killed one leaves
+// starts again on its old rings as soon as another driver lets it master the bus. One that hangs never looks at
+// SIGTERM, and must not keep the device for ever: the alarm kills it.
+constexpr unsigned patience_s = 2;
+void end_soon(int) {
+    ::alarm(patience_s);
+    ::kill(::getpid(), SIGTERM);
+}
+
 }  // namespace
 
 Identity find_user(const std::string& name) {
@@ -67,9 +76,11 @@ void drop_privileges(const Identity& identity, pid_t parent) {
         throw Failure{"root's identity came back after it was given up"};
     }
     // Changing identity clears this, so it comes last; a parent that died before it is told apart by its
-    // number. SIGKILL, since a loop that hangs never takes the SIGTERM that it reads from a descriptor; the
-    // end of the process closes the device, which stops it.
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    // number.
+    struct sigaction orphaned{};
+    orphaned.sa_handler = end_soon;
+    ::sigaction(SIGHUP, &orphaned, nullptr);
+    ::prctl(PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0);
     if (::getppid() != parent) {
         throw Failure{"the supervisor is gone"};
     }

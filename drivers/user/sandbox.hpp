@@ -17,8 +17,8 @@ struct Identity {
 Identity find_user(const std::string& name_or_number);
 
 // Gives up root's identity, supplementary groups, every capability (the bounding set too) and the way back
-// through set-user-ID programs. Then asks for SIGTERM at the death of `parent`. Throws Failure unless all of
-// it took.
+// through set-user-ID programs. At the death of `parent` it gets SIGTERM, and is
+// killed if it still runs two seconds later. Throws Failure unless all of it took.
 void drop_privileges(const Identity& identity, pid_t parent);
 
 }  // namespace dmatoll::user

@@ -68,6 +68,12 @@ def test_the_user_driver_ends_when_told_to(steps):
     assert steps["user-master-ended"].text == "0"
 
 
+def test_a_driver_that_hangs_does_not_outlive_its_supervisor(steps):
+    steps["hung-fault"].done()
+    steps["hung-driver-ends"].done()
+    steps["hung-device-is-stopped"].done()
+
+
 def test_the_guests_kernel_saw_nothing_wrong_with_the_user_driver(steps):
     steps["user-trouble"].done()
 

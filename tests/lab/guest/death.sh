@@ -66,6 +66,18 @@ wait $supervisor
 step user-end [ $? -eq 0 ]
 step user-master-ended bus_master
 stop_traffic
+
+# One that hangs, and whose supervisor is gone.
+dmatoll-net-user --device $device --tap tap0 --cpu 0 --control /tmp/control.sock --watchdog-ms 0 --allow-faults \
+    >/tmp/hung.out 2>>/tmp/driver.err </dev/null &
+supervisor=$!
+until_true 20 grep -q ready /tmp/hung.out || fail "the driver is not ready: $(cat /tmp/driver.err)"
+driver=$(child_of $supervisor)
+step hung-fault ask /tmp/control.sock "fault loop"
+sleep 0.2
+kill -9 $supervisor
+step hung-driver-ends until_true 20 dead ${driver% }
+step hung-device-is-stopped until_true 5 no_bus_master
 step user-errors cat /tmp/driver.err
 step user-trouble trouble
 dmesg -c >/dev/null

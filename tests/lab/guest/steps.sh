@@ -62,6 +62,8 @@ bus_master() {
     echo $((($(od -An -tu1 -j4 -N1 /sys/bus/pci/devices/$device/config) >> 2) & 1))
 }
 
+no_bus_master() { [ "$(bus_master)" -eq 0 ]; }
+
 dead() { [ ! -e /proc/"$1"/exe ] || ! readlink /proc/"$1"/exe; }
 more_frames() {
     before=$(cat /sys/class/net/"$1"/statistics/tx_packets)
