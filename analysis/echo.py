@@ -161,7 +161,7 @@ def ratio_table(part, labels, one, other, strategy, bound):
                 f"{labels.strategy(top.configuration)} : {labels.strategy(bottom.configuration)}",
                 tables.ratio_text(cpu) if equal else "loads differ",
                 tables.ratio_interval_text(held),
-                verdict(held, bound),
+                verdict(held if bound > 1 else None, bound),
                 tables.ratio_text(work),
                 tables.ratio_interval_text(work),
                 verdict(work, bound),

@@ -255,6 +255,8 @@ def row(record):
         "replicate": replicate(record),
         **point.point(record),
         "window_ns": number(record.get("window_ns")),
+        "packets_ns": number(record.get("packets_interval_ns", record.get("window_ns"))),
+        "counted_ns": counted_ns(record),
         "histogram": (metrics.get("latency_ns") or {}).get("histogram"),
         "outages": (metrics.get("outage_ns") or {}).get("all"),
         "stamp": text(record.get("latency_stamp") or metrics.get("latency_stamp")),
@@ -273,6 +275,13 @@ def row(record):
     return result
 
 
+def counted_ns(record):
+    """How long the driver's counters were watched: a little longer than the window, and than an echo's packets."""
+    meter = (record.get("meters") or {}).get("driver_counters")
+    interval = meter.get("interval_ns") if isinstance(meter, dict) else None
+    return number(record.get("window_ns") if interval is None else interval)
+
+
 def system_calls(record):
     """System calls per packet of the driver's own process; a driver in the kernel has none to count."""
     meter = (record.get("meters") or {}).get("driver_counters")
@@ -288,13 +297,16 @@ def system_calls(record):
 def instruction_split(record):
     """User-mode and kernel-mode instructions per packet of the device-under-test vCPU, which is vCPU 0, if it was metered."""
     meter = (record.get("meters") or {}).get("lab_instructions")
-    packets = (record.get("metrics") or {}).get("packets")
-    if not isinstance(meter, dict) or not meter.get("available") or not packets:
+    work = (record.get("metrics") or {}).get("instructions_per_packet")
+    if not isinstance(meter, dict) or not meter.get("available") or work is None:
         return {}
     vcpus = meter.get("vcpus")
     if not isinstance(vcpus, list) or not vcpus or not isinstance(vcpus[0], dict):
         return {}
-    return {f"{mode}_instructions_per_packet": number(vcpus[0].get(mode)) / packets for mode in ("user", "kernel")}
+    executed = {mode: number(vcpus[0].get(mode)) for mode in ("user", "kernel")}
+    if not sum(executed.values()) > 0:
+        return {}
+    return {f"{mode}_instructions_per_packet": number(work) * count / sum(executed.values()) for mode, count in executed.items()}
 
 
 def replicate(record):

@@ -24,8 +24,9 @@ def columns(row):
     result = {}
     for cost in COSTS:
         if row.get("packets", 0) > 0 and "instructions_per_packet" in row:
-            added = cost * invalidations / row["packets"]
+            # Counters and packets were watched for different times: a rate for a rate.
+            added = cost * invalidations / row["counted_ns"] * row["packets_ns"] / row["packets"]
             result[name("instructions_per_packet", cost)] = row["instructions_per_packet"] + added
         if row["window_ns"] > 0 and "cpu_utilisation" in row:
-            result[name("cpu_utilisation", cost)] = row["cpu_utilisation"] + cost * invalidations / row["window_ns"]
+            result[name("cpu_utilisation", cost)] = row["cpu_utilisation"] + cost * invalidations / row["counted_ns"]
     return result

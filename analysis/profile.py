@@ -59,7 +59,7 @@ def module_frames(addresses, kernel):
         place = kernel.find(address) if address >= KERNEL_HALF else None
         if place and place[0] == MODULE:
             places[address] = (place[1], address - kernel.start(address))
-    lines = find_file("nic.debug.o") if places else None
+    lines = find_file("nic.debug.o") if places else None  # of the lab's module
     if lines is None:
         return {}
     loaded = {name: start for (place, name), start in kernel.items() if place == MODULE}
@@ -103,6 +103,8 @@ def profile_of(record, run_directory):
     counts = read_windows(run_directory / "raw" / boot / "profile.jsonl").get(meter["window"])
     if counts is None:
         raise SymbolError(f"{run_directory}: no profile of window {meter['window']} in {boot}")
+    if len(meter["vcpus"]) == 1:
+        raise SymbolError(f"{record['trial']}: the only vCPU runs both ends, and nobody can tell their instructions apart")
     executed = meter["vcpus"][0]["user"] + meter["vcpus"][0]["kernel"]
     if sum(counts.values()) != executed:
         raise SymbolError(f"{record['trial']}: the profile holds {sum(counts.values())} instructions, the meter counted {executed}")
@@ -118,7 +120,8 @@ def profile_of(record, run_directory):
         groups[function["group"]] += function["instructions"]
     return {
         "trial": record["trial"],
-        "packets": record["metrics"]["packets"],
+        # As many as there were in the window: they were counted for a little longer.
+        "packets": record["metrics"]["packets"] * record["window_ns"] / record.get("packets_interval_ns", record["window_ns"]),
         "total": sum(counts.values()),
         "groups": groups,
         "functions": functions,

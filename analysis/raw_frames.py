@@ -68,7 +68,9 @@ def work_text(cell):
     summary = cell.metric(WORK.name) if cell is not None else None
     if summary is None:
         return tables.ABSENT
-    return f"{WORK.format(summary.mean)} ({tables.spread_text(summary)})" if summary.n > 1 else WORK.format(summary.mean)
+    # Frames that a full socket drops have cost the driver their work, and the stack less than a whole one.
+    mark = ", frames dropped" if "frames-dropped" in cell.flags else ""
+    return (f"{WORK.format(summary.mean)} ({tables.spread_text(summary)})" if summary.n > 1 else WORK.format(summary.mean)) + mark
 
 
 def draw(part, labels, measured, panels):

@@ -17,7 +17,7 @@ from analysis import histogram, point
 CONFIDENCE = 0.95
 
 # Cells are compared at equal load: a difference in achieved load biases a CPU ratio by as much, so it has to be small
-# against the bounds of 1.05 and 1.10 that ratios are held against.
+# against the bound of 1.10 that CPU ratios are held against. What is held against 1.00 is instructions per packet.
 EQUAL_LOAD_TOLERANCE = 0.02
 
 # ipbench's convention: a point that misses its requested load by more than this is flagged.

@@ -13,9 +13,10 @@ namespace dmatoll::harness {
 
 // Makes the driver fail as often as the trial's `kills` says, each time after traffic flows again. Returns a
 // merge patch for the record: metrics {kills, recoveries, outage_ns, packets_sent, packets_lost,
-// kernel_messages} and crash {how}. Throws Failure if the driver does not come back. In the kernel it does
-// not return: that is the result, and the lab's host reads the oops. Calls step(faults survived, of how many)
-// after each.
+// kernel_messages} and crash {how}. A driver that does not come back is a result, too, and the end: one
+// recovery fewer than kills, and crash {not_recovered} says how that was seen. In the kernel it does not
+// return: the lab's host reads the oops. Calls step(faults survived, of how many) before the first and after
+// each.
 nlohmann::json run_faults(const Trial& trial, const TrafficPlaces& places,
                           const std::function<void(std::uint64_t, std::uint64_t)>& step);
 

@@ -20,7 +20,7 @@ constexpr double stream_seconds = 10;
 constexpr double link_seconds = 10;
 // Of the peer's ring, which is no axis.
 constexpr std::uint32_t peer_in_flight = 64;
-// On the virtual clock. Before version 8.1, QEMU gives the first vCPU all instructions up to the next timer.
+// On the virtual clock. QEMU 7.2 gives the first vCPU all instructions up to the next timer.
 // If it neither idles nor sets an earlier timer meanwhile, the second gets none: it takes its own timer's
 // interrupt, does not come to the first instruction of it, and the guest with this program on that CPU stands
 // still. Rests of the sender are where it gets its turns. They are rare, since going to sleep and waking up

@@ -224,11 +224,13 @@ nlohmann::json Session::measure(const Trial& trial) {
         traffic->window_closed();
         traffic->require_running();
         driver_->require_alive();
+        Counts moved = difference(before, after);
+        moved.erase(counted_at);  // a time, no count
         const MeasuredWindow window{
             .opened_ns = opened,
             .closed_ns = closed,
             .counters_ns = between(before, after).value_or(counters_closed - counters_opened),
-            .device = difference(before, after),
+            .device = std::move(moved),
             .device_source = driver_->counter_source(),
             .peer = difference(peer_before, peer_after)};
         const nlohmann::json result = traffic->finish(window);

@@ -85,11 +85,14 @@ Workload parse_workload(std::string_view text, const std::string& file) {
     workload.transport = transport_named(top.text("transport"), top.at("transport"));
     workload.flow = flow_named(top.text("flow"), top.at("flow"));
     const TomlTable parameters = top.table("parameters");
-    for (const auto& key : parameters.keys())
-        workload.defaults[key] = parameters.number(key, 0, 0, 1'000'000'000'000);
-    for (const auto& needed : program->needed)
-        if (!workload.defaults.contains(needed.name))
-            fail("{}: the parameter '{}' is missing", file, needed.name);
+    std::vector<std::string> names;
+    for (const auto& needed : program->needed) names.push_back(needed.name);
+    parameters.only(names);
+    for (const auto& needed : program->needed) {
+        if (!parameters.has(needed.name)) fail("{}: the parameter '{}' is missing", file, needed.name);
+        workload.defaults[needed.name] =
+            parameters.number(needed.name, needed.least, needed.least, needed.most);
+    }
     return workload;
 }
 

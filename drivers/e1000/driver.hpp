@@ -85,8 +85,8 @@ class Driver {
         return {};
     }
 
-    // Settings::largest_frame from the next start() on. Error: invalid_argument (not stopped, or a size that the
-    // part does not take).
+    // Settings::largest_frame from the next start() on. Error: invalid_argument (not stopped, or a size that
+    // the part does not take).
     Status set_largest_frame(std::uint32_t bytes) {
         Settings changed = settings_;
         changed.largest_frame = bytes;
@@ -155,6 +155,8 @@ class Driver {
     void stop(ReturnBuffer&& return_buffer, TransmitDone&& transmit_done) {
         // The reset below forgets them.
         if (receive_side_.allocated()) statistics_.update(platform_);
+        // The next driver may not be one that looks at it.
+        if (looped_) static_cast<void>(set_phy_loopback(false));
         quiet_ = quiet(platform_, part_).ok();
         if (!quiet_) {
             platform_.log(LogLevel::error,
@@ -241,7 +243,11 @@ class Driver {
 
     // Sends frames back at the PHY instead of onto the wire; off: negotiates again, which takes the link down
     // for a while. Errors: those of the PHY.
-    Status set_phy_loopback(bool on) { return set_link_loopback(platform_, on); }
+    Status set_phy_loopback(bool on) {
+        const Status set = set_link_loopback(platform_, on);
+        looped_ = on || (looped_ && !set.ok());
+        return set;
+    }
 
     [[nodiscard]] const Part& part() const { return part_; }
     [[nodiscard]] const MacAddress& mac() const { return mac_; }
@@ -270,7 +276,8 @@ class Driver {
     const Part& part_;
     Settings settings_;
     MacAddress mac_{};
-    bool quiet_ = false;  // no ring is programmed, nothing moves
+    bool quiet_ = false;   // no ring is programmed, nothing moves
+    bool looped_ = false;  // the PHY sends frames back, or may
 
     // Each keeps what it writes in cache lines of its own.
     ReceiveSide<P, M> receive_side_;

@@ -66,7 +66,9 @@ Status quiet(P& platform, const Part& part) {
     mask_interrupts(platform);
     forget_interrupt_causes(platform);
 
-    // QEMU's reset leaves all of these as they were.
+    // QEMU's reset leaves all of these as they were. Linux's driver writes no moderation if it is to have
+    // none.
+    write_register(platform, InterruptThrottling{});
     write_register(platform, ReceiveHead{});
     write_register(platform, ReceiveTail{});
     write_register(platform, ReceiveLength{});

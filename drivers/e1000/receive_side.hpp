@@ -76,7 +76,8 @@ class ReceiveSide {
         write_register(platform_, ReceiveTail{});
     }
 
-    // QEMU's receiver sleeps for a second after each write of RCTL: there is one.
+    // QEMU's receiver sleeps for a second after each write of RCTL: there is one, and one more
+    // where the surroundings then ask for fewer groups.
     void enable() {
         ReceiveControl control{};
         control.set(ReceiveControl::enable)

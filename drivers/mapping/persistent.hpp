@@ -273,13 +273,20 @@ class Persistent {
         return Iova{leaf->iova[entry].load(std::memory_order_relaxed)};
     }
 
-    // Whether the chunk of a leaf is mapped by one entry. The same for as long as the tables are there.
+    // Whether the chunk of a leaf is mapped by one entry. The same for as long as the tables are there, since
+    // pools come before the first touch.
     bool is_large(std::uint64_t root_index) const {
         if (pages_.bytes != large_page_bytes) return false;
         const std::uint64_t first = (base_page_ + root_index * leaf_entries) * page_bytes;
         const std::uint64_t last = first + (large_page_bytes - 1);
         for (const IovaRange& range : pages_.reserved) {
             if (range.first <= last && range.last >= first) return false;
+        }
+        // A pool has a direction: a chunk around it would lend its pages another.
+        for (const Pools& pools : pools_) {
+            for (std::uint32_t i = 0; i < pools.count; ++i) {
+                if (pools.list[i].start <= last && pools.list[i].end > first) return false;
+            }
         }
         for (const MemoryRange& range : pages_.memory) {
             if (range.first.address <= first && range.last.address >= last) return true;

@@ -121,6 +121,8 @@ class E1000Device {
 
     // Frames that left since the last call.
     std::vector<WireFrame> take_wire();
+    // The PHY sends back what the MAC gives it.
+    [[nodiscard]] bool in_loopback() const;
     // The level of the interrupt line, ITR taken into account.
     [[nodiscard]] bool interrupt_line();
     // How often the line went up.
@@ -188,7 +190,6 @@ class E1000Device {
     void update_line();
     void update_link();
     [[nodiscard]] bool link_up() const;
-    [[nodiscard]] bool in_loopback() const;
     void count(std::uint32_t offset, std::uint64_t amount = 1);
     void count_octets(std::uint32_t low, std::uint64_t octets);
     void count_size(std::uint32_t first, std::size_t bytes_with_crc);

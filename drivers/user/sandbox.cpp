@@ -26,9 +26,9 @@ void clear_capabilities() {
     }
 }
 
-// A driver that works takes SIGTERM as ever, and leaves a quiet device for the next one: what a killed one leaves
-// starts again on its old rings as soon as another driver lets it master the bus. One that hangs never looks at
-// SIGTERM, and must not keep the device for ever: the alarm kills it.
+// A driver that works takes SIGTERM as ever, and leaves a quiet device for the next one: what a killed one
+// leaves starts again on its old rings as soon as another driver lets it master the bus. One that hangs never
+// looks at SIGTERM, and must not keep the device for ever: the alarm kills it.
 constexpr unsigned patience_s = 2;
 void end_soon(int) {
     ::alarm(patience_s);
@@ -77,10 +77,10 @@ void drop_privileges(const Identity& identity, pid_t parent) {
     }
     // Changing identity clears this, so it comes last; a parent that died before it is told apart by its
     // number.
-    struct sigaction orphaned{};
+    struct sigaction orphaned {};
     orphaned.sa_handler = end_soon;
-    ::sigaction(SIGHUP, &orphaned, nullptr);
-    ::prctl(PR_SET_PDEATHSIG, SIGHUP, 0, 0, 0);
+    ::sigaction(SIGUSR1, &orphaned, nullptr);
+    ::prctl(PR_SET_PDEATHSIG, SIGUSR1, 0, 0, 0);
     if (::getppid() != parent) {
         throw Failure{"the supervisor is gone"};
     }

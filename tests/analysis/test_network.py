@@ -155,6 +155,21 @@ def test_the_width_of_a_guests_addresses_is_one_axis(tmp_path):
     assert table.header[3:] == ["39", "48"]
 
 
+def test_what_was_counted_for_longer_than_the_window_is_a_rate(tmp_path):
+    from analysis import load
+
+    line = network.stream(1, "user", "persistent")
+    line["meters"]["lab_instructions"] = {"available": True, "vcpus": [{"user": 300, "kernel": 700}, {"user": 1, "kernel": 1}]}
+    line["meters"]["driver_counters"] = {"available": True, "interval_ns": 2_000_000}
+    line["window_ns"], line["packets_interval_ns"] = 1_000_000, 2_000_000
+    line["metrics"] = {**line["metrics"], "packets": 100, "instructions_per_packet": 20.0, "cpu_utilisation": 0.001, "iommu": {"invalidations": 50}}
+    row = load.row(line)
+    assert row["user_instructions_per_packet"] == pytest.approx(6) and row["kernel_instructions_per_packet"] == pytest.approx(14)
+    # Fifty in twice the window, a hundred packets in the same: half a wait a packet, and 25 waits in the window.
+    assert row["modelled_1000_instructions_per_packet"] == pytest.approx(520)
+    assert row["modelled_1000_cpu_utilisation"] == pytest.approx(0.001 + 25 * 1000 / 1_000_000)
+
+
 def test_points_that_miss_their_load_are_flagged(tmp_path):
     # 1472 bytes at 20,000 instructions: 50,000 echoes, 588.8 Mb/s; 700 is missed by 16 %, 900 by 35 %.
     lines = [network.echo(1, "kernel", "persistent", load_, work=20_000) for load_ in (500_000_000, 700_000_000, 900_000_000)]

@@ -120,7 +120,7 @@ def profiled_run(directory, counts, counted):
     return {
         "trial": "0-trial",
         "repetition": {"boot": 0, "guest": 1},
-        "metrics": {"packets": 10},
+        "window_ns": 1000, "metrics": {"packets": 10},
         "meters": {"lab_instructions": {"window": 3, "vcpus": [{"user": counted, "kernel": 0}, {"user": 5, "kernel": 5}]}},
     }
 

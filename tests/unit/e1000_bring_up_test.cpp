@@ -253,6 +253,18 @@ TYPED_TEST(BringUp, PhyLoopbackCarriesFramesFromEndToEnd) {
     bench.stop_and_expect_nothing_left();
 }
 
+// Linux's driver does not take a PHY out of the loopback that another driver left it in.
+TYPED_TEST(BringUp, NoLoopbackAndNoModerationIsLeftBehind) {
+    Bench<TypeParam> bench{{.interrupts_per_second = 1000}, {.reset_resets = false}};
+    ASSERT_TRUE(bench.start().ok());
+    ASSERT_TRUE(bench.driver->set_phy_loopback(true).ok());
+    EXPECT_TRUE(bench.machine.device.in_loopback());
+    EXPECT_NE(bench.machine.device.peek(ITR), 0u);
+    bench.stop_and_expect_nothing_left();
+    EXPECT_FALSE(bench.machine.device.in_loopback());
+    EXPECT_EQ(bench.machine.device.peek(ITR), 0u);
+}
+
 TYPED_TEST(BringUp, TheLargestFrameChangesBetweenStopAndStartOnly) {
     Bench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
