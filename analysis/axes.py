@@ -12,6 +12,7 @@ TITLES = {
     "interrupts_per_second": "Interrupt moderation (interrupts per second)",
     "receive_descriptors": "Receive ring (descriptors)",
     "transmit_descriptors": "Transmit ring (descriptors)",
+    "copybreak": "Copybreak of the distribution's driver (bytes)",
 }
 CODE = (
     "The same sources, the data path compiled for the process as the compiler likes it (native), or as the kernel's own flags force it "

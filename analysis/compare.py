@@ -81,6 +81,7 @@ USUAL = {
     "interrupts_per_second": 8000,
     "receive_descriptors": 256,
     "transmit_descriptors": 256,
+    "copybreak": 256,
 }
 
 

@@ -17,6 +17,7 @@ nlohmann::json to_json(const DriverSettings& settings) {
             {"offloads", settings.offloads},
             {"completion", settings.completion},
             {"code_generation", settings.code_generation},
+            {"copybreak", settings.copybreak},
             {"deferred_entries", settings.deferred_entries},
             {"deferred_milliseconds", settings.deferred_milliseconds},
             {"page_size", settings.page_size}};
@@ -31,6 +32,7 @@ DriverSettings driver_settings_from_json(const nlohmann::json& json) {
     result.offloads = json.value("offloads", result.offloads);
     result.completion = json.value("completion", result.completion);
     result.code_generation = json.value("code_generation", result.code_generation);
+    result.copybreak = json.value("copybreak", result.copybreak);
     result.deferred_entries = json.value("deferred_entries", result.deferred_entries);
     result.deferred_milliseconds = json.value("deferred_milliseconds", result.deferred_milliseconds);
     result.page_size = json.value("page_size", result.page_size);
@@ -62,6 +64,7 @@ std::string label(const DriverSettings& settings) {
     if (!settings.offloads) parts.emplace_back("plain");
     if (settings.completion != usual.completion) parts.push_back(settings.completion);
     if (!settings.code_generation.empty()) parts.push_back(settings.code_generation);
+    number("copybreak", settings.copybreak, usual.copybreak);
     number("entries", settings.deferred_entries, usual.deferred_entries);
     number("ms", settings.deferred_milliseconds, usual.deferred_milliseconds);
     number("page", settings.page_size, usual.page_size);

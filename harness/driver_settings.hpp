@@ -18,6 +18,9 @@ struct DriverSettings {
     bool offloads = true;                        // checksums and segmentation, all or none
     std::string completion = "interrupt";        // or poll
     std::string code_generation{};               // empty: what the placement has
+    // Of the distribution's driver: received frames up to so many bytes are copied, and their buffers stay
+    // mapped.
+    std::uint32_t copybreak = 256;
     // Parameters of strategies, for those that have them.
     std::uint32_t deferred_entries = 256;
     std::uint32_t deferred_milliseconds = 10;

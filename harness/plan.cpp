@@ -71,6 +71,7 @@ DriverSettings relevant(DriverSettings settings, const std::string& placement, c
     }
     // What is in the kernel is compiled as the kernel compiles.
     if (placement != "user") settings.code_generation = usual.code_generation;
+    if (placement != "stock") settings.copybreak = usual.copybreak;
     if (strategy != "persistent") settings.page_size = usual.page_size;
     return settings;
 }

@@ -131,6 +131,7 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
                            {"offloads", settings.offloads},
                            {"completion", settings.completion},
                            {"code_generation", code_generation(trial)}};
+    if (trial.placement == "stock") record["requested"]["copybreak"] = settings.copybreak;
     return record;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <vector>
 
 #include "../../drivers/core/address.hpp"
@@ -18,11 +19,13 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
     : bdf_{bdf},
       driver_{model.stock_driver},
       own_module_{!fs::exists(system_paths().sys / "module" / driver_)} {
-    if (!own_module_ && trial.settings.interrupts_per_second != DriverSettings{}.interrupts_per_second)
-        throw Unavailable{
-            fmt::format("The module {} is loaded already, and takes a rate of interrupts only when it is "
-                        "loaded: remove it first",
-                        driver_)};
+    const DriverSettings usual;
+    if (!own_module_ && (trial.settings.interrupts_per_second != usual.interrupts_per_second ||
+                         trial.settings.copybreak != usual.copybreak))
+        throw Unavailable{fmt::format(
+            "The module {} is loaded already, and takes a rate of interrupts and copybreak only when it is "
+            "loaded: remove it first",
+            driver_)};
     // Loaded before, it would take the device while the type of its group is being changed.
     set_driver_override(bdf, driver_);
     set_group_type(bdf, name_of(strategy.domain));
@@ -32,6 +35,7 @@ StockDriver::StockDriver(const Trial& trial, const Strategy& strategy, const Dev
         // Its own default adapts to the traffic: a fixed rate like ours, so that moderation is held equal.
         // ethtool cannot set it for these parts.
         load.push_back(fmt::format("InterruptThrottleRate={}", trial.settings.interrupts_per_second));
+        load.push_back(fmt::format("copybreak={}", trial.settings.copybreak));
         interrupts_per_second_ = trial.settings.interrupts_per_second;
     }
     const Ended loaded = run({.arguments = load});
@@ -92,6 +96,9 @@ nlohmann::json StockDriver::effective() {
         effective["interrupts_per_second"] = *interrupts_per_second_;
     else
         effective["moderation"] = "adaptive";
+    if (const auto bytes =
+            read_attribute(system_paths().sys / "module" / driver_ / "parameters" / "copybreak"))
+        effective["copybreak"] = std::atoi(bytes->c_str());
     return effective;
 }
 

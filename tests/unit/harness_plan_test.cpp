@@ -156,6 +156,16 @@ TEST(Plan, TheKernelIsThereOnceBesideEachCodeGenerationOfAProcess) {
                   {"kernel kernel", 2}, {"stock kernel", 1}, {"user kernel-like", 1}, {"user native", 1}}));
 }
 
+TEST(Plan, CopybreakIsTheDistributionsDriversOnly) {
+    const Plan plan = make_plan(
+        parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\"]\nstrategy = [\"linux-lazy\"]",
+               "[driver]\ncopybreak = [0, 256]\n" + one_workload),
+        1, "boot=0");
+    std::map<std::string, unsigned> trials;
+    for (const auto& trial : plan.trials) ++trials[trial.placement];
+    EXPECT_EQ(trials, (std::map<std::string, unsigned>{{"kernel", 1}, {"stock", 2}}));
+}
+
 TEST(Plan, APointOfTwoPartsIsRunOnce) {
     const std::string part = "[[part]]\nname = \"NAME\"\n[[part.workload]]\nname = \"iperf3-tcp-tx\"\n";
     const auto named = [&](const std::string& name) {
