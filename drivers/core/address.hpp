@@ -30,6 +30,18 @@ struct Memory {
     constexpr Memory operator+(std::uint64_t bytes) const { return Memory{address + bytes}; }
 };
 
+// A piece of a buffer: contiguous as the surroundings name it.
+struct Segment {
+    Memory memory{};
+    std::uint32_t length = 0;  // bytes, at least 1
+};
+
+// What a device is told of such a piece.
+struct DeviceSegment {
+    Iova iova{};
+    std::uint32_t length = 0;
+};
+
 // Both ends belong to the range.
 struct MemoryRange {
     Memory first{};

@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <span>
 
 #include "address.hpp"
 #include "result.hpp"
@@ -30,5 +31,21 @@ concept Mapper = requires(M mapper, Memory memory, Iova iova, std::uint32_t leng
     // the range is not used again.
     { mapper.unmap(iova, length, direction, written) } -> std::same_as<void>;
 };
+
+// A Mapper of buffers that lie in pieces, as a block request's do.
+template <class M>
+concept ScatterMapper =
+    Mapper<M> && requires(M mapper, std::span<const Segment> segments, Direction direction,
+                          std::span<DeviceSegment> room, std::span<const DeviceSegment> mapped, std::uint32_t written) {
+        // Makes all segments (at least one) reachable for the device in that direction, and writes into `room`, in order, what
+        // the device is to be told: neighbours that adjoin are one. A strategy that maps for one use takes one IOVA range for all
+        // of them. Returns how many entries it wrote; as many as the pages that the segments touch are enough. After an error
+        // nothing is mapped. Errors: those of map(); invalid_argument: `room` is too small.
+        { mapper.map_list(segments, direction, room) } -> std::same_as<Result<std::uint32_t>>;
+
+        // Ends what map_list() began, with all that it wrote and the same direction. `written` as with unmap(), counted from the
+        // start of the list.
+        { mapper.unmap_list(mapped, direction, written) } -> std::same_as<void>;
+    };
 
 }  // namespace dmatoll

@@ -48,9 +48,4 @@ struct ReceivedPiece {
     bool last;
 };
 
-struct Segment {
-    Memory memory;
-    std::uint32_t length;
-};
-
 }  // namespace dmatoll::e1000

@@ -40,7 +40,7 @@ enum dmatoll_checksum { DMATOLL_CHECKSUM_UNKNOWN, DMATOLL_CHECKSUM_GOOD, DMATOLL
 /* Pieces of the longest frame. */
 #define DMATOLL_MOST_RECEIVED_PIECES 5u
 
-/* As struct Segment in e1000/driver.hpp. */
+/* As struct Segment in core/address.hpp. */
 struct dmatoll_segment {
     uint64_t physical;
     uint32_t length;

@@ -27,9 +27,9 @@ namespace {
 
 // ---- what C and C++ must see alike ----
 
-static_assert(sizeof(dmatoll_segment) == sizeof(e1000::Segment) &&
-              offsetof(dmatoll_segment, physical) == offsetof(e1000::Segment, memory) &&
-              offsetof(dmatoll_segment, length) == offsetof(e1000::Segment, length));
+static_assert(sizeof(dmatoll_segment) == sizeof(Segment) &&
+              offsetof(dmatoll_segment, physical) == offsetof(Segment, memory) &&
+              offsetof(dmatoll_segment, length) == offsetof(Segment, length));
 static_assert(sizeof(dmatoll_offload) == sizeof(e1000::TransmitOffload) &&
               offsetof(dmatoll_offload, checksum) == offsetof(e1000::TransmitOffload, checksum) &&
               offsetof(dmatoll_offload, checksum_start) == offsetof(e1000::TransmitOffload, checksum_start) &&
@@ -453,7 +453,7 @@ void dmatoll_nic_disable_interrupts(dmatoll_nic* nic) {
 int dmatoll_nic_transmit(dmatoll_nic* nic, void* headers, const dmatoll_segment* segments,
                          std::uint32_t count, const dmatoll_offload* offload, std::uint64_t cookie) {
     // Laid out alike, and the kernel is compiled without type-based aliasing.
-    const std::span frame{reinterpret_cast<const e1000::Segment*>(segments), count};
+    const std::span frame{reinterpret_cast<const Segment*>(segments), count};
     const e1000::TransmitOffload& wanted = *reinterpret_cast<const e1000::TransmitOffload*>(offload);
     if (wanted.segment) {
         const Status prepared = e1000::prepare_segmentation(

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "../core/address.hpp"
 #include "../core/copy.hpp"
@@ -98,6 +99,37 @@ class Copy {
         pool.lock.lock();
         if (pool.free_count < pool.slot_count) pool.free[pool.free_count++] = index;
         pool.lock.unlock();
+    }
+
+    // One entry a slot.
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        if (segments.empty()) [[unlikely]]
+            return Error::invalid_argument;
+        std::uint32_t count = 0;
+        for (const Segment& segment : segments) {
+            for (std::uint32_t done = 0; done < segment.length;) {
+                const Memory piece = segment.memory + done;
+                const std::uint32_t length = extent(piece, segment.length - done, direction);
+                const Result<Iova> slot =
+                    count < room.size() ? map(piece, length, direction) : Result<Iova>{Error::invalid_argument};
+                if (!slot.ok()) [[unlikely]] {
+                    unmap_list(room.first(count), direction, 0);
+                    return slot.error();
+                }
+                room[count++] = DeviceSegment{slot.value(), length};
+                done += length;
+            }
+        }
+        return count;
+    }
+
+    void unmap_list(std::span<const DeviceSegment> mapped, Direction direction, std::uint32_t written) {
+        for (const DeviceSegment& piece : mapped) {
+            const std::uint32_t here = written < piece.length ? written : piece.length;
+            unmap(piece.iova, piece.length, direction, here);
+            written -= here;
+        }
     }
 
     // Unmaps the pools and gives them back. The driver has stopped. Afterwards set_up() may be called again.

@@ -23,6 +23,7 @@
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
 #include "page_range.hpp"
+#include "scatter_list.hpp"
 
 namespace dmatoll {
 
@@ -76,19 +77,15 @@ class Deferred {
     }
 
     void unmap(Iova iova, std::uint32_t length, Direction, std::uint32_t) {
-        const PageRange range{Iova{page_floor(iova.value)}, pages_spanned(iova.value, length) * page_bytes};
-        // A refusal is counted and quarantined by the domain.
-        if (!domain_.begin_unmap(range).ok()) [[unlikely]]
-            return;
-        lock_.lock();
-        queue_[queued_++] = range;
-        if (queued_ == entries_) {
-            flush();
-        } else if (queued_ == 1) {
-            note_the_oldest();
-        }
-        lock_.unlock();
+        unmap_range({Iova{page_floor(iova.value)}, pages_spanned(iova.value, length) * page_bytes});
     }
+
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        return map_as_one_range(domain_, segments, direction, room);
+    }
+
+    void unmap_list(std::span<const DeviceSegment> mapped, Direction, std::uint32_t) { unmap_range(range_of(mapped)); }
 
     // What the alarm was set for. From any context that may unmap.
     void on_alarm() {
@@ -129,6 +126,20 @@ class Deferred {
     [[nodiscard]] std::uint32_t queued() const { return queued_; }
 
   private:
+    void unmap_range(const PageRange& range) {
+        // A refusal is counted and quarantined by the domain.
+        if (!domain_.begin_unmap(range).ok()) [[unlikely]]
+            return;
+        lock_.lock();
+        queue_[queued_++] = range;
+        if (queued_ == entries_) {
+            flush();
+        } else if (queued_ == 1) {
+            note_the_oldest();
+        }
+        lock_.unlock();
+    }
+
     // Under the lock, which also keeps back what is unmapped while the invalidation is on its way: what it
     // covers was unmapped before it began.
     void flush() {

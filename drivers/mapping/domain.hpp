@@ -11,6 +11,7 @@
 #include "../core/result.hpp"
 #include "backend.hpp"
 #include "page_range.hpp"
+#include "scatter_list.hpp"
 
 namespace dmatoll {
 
@@ -51,6 +52,48 @@ class Domain {
         maps_.take_back();
         if (first_touch) first_touches_.take_back();
         failures_.add(1);
+        lock_.unlock();
+        return mapped.error();
+    }
+
+    // Maps the pages of all segments (at least one), in order and without a gap, as one IOVA range. How it lies in there,
+    // scatter_list.hpp tells. The range is one mapping in the counters, and ends by one unmap_pages(). Errors as map_pages().
+    Result<Iova> map_list(std::span<const Segment> segments, Direction direction) {
+        std::uint64_t pages = 0;
+        for (const Segment& segment : segments) pages += pages_of(segment);
+        lock_.lock();
+        const Result<Iova> iova = allocator_.allocate(pages);
+        (iova.ok() ? maps_ : failures_).add(1);
+        lock_.unlock();
+        if (!iova.ok()) return iova;
+
+        Status mapped{};
+        Iova next = iova.value();
+        for (std::size_t i = 0; i < segments.size();) {
+            const Memory start{page_floor(segments[i].memory.address)};
+            std::uint64_t bytes = 0;
+            // What adjoins in memory is one call of the backend.
+            do {
+                bytes += pages_of(segments[i++]) * page_bytes;
+            } while (i < segments.size() && page_floor(segments[i].memory.address) == start.address + bytes);
+            mapped = backend_.map(next, start, bytes, direction);
+            if (!mapped.ok()) [[unlikely]]
+                break;
+            next = next + bytes;
+        }
+        if (mapped.ok()) return iova;
+
+        const std::uint64_t begun = next.value - iova.value().value;
+        const bool cleared = begun == 0 || backend_.unmap(iova.value(), begun, Invalidate::now).ok();
+        lock_.lock();
+        failures_.add(1);
+        if (cleared) {
+            allocator_.free(iova.value(), pages);
+            maps_.take_back();
+            if (begun != 0) invalidations_.add(1);
+        } else {
+            quarantined_.add(1);
+        }
         lock_.unlock();
         return mapped.error();
     }

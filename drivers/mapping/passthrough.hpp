@@ -14,6 +14,7 @@
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
 #include "iova_allocator.hpp"
+#include "scatter_list.hpp"
 
 namespace dmatoll {
 
@@ -61,6 +62,13 @@ class Passthrough {
     }
 
     void unmap(Iova, std::uint32_t, Direction, std::uint32_t) {}
+
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        return map_by_extent(*this, segments, direction, room);
+    }
+
+    void unmap_list(std::span<const DeviceSegment>, Direction, std::uint32_t) {}
 
     // The driver has stopped.
     void release_all() {

@@ -26,6 +26,7 @@
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
 #include "iova_allocator.hpp"
+#include "scatter_list.hpp"
 
 namespace dmatoll {
 
@@ -134,6 +135,13 @@ class Persistent {
     }
 
     void unmap(Iova, std::uint32_t, Direction, std::uint32_t) {}
+
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        return map_by_extent(*this, segments, direction, room);
+    }
+
+    void unmap_list(std::span<const DeviceSegment>, Direction, std::uint32_t) {}
 
     // Unmaps every pool and every cached page, and gives the tables back. The driver has stopped. Afterwards
     // cover() and premap() may be called again.

@@ -5,12 +5,15 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "../core/address.hpp"
 #include "../core/counters.hpp"
 #include "../core/mapper.hpp"
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
+#include "page_range.hpp"
+#include "scatter_list.hpp"
 
 namespace dmatoll {
 
@@ -37,6 +40,16 @@ class Strict {
         // A refusal is counted and quarantined by the domain; there is nothing more that the caller could do.
         static_cast<void>(domain_.unmap_pages(Iova{page_floor(iova.value)},
                                               pages_spanned(iova.value, length) * page_bytes));
+    }
+
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        return map_as_one_range(domain_, segments, direction, room);
+    }
+
+    void unmap_list(std::span<const DeviceSegment> mapped, Direction, std::uint32_t) {
+        const PageRange range = range_of(mapped);
+        static_cast<void>(domain_.unmap_pages(range.iova, range.bytes));
     }
 
     // Nothing is kept beyond unmap().

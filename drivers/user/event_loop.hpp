@@ -329,7 +329,7 @@ class EventLoop {
             ++frames_refused_;
             return false;
         }
-        const e1000::Segment segment{memory_at(frame), static_cast<std::uint32_t>(bytes.size())};
+        const Segment segment{memory_at(frame), static_cast<std::uint32_t>(bytes.size())};
         // There is room (may_send), so an error is the frame's own, or the IOMMU's. The driver counts it.
         return driver_.transmit({&segment, 1}, offload.value(), slot, true).ok();
     }

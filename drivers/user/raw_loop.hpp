@@ -194,7 +194,7 @@ class RawLoop {
         for (; number != end; ++number) {
             std::byte* const start = frame(number);
             store(start + offsetof(RawHeader, number), number);
-            const e1000::Segment segment{memory_at(start), bytes};
+            const Segment segment{memory_at(start), bytes};
             if (!driver.transmit({&segment, 1}, {}, 0, true).ok()) [[unlikely]] {
                 break;
             }

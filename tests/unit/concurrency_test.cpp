@@ -31,7 +31,7 @@ TYPED_TEST(Concurrency, TransmitReclaimAndReceiveAtTheSameTime) {
 
     std::thread transmitter{[&] {
         for (std::uint64_t i = 0; i < frames;) {
-            const e1000::Segment segment{pages + (i % 64) * page_bytes,
+            const Segment segment{pages + (i % 64) * page_bytes,
                                          static_cast<std::uint32_t>(frame.size())};
             const Status status = bench.driver->transmit({&segment, 1}, {}, i);
             if (status.ok()) {

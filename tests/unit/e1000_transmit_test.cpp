@@ -235,7 +235,7 @@ TYPED_TEST(Transmit, SegmentsInOnePieceAndInSeveralMixInAFrame) {
     for (const std::vector<std::uint32_t>& lengths :
          {std::vector<std::uint32_t>{40, 300, 40}, {300, 40, 300}, {300, 300}, {40, 40, 300}, {300, 40}}) {
         const Memory pages = bench.machine.memory.allocate_pages(2 * lengths.size());
-        std::vector<e1000::Segment> segments;
+        std::vector<Segment> segments;
         Bytes frame;
         std::uint32_t pieces = 0;
         for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -316,12 +316,12 @@ TYPED_TEST(Transmit, RequestsThatTheDeviceCannotFollowAreRefused) {
     const FrameShape shape{};
     EXPECT_EQ(bench.transmit(Bytes(1519)).error(), Error::invalid_argument) << "too long";
     EXPECT_EQ(bench.driver->transmit({}, {}, 1).error(), Error::invalid_argument) << "no segments";
-    const e1000::Segment empty{Memory{page_bytes}, 0};
+    const Segment empty{Memory{page_bytes}, 0};
     EXPECT_EQ(bench.driver->transmit({&empty, 1}, {}, 1).error(), Error::invalid_argument)
         << "an empty segment";
-    const std::vector<e1000::Segment> many(19, {Memory{page_bytes}, 10});
+    const std::vector<Segment> many(19, {Memory{page_bytes}, 10});
     EXPECT_EQ(bench.driver->transmit(many, {}, 1).error(), Error::invalid_argument) << "too many segments";
-    const std::vector<e1000::Segment> huge(2, {Memory{page_bytes}, 0xffff'fff0});
+    const std::vector<Segment> huge(2, {Memory{page_bytes}, 0xffff'fff0});
     EXPECT_EQ(bench.driver->transmit(huge, {}, 1).error(), Error::invalid_argument) << "a sum that wraps";
     e1000::TransmitOffload outside = checksum_offload(shape);
     outside.checksum_offset = 240;

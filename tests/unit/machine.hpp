@@ -181,7 +181,7 @@ class Bench {
     // Copies the frame into fresh pages, `piece` bytes into each segment; the memory is held until reclaim.
     Status transmit(const Bytes& frame, const e1000::TransmitOffload& offload = {},
                     std::uint32_t piece = 65536 * 2, bool more_coming = false) {
-        std::vector<e1000::Segment> segments;
+        std::vector<Segment> segments;
         std::vector<std::pair<Memory, std::uint64_t>> held;
         for (std::size_t done = 0; done < frame.size(); done += piece) {
             const auto length = static_cast<std::uint32_t>(std::min<std::size_t>(piece, frame.size() - done));
