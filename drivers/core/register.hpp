@@ -13,7 +13,8 @@ enum class Access : std::uint8_t {
     write_only,
     read_write,
     read_clear,        // reading clears it
-    write_one_to_set,  // writing a one sets the bit, writing a zero leaves it
+    write_one_to_set,    // writing a one sets the bit, writing a zero leaves it
+    write_one_to_clear,  // likewise, but clears it
 };
 
 constexpr bool readable(Access access) { return access != Access::write_only; }

@@ -111,23 +111,38 @@ TEST(MacAddress, OnlyAStationsAddressIsOne) {
     EXPECT_FALSE(is_station({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}));
 }
 
-TEST(Counters, NamesAreUniqueAndLeadToTheirMembers) {
+template <class Own, class Names>
+void expect_unique_names_with_members_of_their_own(const Names& all) {
     std::set<std::string> names;
-    NetworkCounters network{};
+    Own own{};
     MappingCounters mapping{};
     std::uint64_t next = 1;
-    for (const CounterName& name : counter_names) {
+    for (const NamedCounter<Own>& name : all) {
         EXPECT_TRUE(names.insert(name.name).second) << name.name;
-        ASSERT_NE(name.network != nullptr, name.mapping != nullptr) << name.name;
-        (name.network != nullptr ? network.*name.network : mapping.*name.mapping) = next++;
+        ASSERT_NE(name.own != nullptr, name.mapping != nullptr) << name.name;
+        (name.own != nullptr ? own.*name.own : mapping.*name.mapping) = next++;
     }
     // Every member got a number of its own, so no two names share one.
     next = 1;
-    for (const CounterName& name : counter_names)
-        EXPECT_EQ(counter(name, network, mapping), next++) << name.name;
+    for (const NamedCounter<Own>& name : all) EXPECT_EQ(counter(name, own, mapping), next++) << name.name;
     // One has none: calls of the backend are part of another number, and known at user level only.
-    EXPECT_EQ(sizeof(NetworkCounters) + sizeof(MappingCounters) - sizeof(MappingCounters::unmap_calls),
-              counter_names.size() * sizeof(std::uint64_t));
+    EXPECT_EQ(sizeof(Own) + sizeof(MappingCounters) - sizeof(MappingCounters::unmap_calls),
+              all.size() * sizeof(std::uint64_t));
+}
+
+TEST(Counters, NamesAreUniqueAndLeadToTheirMembers) {
+    expect_unique_names_with_members_of_their_own<NetworkCounters>(counter_names);
+    expect_unique_names_with_members_of_their_own<StorageCounters>(storage_counter_names);
+}
+
+TEST(Counters, MappingHasTheSameNamesBehindThoseOfEveryDevice) {
+    const std::size_t network = counter_names.size();
+    const std::size_t storage = storage_counter_names.size();
+    for (std::size_t back = 1; back <= 5; ++back) {
+        EXPECT_STREQ(counter_names[network - back].name, storage_counter_names[storage - back].name);
+        EXPECT_EQ(counter_names[network - back].mapping, storage_counter_names[storage - back].mapping);
+    }
+    EXPECT_STREQ(storage_counter_names[storage - 6].name, "idle_polls");
 }
 
 TEST(Counter, Adds) {
