@@ -33,7 +33,7 @@ template <class P>
 concept Platform =
     requires(P platform, std::uint32_t offset, std::uint32_t value, std::size_t bytes, RingMemory ring, PageMemory pages, void* memory, Memory buffer,
              LogLevel level, const char* message) {
-        // 32-bit registers of BAR 0, offset in bytes. A write is ordered after every earlier store to ring memory and to
+        // 32-bit registers of the device's memory BAR, offset in bytes. A write is ordered after every earlier store to ring memory and to
         // buffers: the device cannot see a doorbell before the descriptors that it announces.
         { platform.read32(offset) } -> std::same_as<std::uint32_t>;
         { platform.write32(offset, value) } -> std::same_as<void>;
@@ -62,5 +62,13 @@ concept Platform =
         // One line, without its newline; the surroundings add the device's name.
         { platform.log(level, message) } -> std::same_as<void>;
     };
+
+// For a driver whose data path runs on several CPUs at once: a lock that is held for a few register accesses, in process and
+// softirq context. Nothing where there is one context.
+template <class P>
+concept LockingPlatform = Platform<P> && std::default_initializable<typename P::Lock> && requires(typename P::Lock lock) {
+    { lock.lock() } -> std::same_as<void>;
+    { lock.unlock() } -> std::same_as<void>;
+};
 
 }  // namespace dmatoll

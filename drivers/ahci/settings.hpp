@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the surroundings choose for one host bus adapter, the limits that hold for every one, and the driver's
+// bounds on time.
+#pragma once
+
+#include <cstdint>
+
+namespace dmatoll::ahci {
+
+inline constexpr std::uint32_t most_ports = 32;
+inline constexpr std::uint32_t most_tags = 32;
+
+inline constexpr std::uint32_t most_transfer_bytes = 1 << 20;
+// 256 pages, and one more where the first is not aligned.
+inline constexpr std::uint32_t most_segments = 257;
+
+struct Settings {
+    std::uint32_t queue_depth = 32;  // tags of a port, 1 to 32
+};
+
+constexpr bool valid(const Settings& settings) {
+    return settings.queue_depth >= 1 && settings.queue_depth <= most_tags;
+}
+
+static_assert(valid(Settings{}));
+
+// How often the surroundings call Driver::watch() for each port.
+inline constexpr std::uint32_t watch_period_ms = 500;
+
+// A command that the device did not answer for that long is taken for lost. Half a minute is what other
+// systems give a disk: one that hides a bad sector retries for many seconds.
+inline constexpr std::uint32_t command_timeout_ms = 30'000;
+inline constexpr std::uint32_t command_timeout_ticks = command_timeout_ms / watch_period_ms;
+
+// A request is given to the device that many times when it fails for a reason that may pass: a line error, a
+// reset, a timeout.
+inline constexpr std::uint32_t most_attempts = 3;
+
+// A port that had to be reset that many times with not one request done between has no disk that is of use.
+inline constexpr std::uint32_t most_fruitless_recoveries = 6;
+
+}  // namespace dmatoll::ahci
