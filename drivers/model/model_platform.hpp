@@ -15,7 +15,6 @@
 #include "core/address.hpp"
 #include "core/platform.hpp"
 #include "core/result.hpp"
-#include "e1000_device.hpp"
 #include "physical_memory.hpp"
 
 namespace dmatoll::model {
@@ -27,9 +26,13 @@ struct LogLine {
 
 // Time moves only when it is waited for, and a little with every register access, as a bus transaction takes
 // a while: a driver that polls without waiting ends, too. Domain: mapping/domain.hpp over the software IOMMU.
-template <class Domain, class Device = E1000Device>
+// `Device` has read32(), write32() and set_time().
+template <class Domain, class Device>
 class ModelPlatform {
   public:
+    // What a driver guards its own state with: threads here are the contexts of the kernel.
+    using Lock = std::mutex;
+
     static constexpr std::uint64_t register_access_ns = 250;
 
     ModelPlatform(Device& device, PhysicalMemory& memory, Domain& domain)

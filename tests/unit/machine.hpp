@@ -27,7 +27,7 @@
 namespace dmatoll::test {
 
 using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
-using ModelPlatform = model::ModelPlatform<ModelDomain>;
+using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 using StrictMapper = Strict<ModelDomain>;
 using PersistentMapper = Persistent<ModelDomain, ModelPlatform>;
 
