@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The disk's side: ATA commands, and the error log of queued ones.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "ahci_device.hpp"
@@ -98,6 +99,7 @@ AhciDevice::Outcome AhciDevice::perform(Port& port, std::uint32_t index) {
         case read_log_ext:
             return read_log(port, slot);
         case identify_device: {
+            if (disk.options().packet_device) return aborted;
             const AhciDisk::Identity words = disk.identify();
             std::array<std::byte, 512> page;
             for (std::size_t i = 0; i < words.size(); ++i) {
@@ -210,10 +212,9 @@ AhciDevice::Outcome AhciDevice::read_log(Port& port, Slot& slot) {
     std::array<std::byte, log_page_bytes> copy = port.error_log;
     const bool other_tag = take(AhciFault::error_log_other_tag, port.number);
     if (other_tag) {
-        // One that is not outstanding; if all are, one that no disk has.
-        std::uint32_t tag = 0;
-        while (tag < most_slots && (port.sact >> tag & 1) != 0) ++tag;
-        copy[0] = static_cast<std::byte>(tag % most_slots);
+        // The highest one that was not outstanding; if all were, just another one.
+        const std::uint32_t free = ~port.tags_at_error;
+        copy[0] = free != 0 ? static_cast<std::byte>(std::bit_width(free) - 1) : copy[0] ^ std::byte{0x1f};
     }
     if (take(AhciFault::error_log_not_queued, port.number)) copy[0] |= static_cast<std::byte>(log_not_queued);
     put_checksum(copy);

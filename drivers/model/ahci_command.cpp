@@ -59,6 +59,12 @@ void AhciDevice::issue(Port& port, std::uint32_t slots) {
         slot.order = next_order_++;
         port.ci |= 1u << index;
     }
+    std::uint32_t in_use = 0;
+    for (std::uint32_t index = 0; index < most_slots; ++index) {
+        if (port.slots[index].issued) in_use |= 1u << index;
+    }
+    if ((port.sact & ~in_use) != 0)
+        violation(port, "a bit set in PxSACT whose command was not issued with it");
     dispatch(port);
     if (!deferred_ && options_.command_ns == 0) execute_due(port);
 }
@@ -68,11 +74,10 @@ void AhciDevice::dispatch(Port& port) {
     while (running(port) && port.link == Link::up && !port.signature_due &&
            (port.status & (status_bsy | status_drq)) == 0) {
         // Round and round, from the slot after the last one [AHCI 1.3.1 §5.3.2.3, pSlotLoc].
-        const std::uint32_t last = (port.cmd & cmd_ccs) >> cmd_ccs_shift;
         std::uint32_t next = most_slots;
         for (std::uint32_t step = 1; step <= most_slots && next == most_slots; ++step) {
-            const Slot& slot = port.slots[(last + step) % most_slots];
-            if (slot.issued && !slot.sent) next = (last + step) % most_slots;
+            const std::uint32_t index = (port.last_slot + step) % most_slots;
+            if (port.slots[index].issued && !port.slots[index].sent) next = index;
         }
         if (next == most_slots || !send(port, next)) return;
     }
@@ -148,6 +153,7 @@ void AhciDevice::check_table(const Port& port, std::uint32_t index, const Slot& 
 // Fetches a command and gives it to the disk. False: nothing more can be given to it now.
 bool AhciDevice::send(Port& port, std::uint32_t index) {
     Slot& slot = port.slots[index];
+    port.last_slot = index;
     port.cmd = (port.cmd & ~cmd_ccs) | index << cmd_ccs_shift;
     std::vector<std::byte> seen;
     if (!fetch(port, index, seen)) return false;
@@ -170,9 +176,10 @@ bool AhciDevice::send(Port& port, std::uint32_t index) {
 
     if (!command.is_command) {
         // A software reset: two control FIS, SRST set and clear again [AHCI 1.3.1 §10.4.1].
+        const std::uint8_t control = command.control;
         port.ci &= ~(1u << index);
         slot = {};
-        if ((command.control & control_srst) != 0) {
+        if ((control & control_srst) != 0) {
             reset_disk(port);
             port.status = status_bsy;
             port.in_soft_reset = true;
@@ -302,6 +309,7 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
                 // It aborts all the others, too [ATA8-ACS §4.15.4].
                 port.queued_error = true;
                 port.held = 0;
+                port.tags_at_error = port.sact;
                 const std::uint8_t status = status_ready | status_err;
                 const std::array<std::uint8_t, device_bits_bytes> fis{
                     fis_device_bits, fis_interrupt, status & 0x77, outcome.error, 0, 0, 0, 0};
@@ -332,20 +340,18 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
         }
     }
     if (slot.queued) {
-        const std::uint32_t ended =
-            take(AhciFault::completes_others_too, port.number) ? ~std::uint32_t{0} : bit;
         const std::array<std::uint8_t, device_bits_bytes> fis{fis_device_bits,
                                                               fis_interrupt,
                                                               status_ready,
                                                               0,
-                                                              static_cast<std::uint8_t>(ended),
-                                                              static_cast<std::uint8_t>(ended >> 8),
-                                                              static_cast<std::uint8_t>(ended >> 16),
-                                                              static_cast<std::uint8_t>(ended >> 24)};
+                                                              static_cast<std::uint8_t>(bit),
+                                                              static_cast<std::uint8_t>(bit >> 8),
+                                                              static_cast<std::uint8_t>(bit >> 16),
+                                                              static_cast<std::uint8_t>(bit >> 24)};
         if (!receive_fis(port, received_device_bits, std::as_bytes(std::span{fis}))) return;
         port.status = static_cast<std::uint8_t>((port.status & (status_bsy | status_drq)) | status_ready);
         port.error = 0;
-        port.sact &= ~ended;
+        port.sact &= ~bit;
         port.held &= ~bit;
         slot = {};
         raise(port, is_sdbs);
@@ -369,6 +375,36 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
 void AhciDevice::halt(Port& port, std::uint32_t causes) {
     if ((causes & fatal) != 0) port.halted = true;
     raise(port, causes);
+}
+
+// The first piece of what the oldest command has still to do.
+void AhciDevice::prepare_straggler(Port& port) {
+    port.straggler = {};
+    const Slot* oldest = nullptr;
+    for (const Slot& slot : port.slots) {
+        if (slot.sent && !slot.hung && (oldest == nullptr || slot.order < oldest->order)) oldest = &slot;
+    }
+    if (oldest == nullptr || port.halted || oldest->flags >> header_prdtl_shift == 0) return;
+    const auto prd = std::span<const std::byte>{oldest->seen}.subspan(command_header_bytes + prdt_offset);
+    const std::uint64_t high = options_.wide_addresses ? word_at(prd, 4) : 0;
+    port.straggler.iova = Iova{high << 32 | (word_at(prd, 0) & ~1u)};
+    port.straggler.writes = (oldest->flags & header_w) == 0;
+    const bool reads_blocks =
+        oldest->command.code == read_fpdma_queued || oldest->command.code == read_dma_ext;
+    if (reads_blocks && oldest->command.address < port.disk->blocks())
+        port.straggler.data = port.disk->read(oldest->command.address);
+    port.straggler.data.resize(std::min<std::size_t>((word_at(prd, 12) & prd_dbc) + 1, 512));
+}
+
+void AhciDevice::make_last_access(Port& port) {
+    if (!port.straggler.data.empty() && bus_master_) {
+        if (port.straggler.writes) {
+            dma_write(port.straggler.iova, port.straggler.data);
+        } else {
+            dma_read(port.straggler.iova, port.straggler.data);
+        }
+    }
+    port.straggler = {};
 }
 
 bool AhciDevice::receive_fis(Port& port, std::uint32_t offset, std::span<const std::byte> fis) {

@@ -43,8 +43,6 @@ const char* name_of(AhciFault fault) {
             return "byte_count_lies";
         case AhciFault::completes_without_data:
             return "completes_without_data";
-        case AhciFault::completes_others_too:
-            return "completes_others_too";
         case AhciFault::lost_interrupt:
             return "lost_interrupt";
         case AhciFault::error_log_other_tag:
@@ -95,6 +93,7 @@ AhciDevice::AhciDevice(SoftwareIommu& iommu, const AhciOptions& options)
 void AhciDevice::power_up() {
     bohc_ = options_.firmware_owns ? bohc_bos : 0;
     bus_master_ = false;
+    handed_over_ns_ = 0;
     for (Port& port : ports_) reset_port(port, true);
     finish_hba_reset();
 }
@@ -162,7 +161,8 @@ void AhciDevice::check_access(std::uint32_t offset, bool writing) {
         (writing ? "write to" : "read of") + std::string{" offset "} + std::to_string(offset);
     if (resetting_ && offset != GHC) violation(what + " while the HBA is in reset");
     // AHCI is switched on before anything else is touched [AHCI 1.3.1 §3.1.2].
-    if ((ghc_ & ghc_ae) == 0 && !resetting_ && (writing ? offset != GHC : offset >= ports_begin))
+    if ((ghc_ & ghc_ae) == 0 && !resetting_ &&
+        (writing ? offset != GHC && offset != BOHC : offset >= ports_begin))
         violation(what + " while GHC.AE is clear");
     if ((bohc_ & bohc_bos) != 0 && writing && offset != BOHC && offset != GHC)
         violation(what + " while the firmware owns the HBA");
@@ -231,6 +231,9 @@ void AhciDevice::write_host(std::uint32_t offset, std::uint32_t value) {
         case GHC:
             if ((value & ghc_hr) != 0) {
                 if (((ghc_ | value) & ghc_ae) == 0) violation("HBA reset while GHC.AE is clear");
+                for (Port& port : ports_) {
+                    if (port.stopped_ns == 0) prepare_straggler(port);
+                }
                 resetting_ = true;
                 reset_done_ns_ = now_ns_ + hba_reset_ns;
                 happen(AhciFault::hba_reset_stuck);
@@ -241,6 +244,8 @@ void AhciDevice::write_host(std::uint32_t offset, std::uint32_t value) {
             break;
         case IS:
             is_ &= ~value;
+            // A cause that is still there makes an edge, too: it is a new message with MSI.
+            if (is_ == 0) line_ = false;
             break;
         case BOHC:
             if (!options_.firmware_owns) {
@@ -429,6 +434,7 @@ void AhciDevice::start(Port& port) {
     require(port.held == 0, "while the disk still has queued commands of an earlier run");
     port.cmd |= cmd_cr;
     port.cmd &= ~cmd_ccs;
+    port.last_slot = most_slots - 1;
     port.stopped_ns = 0;
     port.halted = false;
 }
@@ -437,12 +443,14 @@ void AhciDevice::start(Port& port) {
 void AhciDevice::stop(Port& port) {
     happen(AhciFault::port_stop_stuck, port.number);
     port.stopped_ns = now_ns_ + port_stop_ns;
+    prepare_straggler(port);
     port.ci = port.sact = 0;
     port.cmd &= ~cmd_ccs;
     for (Slot& slot : port.slots) slot = {};
 }
 
 void AhciDevice::finish_stop(Port& port) {
+    make_last_access(port);
     port.cmd &= ~cmd_cr;
     port.stopped_ns = 0;
     port.halted = false;
@@ -476,6 +484,7 @@ void AhciDevice::write_control(Port& port, std::uint32_t value) {
 void AhciDevice::reset_disk(Port& port) {
     port.held = 0;
     port.queued_error = false;
+    port.straggler = {};
     port.error_log.fill(std::byte{0});
     port.signature_due = false;
     port.in_soft_reset = false;
@@ -499,6 +508,8 @@ void AhciDevice::advance(Port& port) {
         finish_stop(port);
     if (port.fis_stopped_ns != 0 && now_ns_ >= port.fis_stopped_ns &&
         !active(AhciFault::fis_stop_stuck, port.number)) {
+        const std::array<std::byte, device_bits_bytes> nothing{};
+        if (bus_master_ && port.link == Link::up) dma_write(Iova{port.received + received_unknown}, nothing);
         port.cmd &= ~cmd_fr;
         port.fis_stopped_ns = 0;
     }
@@ -516,8 +527,8 @@ void AhciDevice::advance(Port& port) {
         !active(AhciFault::signature_missing, port.number)) {
         // This one is accepted whether FIS are received or not [AHCI 1.3.1 §3.3.7, FRE].
         port.signature_due = false;
-        port.signature = signature_disk;
-        send_register_fis(port, status_ready, diagnostic_passed, 1, 1);
+        port.signature = port.disk->options().packet_device ? signature_packet : signature_disk;
+        send_register_fis(port, status_ready, diagnostic_passed, port.signature >> 8, 1);
         dispatch(port);
     }
 }
@@ -562,7 +573,11 @@ void AhciDevice::set_time(std::uint64_t now_ns) {
     now_ns_ = std::max(now_ns_, now_ns);
     if (active(AhciFault::gone)) return;
     if (resetting_ && now_ns_ >= reset_done_ns_ && !active(AhciFault::hba_reset_stuck)) {
-        for (Port& port : ports_) reset_port(port, false);
+        resetting_ = false;
+        for (Port& port : ports_) {
+            make_last_access(port);
+            reset_port(port, false);
+        }
         finish_hba_reset();
     }
     if (handed_over_ns_ != 0 && now_ns_ >= handed_over_ns_) {
@@ -619,6 +634,7 @@ void AhciDevice::power_loss(std::uint64_t seed) {
 void AhciDevice::inject(AhciFault fault, std::uint32_t count, std::uint32_t port) {
     const std::scoped_lock guard{mutex_};
     armed_[{fault, port}] = count;
+    if (fault == AhciFault::gone) line_ = swallowed_ = false;
 }
 
 void AhciDevice::clear(AhciFault fault) {

@@ -5,6 +5,10 @@
 // [AHCI 1.3.1] Intel, Serial ATA Advanced Host Controller Interface, revision 1.3.1.
 // [ATA8-ACS]   T13, AT Attachment 8 - ATA/ATAPI Command Set.
 //
+// What is as nasty as it may be: until CR and FR are clear, a port that is being stopped makes one more
+// access on behalf of a command that it had, and stores one more FIS; of what is queued the disk may choose
+// any.
+//
 // What differs from a real one, on purpose: no port multipliers, no packet devices, no power management of
 // the link, no command completion coalescing, no enclosure management. The link is always there when the disk
 // is.
@@ -39,7 +43,6 @@ enum class AhciFault : std::uint8_t {
     host_bus_error,            // PxIS.HBFS, as if an access had been refused
     byte_count_lies,           // PRDBC says more than was transferred
     completes_without_data,    // a command from the disk that ends well and transfers nothing
-    completes_others_too,      // a queued command whose completion names every tag
     // The next times that the interrupt line would go up:
     lost_interrupt,
     // The next pages of the queued error log that are read:
@@ -175,6 +178,11 @@ class AhciDevice {
         Command command;
         std::vector<std::byte> seen;  // header without its byte count, FIS and PRD table as they were issued
     };
+    struct Straggler {  // the access that a port makes before it has stopped
+        Iova iova{};
+        std::vector<std::byte> data;
+        bool writes = false;
+    };
     enum class Link : std::uint8_t { none, held_in_reset, coming, up, offline };
     struct Port {
         std::uint32_t number = 0;
@@ -202,14 +210,17 @@ class AhciDevice {
         bool halted = false;               // by an error, until ST is cleared
         std::uint64_t stopped_ns = 0;      // when CR is cleared; 0: it is not being stopped
         std::uint64_t fis_stopped_ns = 0;  // the same for FR
+        Straggler straggler;
+        std::uint32_t last_slot = ahci_datasheet::most_slots - 1;  // the last one given to the disk
         Link link = Link::none;
         std::uint64_t link_since_ns = 0;
         bool signature_due = false;
         bool in_soft_reset = false;
 
         // The disk's side.
-        std::uint32_t held = 0;     // tags of queued commands that it has not ended
-        bool queued_error = false;  // aborts everything until the log is read [ATA8-ACS §4.15.4]
+        std::uint32_t held = 0;           // tags of queued commands that it has not ended
+        std::uint32_t tags_at_error = 0;  // what was outstanding then
+        bool queued_error = false;        // aborts everything until the log is read [ATA8-ACS §4.15.4]
         std::array<std::byte, ahci_datasheet::log_page_bytes> error_log{};
     };
     // What a command came to.
@@ -265,6 +276,8 @@ class AhciDevice {
     void run(Port& port, std::uint32_t index);
     void end(Port& port, std::uint32_t index, const Outcome& outcome);
     void halt(Port& port, std::uint32_t causes);
+    void prepare_straggler(Port& port);
+    void make_last_access(Port& port);
     bool receive_fis(Port& port, std::uint32_t offset, std::span<const std::byte> fis);
     bool send_register_fis(Port& port, std::uint8_t status, std::uint8_t error, std::uint64_t address,
                            std::uint16_t count);

@@ -27,6 +27,7 @@ struct DiskOptions {
     std::uint32_t most_trim_pages = 8;  // of 512 bytes in a command
     bool error_log = true;              // false: QEMU's habit, READ LOG EXT is refused
     bool rotational = false;
+    bool packet_device = false;  // a CD drive by its signature, and nothing more
     std::string model = "dmatoll model disk";
     std::string serial = "M0001";
     std::string firmware = "1.0";

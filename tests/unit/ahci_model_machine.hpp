@@ -84,7 +84,7 @@ class AhciModel {
         write(sheet::SCTL, 0);
         pass(100'000'000);
     }
-    void restart_after_error() {
+    void start_again() {
         stop();
         write(sheet::SERR, ~0u);
         write(sheet::PXIS, ~0u);
