@@ -238,13 +238,18 @@ class AhciDevice {
     void violation(std::string text);
     void violation(const Port& port, std::string text);
 
-    // ahci_device.cpp: registers, resets, links, interrupts.
+    // ahci_device.cpp: host registers, reset, interrupts.
     void power_up();
     void finish_hba_reset();
-    void reset_port(Port& port, bool power);
     void check_access(std::uint32_t offset, bool writing);
     std::uint32_t read_host(std::uint32_t offset) const;
     void write_host(std::uint32_t offset, std::uint32_t value);
+    void raise(Port& port, std::uint32_t causes);
+    void update_interrupts();
+    [[nodiscard]] std::uint32_t capabilities() const;
+
+    // ahci_port.cpp: registers of a port, its engines, its link.
+    void reset_port(Port& port, bool power);
     std::uint32_t read_port(const Port& port, std::uint32_t offset) const;
     void write_port(Port& port, std::uint32_t offset, std::uint32_t value);
     void write_command(Port& port, std::uint32_t value);
@@ -258,10 +263,7 @@ class AhciDevice {
     void start_link(Port& port);
     void reset_disk(Port& port);
     void advance(Port& port);
-    void raise(Port& port, std::uint32_t causes);
-    void update_interrupts();
     [[nodiscard]] bool running(const Port& port) const;
-    [[nodiscard]] std::uint64_t capabilities() const;
 
     // ahci_command.cpp: command lists, tables, received FIS as the HBA handles them.
     void issue(Port& port, std::uint32_t slots);
