@@ -161,6 +161,10 @@ constexpr PortOffset offset_of_port(std::uint32_t port) {
     return PortOffset{first_port_offset + port * port_stride};
 }
 
+// Beside those of a port, below.
+using dmatoll::read_register;
+using dmatoll::write_register;
+
 template <class R, Platform P>
 R read_register(P& platform, PortOffset port) {
     static_assert(R::is_port_register, "not a register of a port");

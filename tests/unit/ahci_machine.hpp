@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -63,7 +64,8 @@ inline Content pattern(std::uint64_t seed, std::size_t bytes) {
 }
 
 struct DiskMachine {
-    explicit DiskMachine(const model::AhciOptions& options = {}, IovaRange range = {0, (std::uint64_t{1} << 39) - 1})
+    explicit DiskMachine(const model::AhciOptions& options = {},
+                         IovaRange range = {0, (std::uint64_t{1} << 39) - 1})
         : device{iommu, options} {
         const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};  // where interrupts are written to
         EXPECT_TRUE(allocator.set_up(platform, {&range, 1}, {&reserved, 1}, 39, 8192).ok());
@@ -154,9 +156,11 @@ class DiskBench {
             std::size_t done = 0;
             for (std::uint32_t offset = given.offset; left != 0; offset = 0) {
                 const Memory page = machine.memory.allocate_pages(1);
-                const auto length = static_cast<std::uint32_t>(std::min<std::size_t>(left, page_bytes - offset));
+                const auto length =
+                    static_cast<std::uint32_t>(std::min<std::size_t>(left, page_bytes - offset));
                 if (operation == Operation::write)
-                    std::memcpy(machine.memory.at(page + offset, length), given.content->data() + done, length);
+                    std::memcpy(machine.memory.at(page + offset, length), given.content->data() + done,
+                                length);
                 else
                     std::memset(machine.memory.at(page + offset, length), 0xee, length);
                 segments.push_back({page + offset, length});
@@ -240,10 +244,11 @@ class DiskBench {
         return flights.empty() ? ended.back().outcome : Outcome::timed_out;
     }
     Outcome write(std::uint64_t first, const Content& content, bool force_unit_access = false) {
-        return run(Operation::write, {.first = first,
-                                      .blocks = static_cast<std::uint32_t>(content.size() / driver->disk(0).block_bytes),
-                                      .content = &content,
-                                      .force_unit_access = force_unit_access});
+        return run(Operation::write,
+                   {.first = first,
+                    .blocks = static_cast<std::uint32_t>(content.size() / driver->disk(0).block_bytes),
+                    .content = &content,
+                    .force_unit_access = force_unit_access});
     }
     Content read(std::uint64_t first, std::uint32_t blocks, std::uint32_t offset = 0) {
         EXPECT_EQ(run(Operation::read, {.first = first, .blocks = blocks, .offset = offset}), Outcome::done);
@@ -264,6 +269,8 @@ class DiskBench {
     std::uint64_t commands(ahci::Command command) {
         return machine.device.commands(static_cast<std::uint8_t>(command));
     }
+    // Commands that the disk of a port has, or that wait for it.
+    int outstanding(std::uint32_t port = 0) const { return std::popcount(machine.device.outstanding(port)); }
     std::map<std::uint32_t, Outcome> outcomes() const {
         std::map<std::uint32_t, Outcome> by_tag;
         for (const Ended& one : ended) by_tag[one.tag] = one.outcome;
