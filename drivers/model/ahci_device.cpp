@@ -147,8 +147,15 @@ void AhciDevice::check_access(std::uint32_t offset, bool writing) {
         violation(what + " while the firmware owns the HBA");
 }
 
+void AhciDevice::count_access() {
+    if (!after_accesses_ || accesses_left_-- > 0) return;
+    const std::function<void()> what = std::exchange(after_accesses_, nullptr);
+    what();
+}
+
 std::uint32_t AhciDevice::read32(std::uint32_t offset) {
     const std::scoped_lock guard{mutex_};
+    count_access();
     if (happen(AhciFault::gone)) return ~std::uint32_t{0};
     const bool of_port = offset >= ports_begin;
     const std::uint32_t number = (offset - ports_begin) / port_bytes;
@@ -164,6 +171,7 @@ std::uint32_t AhciDevice::read32(std::uint32_t offset) {
 
 void AhciDevice::write32(std::uint32_t offset, std::uint32_t value) {
     const std::scoped_lock guard{mutex_};
+    count_access();
     if (happen(AhciFault::gone)) return;
     const bool of_port = offset >= ports_begin;
     const std::uint32_t number = (offset - ports_begin) / port_bytes;
@@ -336,10 +344,23 @@ void AhciDevice::insert(std::uint32_t number) {
 
 void AhciDevice::power_loss(std::uint64_t seed) {
     const std::scoped_lock guard{mutex_};
+    std::mt19937_64 random{seed};
     for (Port& port : ports_) {
-        if (port.disk != nullptr) port.disk->power_loss(seed == 0 ? 0 : seed + port.number);
+        if (port.disk == nullptr) continue;
+        for (std::uint32_t index = 0; index < most_slots; ++index) {
+            const Slot& slot = port.slots[index];
+            const bool writes = slot.sent && (slot.flags & header_w) != 0;
+            if (seed != 0 && writes && running(port) && random() % 2 != 0) perform(port, index);
+        }
+        port.disk->power_loss(seed == 0 ? 0 : seed + port.number);
     }
     power_up();
+}
+
+void AhciDevice::after_accesses(std::uint64_t accesses, std::function<void()> what) {
+    const std::scoped_lock guard{mutex_};
+    accesses_left_ = accesses;
+    after_accesses_ = std::move(what);
 }
 
 void AhciDevice::inject(AhciFault fault, std::uint32_t count, std::uint32_t port) {

@@ -17,6 +17,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -109,13 +110,17 @@ class AhciDevice {
     // The disk's plug; removed with whatever it has in work.
     void remove(std::uint32_t port);
     void insert(std::uint32_t port);
-    // Of everything: commands under way are lost, the disks' caches by that seed. Power is back at once.
+    // Of everything; power is back at once. The disks' caches are lost by that seed; with one that is not 0 a
+    // write under way may have got there first.
     void power_loss(std::uint64_t seed);
 
     // Any DMA that a broken device may think of. False: refused.
     bool stray_read(Iova iova, std::uint32_t bytes);
     bool stray_write(Iova iova, std::uint32_t bytes, std::byte pattern);
 
+    // Calls that when software has accessed so many more registers, within the access, before its effect. One
+    // at a time; none ends it.
+    void after_accesses(std::uint64_t accesses, std::function<void()> what);
     // `count` is for the faults that hit single commands, interrupts or pages. Without a port: on any.
     static constexpr std::uint32_t any_port = ~std::uint32_t{0};
     void inject(AhciFault fault, std::uint32_t count = 1, std::uint32_t port = any_port);
@@ -242,6 +247,7 @@ class AhciDevice {
     void power_up();
     void finish_hba_reset();
     void check_access(std::uint32_t offset, bool writing);
+    void count_access();
     std::uint32_t read_host(std::uint32_t offset) const;
     void write_host(std::uint32_t offset, std::uint32_t value);
     void raise(Port& port, std::uint32_t causes);
@@ -316,6 +322,8 @@ class AhciDevice {
     std::map<AhciFault, std::uint32_t> happened_;
     std::map<std::uint8_t, std::uint64_t> commands_;
     std::uint64_t forced_writes_ = 0;
+    std::uint64_t accesses_left_ = 0;
+    std::function<void()> after_accesses_;
     std::mt19937_64 order_;
     bool in_order_ = true;
 

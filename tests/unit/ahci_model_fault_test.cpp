@@ -366,6 +366,17 @@ TEST(AhciModelFaults, AControllerThatIsGoneReadsAsAllOnes) {
     machine.expect_no_violations();
 }
 
+TEST(AhciModelFaults, HappenAfterSoManyAccessesIfToldSo) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.device.after_accesses(2, [&] { machine.device.inject(AhciFault::gone); });
+    EXPECT_EQ(machine.read(SSTS), 0x133u);
+    machine.write(PXIE, 0);
+    EXPECT_EQ(machine.read(SSTS), ~0u) << "the third";
+    machine.device.clear(AhciFault::gone);
+    EXPECT_EQ(machine.read(PXIE), 0u);
+}
+
 TEST(AhciModelFaults, RegistersMayShowSlotsThatNobodyIssued) {
     AhciModel machine;
     machine.bring_up();
@@ -489,6 +500,18 @@ TEST(AhciModelResets, OfTheControllerForgetAllButTheBases) {
     EXPECT_EQ(machine.read(CMD), cmd_pod);
     EXPECT_EQ(machine.read(SSTS), 0u);
     machine.expect_no_violations();
+}
+
+TEST(AhciModelResets, LoseWhatIsWrittenMeanwhile) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.stop();
+    machine.device.write32(GHC, ghc_ae | ghc_hr);
+    machine.write(CLB, 0x11'0000);
+    EXPECT_TRUE(machine.said("while the HBA is in reset"));
+    machine.pass(1'000'000);
+    machine.device.write32(GHC, ghc_ae);
+    EXPECT_EQ(machine.read(CLB), AhciModel::list.value);
 }
 
 TEST(AhciModelResets, OfTheDiskBySoftware) {

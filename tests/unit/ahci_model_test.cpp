@@ -155,6 +155,19 @@ TEST(AhciModelCommands, OthersAreExecutedOneByOneFromTheLowestSlot) {
     machine.expect_no_violations();
 }
 
+TEST(AhciModelCommands, AreTakenRoundAndRound) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.device.defer(true);
+    for (std::uint32_t slot = 0; slot < 3; ++slot) machine.prepare(slot, machine.reading(slot, 1));
+    machine.issue(0b111);
+    EXPECT_EQ(machine.device.step(1), 1u);
+    machine.issue(0b001);
+    EXPECT_EQ(machine.device.step(2), 2u);
+    EXPECT_EQ(machine.read(CI), 0b001u) << "the later one does not overtake";
+    machine.expect_no_violations();
+}
+
 TEST(AhciModelCommands, TakeTimeUnlessToldNotTo) {
     AhciModel slow{{.command_ns = 500'000}};
     slow.bring_up();
