@@ -123,8 +123,11 @@ TEST(AhciDiskCache, PowerLossByASeedKeepsSomeOfItAndSomeOfWhatWasUnderWay) {
         machine.fill(0, 4096, 9);
         machine.run(machine.writing(0, 8));
         machine.device.defer(true);
-        for (std::uint32_t slot = 0; slot < 8; ++slot)
-            machine.prepare(slot, machine.queued(machine.writing(100 + slot, 1)), true);
+        for (std::uint32_t slot = 0; slot < 8; ++slot) {
+            RawCommand write = machine.queued(machine.writing(100 + slot, 1));
+            write.device |= device_fua;  // not into the cache
+            machine.prepare(slot, write, true);
+        }
         machine.issue_queued(0xff);
         machine.device.power_loss(seed);
         const auto kept = [&](std::uint64_t first) {

@@ -134,8 +134,8 @@ TEST(AhciModelErrors, TheErrorLogMayLie) {
         AhciModel machine;
         machine.bring_up();
         machine.device.disk(0).fail(20, {});
-        machine.prepare(0, machine.queued(machine.reading(20, 1)), true);
-        machine.issue_queued(1);
+        machine.prepare(31, machine.queued(machine.reading(20, 1)), true);
+        machine.issue_queued(1u << 31);
         machine.pass(1'000'000);
         machine.start_again();
         machine.device.inject(fault);
@@ -145,8 +145,8 @@ TEST(AhciModelErrors, TheErrorLogMayLie) {
         for (std::uint64_t i = 0; i < 512; ++i) sum += byte_at(machine, i);
         return std::pair{byte_at(machine, 0), (sum & 0xff) == 0};
     };
-    EXPECT_EQ(log(AhciFault::error_log_not_queued), (std::pair{std::uint8_t{0x80}, true}));
-    EXPECT_EQ(log(AhciFault::error_log_other_tag), (std::pair{std::uint8_t{31}, true}));
+    EXPECT_EQ(log(AhciFault::error_log_not_queued), (std::pair{std::uint8_t{0x80 | 31}, true}));
+    EXPECT_EQ(log(AhciFault::error_log_other_tag), (std::pair{std::uint8_t{30}, true}));
     EXPECT_FALSE(log(AhciFault::error_log_bad_checksum).second);
 }
 
@@ -218,6 +218,19 @@ TEST(AhciModelErrors, AShortPrdTableLeavesTheCommandHanging) {
     machine.start_again();
     machine.run(machine.reading(0, 1));
     EXPECT_EQ(machine.read(CI), 0u);
+}
+
+TEST(AhciModelErrors, ATableThatChangesIsReadAsItIsWhenTheDataFlows) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.fill(0, 2048, 0xee);
+    machine.prepare(0, machine.reading(0, 1));
+    machine.issue(1);
+    machine.put(0, 0x80, static_cast<std::uint32_t>(machine.data.value) + 1024);
+    machine.pass(1'000'000);
+    EXPECT_TRUE(machine.said("changed while it is in use"));
+    EXPECT_EQ(byte_at(machine, 0), 0xeeu);
+    EXPECT_EQ(byte_at(machine, 1024), 0u);
 }
 
 TEST(AhciModelErrors, OddPrdsLoseTheirLowestBit) {
@@ -456,6 +469,35 @@ TEST(AhciModelFaults, AStoppingPortMayAccessMemoryUntilItHasStopped) {
     machine.expect_no_violations();
 }
 
+TEST(AhciModelFaults, AReceivedFisMayComeUntilTheirReceptionHasStopped) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.stop();
+    machine.write(CMD, machine.read(CMD) & ~cmd_fre);
+    ASSERT_TRUE(machine.iommu.unmap(AhciModel::list, page_bytes, Invalidate::now).ok());
+    machine.pass(1'000'000);
+    EXPECT_EQ(machine.read(CMD) & cmd_fr, 0u);
+    EXPECT_EQ(machine.iommu.faults().size(), 1u) << "unmapped too early";
+}
+
+TEST(AhciModelFaults, AControllerInResetMayAccessMemoryUntilItIsDone) {
+    AhciModel machine;
+    machine.bring_up();
+    machine.device.defer(true);
+    const Iova high{0x12'0000'0000};
+    ASSERT_TRUE(machine.iommu.map(high, machine.data_memory, page_bytes, Direction::bidirectional).ok());
+    RawCommand write = machine.queued(machine.writing(5, 1));
+    write.prds = {{high, 512}};
+    machine.prepare(0, write, true);
+    machine.issue_queued(1);
+    machine.device.write32(GHC, ghc_ae | ghc_hr);
+    ASSERT_TRUE(machine.iommu.unmap(high, page_bytes, Invalidate::now).ok());
+    machine.pass(1'000'000);
+    ASSERT_EQ(machine.iommu.faults().size(), 1u) << "unmapped too early";
+    EXPECT_EQ(machine.iommu.faults()[0].iova, high);
+    EXPECT_EQ(machine.iommu.faults()[0].access, model::Access::read);
+}
+
 TEST(AhciModelFaults, TheFirmwareHandsTheControllerOverOrKeepsIt) {
     AhciModel machine{{.firmware_owns = true}};
     EXPECT_EQ(machine.device.read32(CAP2) & 1, 1u);
@@ -468,6 +510,10 @@ TEST(AhciModelFaults, TheFirmwareHandsTheControllerOverOrKeepsIt) {
     machine.expect_no_violations();
 
     AhciModel kept{{.firmware_owns = true}};
+    kept.device.write32(BOHC, bohc_oos);
+    kept.device.power_loss(0);
+    kept.pass(10'000'000);
+    EXPECT_EQ(kept.device.read32(BOHC), 1u) << "nobody has asked since";
     kept.device.inject(AhciFault::firmware_keeps_the_hba);
     kept.device.write32(BOHC, bohc_oos);
     kept.pass(10'000'000'000);
