@@ -18,7 +18,7 @@ std::uint32_t or_all(std::uint32_t count, std::uint32_t zero_means) {
     return count == 0 ? zero_means : count;
 }
 
-// The last byte makes the sum of all zero [ATA8-ACS §A.7.8].
+// The last byte makes the sum of all zero [ATA8-ACS, log 10h].
 void put_checksum(std::span<std::byte> page) {
     std::uint8_t sum = 0;
     for (const std::byte byte : page.first(page.size() - 1))
@@ -35,7 +35,7 @@ AhciDevice::Outcome AhciDevice::perform(Port& port, std::uint32_t index) {
     const Outcome aborted{.kind = Outcome::Kind::failed, .error = error_abrt};
     const bool reads_error_log = command.code == read_log_ext && (command.address & 0xff) == log_queued_error;
     // After an error of a queued command nothing else is executed until its log has been read [ATA8-ACS
-    // §4.15.4].
+    // §4.15].
     if (port.queued_error && !(reads_error_log && disk.options().error_log)) return aborted;
     if (!slot.queued && port.held != 0) {
         port.queued_error = true;
@@ -75,7 +75,7 @@ AhciDevice::Outcome AhciDevice::perform(Port& port, std::uint32_t index) {
             }
             const std::uint32_t count = or_all(command.features, 65536);
             const bool reads = command.code == read_fpdma_queued;
-            // The data of a queued command is announced by a DMA setup FIS [SATA 3.x §10.5.9].
+            // The data of a queued command is announced by a DMA setup FIS [SATA 3.x §10.5].
             const std::uint32_t bytes = count * disk.block_bytes();
             std::array<std::uint8_t, dma_setup_bytes> fis{};
             fis[0] = fis_dma_setup;
@@ -153,7 +153,7 @@ AhciDevice::Outcome AhciDevice::write_blocks(Port& port, Slot& slot, std::uint64
     return outcome;
 }
 
-// [ACS-2 §7.10.3]
+// [ACS-2, DATA SET MANAGEMENT]
 AhciDevice::Outcome AhciDevice::trim(Port& port, Slot& slot) {
     Outcome outcome;
     const Outcome aborted{.kind = Outcome::Kind::failed, .error = error_abrt};
@@ -179,7 +179,7 @@ AhciDevice::Outcome AhciDevice::trim(Port& port, Slot& slot) {
     return outcome;
 }
 
-// [ATA8-ACS §7.49]
+// [ATA8-ACS, SET FEATURES]
 AhciDevice::Outcome AhciDevice::configure(Port& port, const Command& command) {
     switch (command.features & 0xff) {
         case feature_enable_write_cache:
@@ -195,7 +195,7 @@ AhciDevice::Outcome AhciDevice::configure(Port& port, const Command& command) {
     return {.kind = Outcome::Kind::failed, .error = error_abrt};
 }
 
-// [ATA8-ACS §7.29]
+// [ATA8-ACS, READ LOG EXT]
 AhciDevice::Outcome AhciDevice::read_log(Port& port, Slot& slot) {
     const Command& command = slot.command;
     const auto log = static_cast<std::uint8_t>(command.address);
@@ -227,7 +227,7 @@ AhciDevice::Outcome AhciDevice::read_log(Port& port, Slot& slot) {
     return outcome;
 }
 
-// A page by programmed I/O: announced by a PIO setup FIS [SATA 3.x §10.5.11].
+// A page by programmed I/O: announced by a PIO setup FIS [SATA 3.x §10.5].
 AhciDevice::Outcome AhciDevice::send_page(Port& port, Slot& slot, std::span<const std::byte> page) {
     Outcome outcome{.pio = true};
     std::array<std::uint8_t, pio_setup_bytes> fis{};
@@ -244,7 +244,7 @@ AhciDevice::Outcome AhciDevice::send_page(Port& port, Slot& slot, std::span<cons
     return outcome;
 }
 
-// The error log of queued commands [ATA8-ACS §A.7].
+// The error log of queued commands [ATA8-ACS, log 10h].
 void AhciDevice::remember_error(Port& port, std::uint32_t tag, bool queued, const Command& command,
                                 const Outcome& outcome) {
     std::array<std::byte, log_page_bytes>& log = port.error_log;

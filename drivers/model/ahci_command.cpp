@@ -73,7 +73,7 @@ void AhciDevice::issue(Port& port, std::uint32_t slots) {
 void AhciDevice::dispatch(Port& port) {
     while (running(port) && port.link == Link::up && !port.signature_due &&
            (port.status & (status_bsy | status_drq)) == 0) {
-        // Round and round, from the slot after the last one [AHCI 1.3.1 §5.3.2.3, pSlotLoc].
+        // Round and round, from the slot after the last one [AHCI 1.3.1 §5.3, pSlotLoc].
         std::uint32_t next = most_slots;
         for (std::uint32_t step = 1; step <= most_slots && next == most_slots; ++step) {
             const std::uint32_t index = (port.last_slot + step) % most_slots;
@@ -125,7 +125,7 @@ void AhciDevice::check_header(const Port& port, std::uint32_t index, std::span<c
     require(!port.slots[index].queued || (flags & header_p) == 0, "prefetching of a queued command");
 }
 
-// [AHCI 1.3.1 §4.2.3]; the FIS [SATA 3.x §10.5.5].
+// [AHCI 1.3.1 §4.2.3]; the FIS [SATA 3.x §10.5].
 void AhciDevice::check_table(const Port& port, std::uint32_t index, const Slot& slot,
                              std::span<const std::byte> table) {
     const auto require = [&](bool met, const char* what) {
@@ -306,7 +306,7 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
         case Outcome::Kind::failed:
             remember_error(port, index, slot.queued, slot.command, outcome);
             if (slot.queued) {
-                // It aborts all the others, too [ATA8-ACS §4.15.4].
+                // It aborts all the others, too [ATA8-ACS §4.15].
                 port.queued_error = true;
                 port.held = 0;
                 port.tags_at_error = port.sact;
@@ -327,7 +327,7 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
         case Outcome::Kind::done:
             break;
     }
-    // The byte count is the HBA's to write, and not meant for queued commands [AHCI 1.3.1 §5.4.1].
+    // The byte count is the HBA's to write, and not meant for queued commands [AHCI 1.3.1 §4.2.2].
     std::uint32_t bytes = outcome.bytes;
     const bool lies = take(AhciFault::byte_count_lies, port.number);
     if (lies) bytes += 512;
@@ -356,7 +356,7 @@ void AhciDevice::end(Port& port, std::uint32_t index, const Outcome& outcome) {
         slot = {};
         raise(port, is_sdbs);
     } else if (outcome.pio) {
-        // Its end is the PIO setup FIS that came before the data [AHCI 1.3.1 §5.3.11].
+        // Its end is the PIO setup FIS that came before the data [AHCI 1.3.1 §5.3].
         port.status = status_ready;
         port.error = 0;
         port.ci &= ~bit;

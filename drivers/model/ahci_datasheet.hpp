@@ -111,7 +111,7 @@ inline constexpr std::uint32_t cmd_atapi = 1u << 24;
 inline constexpr std::uint32_t cmd_dlae = 1u << 25;
 inline constexpr std::uint32_t cmd_icc = 0xfu << 28;
 
-// PxTFD [§3.3.8]; the status bits are the disk's [ATA8-ACS §6.1]
+// PxTFD [§3.3.8]; the status bits are the disk's [ATA8-ACS §6]
 inline constexpr std::uint8_t status_err = 1 << 0;
 inline constexpr std::uint8_t status_drq = 1 << 3;
 inline constexpr std::uint8_t status_dsc = 1 << 4;
@@ -120,12 +120,12 @@ inline constexpr std::uint8_t status_drdy = 1 << 6;
 inline constexpr std::uint8_t status_bsy = 1 << 7;
 inline constexpr std::uint8_t status_ready = status_drdy | status_dsc;
 inline constexpr std::uint8_t status_no_device = 0x7f;
-// Error bits [ATA8-ACS §6.4]
+// Error bits [ATA8-ACS §6]
 inline constexpr std::uint8_t error_abrt = 1 << 2;
 inline constexpr std::uint8_t error_idnf = 1 << 4;
 inline constexpr std::uint8_t error_unc = 1 << 6;
 inline constexpr std::uint8_t error_icrc = 1 << 7;
-inline constexpr std::uint8_t diagnostic_passed = 1;  // in the error register after a reset [§7.8]
+inline constexpr std::uint8_t diagnostic_passed = 1;  // in the error register after a reset
 
 // PxSIG [§3.3.9]
 inline constexpr std::uint32_t signature_none = 0xffff'ffff;
@@ -199,9 +199,9 @@ inline constexpr std::uint8_t fis_interrupt = 1 << 6;  // byte 1, to the host
 inline constexpr std::uint8_t fis_to_host = 1 << 5;    // byte 1 of DMA and PIO setup: who gets the data
 inline constexpr std::uint8_t control_srst = 1 << 2;   // byte 15, to the device
 
-// Commands [ATA8-ACS §7; NCQ §7.58, §7.59]
+// Commands [ATA8-ACS §7]
 enum Command : std::uint8_t {
-    data_set_management = 0x06,  // [ACS-2 §7.10]
+    data_set_management = 0x06,  // [ACS-2]
     read_dma_ext = 0x25,
     read_log_ext = 0x2f,
     write_dma_ext = 0x35,
@@ -222,13 +222,13 @@ inline constexpr std::uint8_t feature_enable_write_cache = 0x02;
 inline constexpr std::uint8_t feature_disable_write_cache = 0x82;
 inline constexpr std::uint8_t feature_set_transfer_mode = 0x03;
 
-// Logs are pages of 512 bytes whatever the blocks are [ATA8-ACS §A.2]; the directory is log 0, the error log
-// of queued commands log 10h [ATA8-ACS §A.7].
+// Logs are pages of 512 bytes whatever the blocks are [ATA8-ACS, annex A]; the directory is log 0, the error
+// log of queued commands log 10h [ATA8-ACS, log 10h].
 inline constexpr std::uint32_t log_page_bytes = 512;
 inline constexpr std::uint8_t log_directory = 0x00;
 inline constexpr std::uint8_t log_queued_error = 0x10;
 inline constexpr std::uint8_t log_not_queued = 1 << 7;  // byte 0: the failed command was no queued one
-// A trim payload: entries of 8 bytes, 48 bits of address and 16 of length [ACS-2 §7.10.3.1].
+// A trim payload: entries of 8 bytes, 48 bits of address and 16 of length [ACS-2, DATA SET MANAGEMENT].
 inline constexpr std::uint32_t trim_page_bytes = 512;
 inline constexpr std::uint32_t trim_entry_bytes = 8;
 

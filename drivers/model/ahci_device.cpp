@@ -14,7 +14,7 @@ namespace {
 
 // GHC.HR is cleared within a second [AHCI 1.3.1 §10.4.3]: real parts are much faster.
 constexpr std::uint64_t hba_reset_ns = 100'000;
-// The firmware gives the controller up [§10.6.3].
+// The firmware gives the controller up [AHCI 1.3.1 §10.6].
 constexpr std::uint64_t hand_over_ns = 5'000'000;
 
 bool is_known_of_port(std::uint32_t offset) { return offset <= DEVSLP && offset % 4 == 0 && offset != 0x1c; }

@@ -225,7 +225,7 @@ class AhciDevice {
         // The disk's side.
         std::uint32_t held = 0;           // tags of queued commands that it has not ended
         std::uint32_t tags_at_error = 0;  // what was outstanding then
-        bool queued_error = false;        // aborts everything until the log is read [ATA8-ACS §4.15.4]
+        bool queued_error = false;        // aborts everything until the log is read [ATA8-ACS §4.15]
         std::array<std::byte, ahci_datasheet::log_page_bytes> error_log{};
     };
     // What a command came to.

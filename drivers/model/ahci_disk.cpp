@@ -10,7 +10,7 @@ namespace dmatoll::model {
 
 namespace {
 
-// Two characters a word, the first one in the high byte, padded with spaces [ATA8-ACS §3.3.10].
+// Two characters a word, the first one in the high byte, padded with spaces [ATA8-ACS §3.3].
 void put_text(AhciDisk::Identity& words, std::uint32_t first, std::uint32_t count, std::string text) {
     text.resize(std::size_t{count} * 2, ' ');
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -23,7 +23,7 @@ void put_number(AhciDisk::Identity& words, std::uint32_t first, std::uint32_t co
     for (std::uint32_t i = 0; i < count; ++i) words[first + i] = static_cast<std::uint16_t>(number >> 16 * i);
 }
 
-// Word 255: the low byte is fixed, the high byte makes the sum of all bytes zero [ATA8-ACS §7.16.7.93].
+// Word 255: the low byte is fixed, the high byte makes the sum of all bytes zero [ATA8-ACS, IDENTIFY DEVICE].
 void put_checksum(AhciDisk::Identity& words) {
     words[255] = 0x00a5;
     unsigned sum = 0;
@@ -40,7 +40,7 @@ AhciDisk::AhciDisk(const DiskOptions& options) : options_{options}, caching_{opt
         throw std::invalid_argument{"a disk that ATA has no words for"};
 }
 
-// [ATA8-ACS §7.16.7], by word; trim [ACS-2 §7.17.7].
+// [ATA8-ACS, IDENTIFY DEVICE], by word; trim [ACS-2].
 AhciDisk::Identity AhciDisk::identify() const {
     Identity words{};
     words[0] = 0x0040;  // an ATA device that is not removable
