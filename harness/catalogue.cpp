@@ -15,6 +15,8 @@ const std::vector<DeviceModel>& device_models() {
         {"e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em",
          "Intel PRO/1000 MT Server, PCI-X, copper"},
         {"e1000", "82574L", 0x8086, 0x10d3, "e1000e", "e1000e", "Intel 82574L, PCI Express"},
+        {"ahci", "ICH9-AHCI", 0x8086, 0x2922, "ahci", "ich9-ahci",
+         "Intel 82801IR/IO/IH (ICH9), six SATA ports"},
     };
     return models;
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "../catalogue.hpp"
 #include "../run_lab.hpp"
 #include "commands.hpp"
 
@@ -13,6 +14,8 @@ struct Options {
     std::uint64_t seed = 1;
     unsigned limit_seconds = 600;
     bool iommu = true;
+    bool disks = false;
+    std::vector<std::uint64_t> bad_sectors;
     std::vector<std::string> emulator_arguments;
     std::vector<std::string> command;
 };
@@ -22,6 +25,11 @@ lab::GuestOptions guest_options(const Options& options) {
     guest.clock = options.clock == "virtual" ? lab::Clock::virtual_clock : lab::Clock::wall_clock;
     guest.seed = options.seed;
     guest.iommu = options.iommu;
+    if (options.disks) {
+        guest.disks = true;
+        guest.device_model = find_device_model("ICH9-AHCI")->emulated_as;
+        guest.bad_sectors = options.bad_sectors;
+    }
     guest.emulator_arguments = options.emulator_arguments;
     guest.output = std::filesystem::temp_directory_path() / fmt::format("dmatoll-lab-{}", ::getpid());
     if (options.clock == "virtual") guest.host_cpu = allowed_cpus().front();
@@ -36,6 +44,15 @@ void add_common(CLI::App& command, Options& options) {
         ->capture_default_str();
     command.add_option("--seed", options.seed, "of the emulator")->capture_default_str();
     command.add_flag("!--no-iommu", options.iommu, "a machine without an IOMMU");
+    auto* disks = command.add_flag(
+        "--disks", options.disks,
+        "an AHCI controller instead of the network: a disk that costs nothing, and one in a file");
+    command
+        .add_option("--bad-sector", options.bad_sectors,
+                    "a sector of the second disk that cannot be read or written, may be repeated")
+        ->needs(disks)
+        ->take_all()
+        ->expected(1);
     command
         .add_option("--qemu", options.emulator_arguments,
                     "one more argument for QEMU, may be repeated: --qemu=-device --qemu=edu")
@@ -47,7 +64,7 @@ void add_common(CLI::App& command, Options& options) {
 
 void add_lab(CLI::App& program, Outcome& outcome) {
     auto* lab_command = program.add_subcommand(
-        "lab", "The emulated machine: a guest with an IOMMU, the device under test, its peer");
+        "lab", "The emulated machine: a guest with an IOMMU and the device under test");
     lab_command->require_subcommand(1);
 
     auto shell_options = std::make_shared<Options>();

@@ -22,6 +22,43 @@ std::string escaped(const std::filesystem::path& path) {
     return result;
 }
 
+// The device under test and its peer on one cable. By default virtio-net completes what it transmits on host
+// time; with a timer, and its doorbell handled on the vCPU's own thread, it does so on guest time.
+std::vector<std::string> network_arguments(const GuestOptions& options) {
+    return {"-netdev",
+            "hubport,id=device,hubid=0",
+            "-netdev",
+            "hubport,id=peer,hubid=0",
+            "-device",
+            fmt::format("{},netdev=device,addr=4,mac={},romfile=", options.device_model, device_mac),
+            "-device",
+            fmt::format("virtio-net-pci,netdev=peer,addr=5,mac={},romfile=,tx=timer,ioeventfd=off",
+                        peer_mac)};
+}
+
+// A controller of our own, since the board's shares its IOMMU group.
+std::vector<std::string> disk_arguments(const GuestOptions& options, const std::filesystem::path& disk) {
+    std::string kept = "driver=raw,node-name=kept,discard=unmap,";
+    if (options.bad_sectors.empty()) {
+        kept += "file.driver=file,file.filename=" + escaped(disk);
+    } else {
+        kept += "file.driver=blkdebug,file.image.driver=file,file.image.filename=" + escaped(disk);
+        for (std::size_t i = 0; i < options.bad_sectors.size(); ++i)
+            kept += fmt::format(",file.inject-error.{0}.event=none,file.inject-error.{0}.sector={1}", i,
+                                options.bad_sectors[i]);
+    }
+    return {"-blockdev",
+            fmt::format("driver=null-co,node-name=costless,size={},read-zeroes=on", disk_bytes),
+            "-blockdev",
+            kept,
+            "-device",
+            fmt::format("{},id=disks,addr=4", options.device_model),
+            "-device",
+            fmt::format("ide-hd,bus=disks.{},drive=costless,serial=costless", costless_port),
+            "-device",
+            fmt::format("ide-hd,bus=disks.{},drive=kept,serial=kept", file_port)};
+}
+
 }  // namespace
 
 std::string kernel_command_line(const GuestOptions& options) {
@@ -56,6 +93,7 @@ std::filesystem::path find_emulator() {
 
 void check_artefacts(const GuestOptions& options) {
     std::vector<std::string> needed = {"vmlinuz", "kernel-release", "initramfs.cpio"};
+    if (options.disks) needed.emplace_back("disk.cpio");
     if (options.meter) needed.emplace_back("libdmatoll_meter.so");
     for (const std::string& file : needed) {
         if (std::filesystem::exists(options.artefacts / file)) continue;
@@ -68,7 +106,8 @@ void check_artefacts(const GuestOptions& options) {
 
 std::vector<std::string> emulator_arguments(const GuestOptions& options,
                                             const std::filesystem::path& emulator,
-                                            const std::filesystem::path& initramfs, Console console) {
+                                            const std::filesystem::path& initramfs,
+                                            const std::filesystem::path& disk, Console console) {
     std::vector<std::string> arguments = {emulator.string()};
     const auto add = [&](std::initializer_list<std::string> more) {
         arguments.insert(arguments.end(), more);
@@ -100,14 +139,8 @@ std::vector<std::string> emulator_arguments(const GuestOptions& options,
              fmt::format("intel-iommu,intremap=on,caching-mode=off,aw-bits={}", options.address_bits)});
         add({"-trace", "vtd_dmar_fault"});
     }
-    // The device under test and its peer on one cable. By default virtio-net completes what it transmits on
-    // host time; with a timer, and its doorbell handled on the vCPU's own thread, it does so on guest time.
-    add({"-netdev", "hubport,id=device,hubid=0", "-netdev", "hubport,id=peer,hubid=0"});
-    add({"-device",
-         fmt::format("{},netdev=device,addr=4,mac={},romfile=", options.device_model, device_mac)});
-    add({"-device",
-         fmt::format("virtio-net-pci,netdev=peer,addr=5,mac={},romfile=,tx=timer,ioeventfd=off", peer_mac)});
-
+    const auto devices = options.disks ? disk_arguments(options, disk) : network_arguments(options);
+    arguments.insert(arguments.end(), devices.begin(), devices.end());
     arguments.insert(arguments.end(), options.emulator_arguments.begin(), options.emulator_arguments.end());
 
     // Serial ports are synchronous, so what the guest writes costs it the same in every boot.

@@ -75,8 +75,9 @@ class Initramfs {
         archive.add("/dmatoll/command", script);
         if (interactive) archive.add("/dmatoll/interactive", "");
         for (const auto& [name, contents] : options.files) archive.add(name, contents);
-        const std::string bytes =
-            read_file(options.artefacts / "initramfs.cpio") + std::move(archive).finish();
+        std::string bytes = read_file(options.artefacts / "initramfs.cpio");
+        if (options.disks) bytes += read_file(options.artefacts / "disk.cpio");
+        bytes += std::move(archive).finish();
 
         descriptor_ = memfd_create("initramfs", MFD_CLOEXEC);
         for (std::size_t done = 0; descriptor_ >= 0 && done < bytes.size();) {
@@ -104,9 +105,39 @@ class Initramfs {
     int descriptor_ = -1;
 };
 
+/// What the second disk keeps: a sparse file without a name, gone with the emulator however that ends.
+class DiskFile {
+  public:
+    explicit DiskFile(const GuestOptions& options) {
+        if (!options.disks) return;
+        const path file = options.output / "disk.raw";
+        std::error_code ignored;
+        std::filesystem::remove(file, ignored);
+        descriptor_ = open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        const bool sized = descriptor_ >= 0 && ftruncate(descriptor_, static_cast<off_t>(disk_bytes)) == 0;
+        const int error = errno;
+        std::filesystem::remove(file, ignored);
+        if (sized) return;
+        if (descriptor_ >= 0) close(descriptor_);
+        throw std::runtime_error(
+            fmt::format("cannot make {} for the guest's disk: {}", file.string(), std::strerror(error)));
+    }
+    DiskFile(const DiskFile&) = delete;
+    DiskFile& operator=(const DiskFile&) = delete;
+    ~DiskFile() {
+        if (descriptor_ >= 0) close(descriptor_);
+    }
+
+    int descriptor() const { return descriptor_; }
+    path file() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
+
+  private:
+    int descriptor_ = -1;
+};
+
 struct Launch {
     std::vector<std::string> arguments;
-    int inherited = -1;  ///< a descriptor that the emulator gets
+    std::vector<int> inherited;  ///< descriptors that the emulator gets
     std::optional<unsigned> host_cpu;
     path log;               ///< standard output and error, unless the terminal is kept
     bool terminal = false;  ///< keeps standard streams, session and process group
@@ -159,7 +190,8 @@ pid_t launch(const Launch& launch) {
             dup2(log, STDOUT_FILENO);
             dup2(log, STDERR_FILENO);
         }
-        fcntl(launch.inherited, F_SETFD, 0);
+        for (const int descriptor : launch.inherited)
+            if (descriptor >= 0) fcntl(descriptor, F_SETFD, 0);
         sigset_t signals;
         sigemptyset(&signals);
         sigprocmask(SIG_SETMASK, &signals, nullptr);
@@ -248,8 +280,10 @@ Guest Guest::start(const GuestOptions& options) {
     Guest guest;
     guest.output_ = options.output;
     const Initramfs initramfs(options, script + '\n', false);
-    guest.pid_ = launch({.arguments = emulator_arguments(options, emulator, initramfs.file(), Console::file),
-                         .inherited = initramfs.descriptor(),
+    const DiskFile disk(options);
+    guest.pid_ = launch({.arguments = emulator_arguments(options, emulator, initramfs.file(), disk.file(),
+                                                         Console::file),
+                         .inherited = {initramfs.descriptor(), disk.descriptor()},
                          .host_cpu = options.host_cpu,
                          .log = options.output / "qemu.log"});
     return guest;
@@ -389,9 +423,11 @@ int lab_shell(GuestOptions options) {
     check_artefacts(options);
     prepare_output(options.output);
     const Initramfs initramfs(options, "exec bash\n", true);
+    const DiskFile disk(options);
     const pid_t child =
-        launch({.arguments = emulator_arguments(options, emulator, initramfs.file(), Console::terminal),
-                .inherited = initramfs.descriptor(),
+        launch({.arguments = emulator_arguments(options, emulator, initramfs.file(), disk.file(),
+                                                Console::terminal),
+                .inherited = {initramfs.descriptor(), disk.descriptor()},
                 .host_cpu = options.host_cpu,
                 .log = {},
                 .terminal = true});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The emulated lab: a QEMU guest with an IOMMU, the network device under test and a peer for it.
+// The emulated lab: a QEMU guest with an IOMMU and the device under test, which is a network card with a peer
+// for it, or an AHCI controller with two disks.
 //
 // On the virtual clock one guest instruction is one nanosecond, the vCPUs take turns on one thread, and idle
 // time is skipped. Two guests with the same image, options and seed then execute the same instructions; for
@@ -21,9 +22,15 @@
 
 namespace dmatoll::harness::lab {
 
-/// Where the device under test and its peer always are.
+/// Where the device under test and its peer always are. A guest with disks has no peer.
 inline constexpr std::string_view device_bdf = "0000:00:04.0";
 inline constexpr std::string_view peer_bdf = "0000:00:05.0";
+
+/// Of each of the two disks.
+inline constexpr std::uint64_t disk_bytes = 1ULL << 30;
+/// The port of the disk that costs nothing (reads are zeroes, writes are lost), and of the one in a file.
+inline constexpr unsigned costless_port = 0;
+inline constexpr unsigned file_port = 1;
 
 enum class Clock : std::uint8_t {
     virtual_clock,  ///< guest instructions: repeatable, and slow
@@ -31,7 +38,7 @@ enum class Clock : std::uint8_t {
 };
 
 struct GuestOptions {
-    /// What the build made: vmlinuz, kernel-release, initramfs.cpio, libdmatoll_meter.so.
+    /// What the build made: vmlinuz, kernel-release, initramfs.cpio, disk.cpio, libdmatoll_meter.so.
     std::filesystem::path artefacts;
     /// A directory, created if needed: console.log, records.jsonl, windows.jsonl, qemu.log. Old ones are
     /// replaced.
@@ -52,6 +59,11 @@ struct GuestOptions {
     unsigned huge_pages = 0;
     /// The part under test, under QEMU's name.
     std::string device_model = "e1000";
+    /// The part is an AHCI controller: two disks are at its ports, and there is no network. What programs for
+    /// disks need is in the image then only.
+    bool disks = false;
+    /// Sectors of 512 bytes of the second disk that cannot be read or written.
+    std::vector<std::uint64_t> bad_sectors;
     bool iommu = true;
     /// The IOMMU's address width: 39 or 48 bits.
     unsigned address_bits = 39;

@@ -168,7 +168,7 @@ def image_with(place, files):
                              input=names.encode(), capture_output=True, check=True).stdout
     lab = place / "lab"
     lab.mkdir()
-    for name in ("vmlinuz", "kernel-release", "libdmatoll_meter.so"):
+    for name in ("vmlinuz", "kernel-release", "libdmatoll_meter.so", "disk.cpio"):
         (lab / name).symlink_to(built / name)
     # The kernel unpacks one archive after the other.
     (lab / "initramfs.cpio").write_bytes((built / "initramfs.cpio").read_bytes() + archive)
