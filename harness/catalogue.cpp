@@ -11,12 +11,12 @@ namespace dmatoll::harness {
 
 const std::vector<DeviceModel>& device_models() {
     static const std::vector<DeviceModel> models{
-        {"e1000", "82540EM", 0x8086, 0x100e, "e1000", "e1000", "Intel PRO/1000 MT Desktop, PCI"},
-        {"e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em",
+        {DeviceKind::network, "e1000", "82540EM", 0x8086, 0x100e, "e1000", "e1000", "Intel PRO/1000 MT Desktop, PCI"},
+        {DeviceKind::network, "e1000", "82545EM", 0x8086, 0x100f, "e1000", "e1000-82545em",
          "Intel PRO/1000 MT Server, PCI-X, copper"},
-        {"e1000", "82574L", 0x8086, 0x10d3, "e1000e", "e1000e", "Intel 82574L, PCI Express"},
-        {"ahci", "ICH9-AHCI", 0x8086, 0x2922, "ahci", "ich9-ahci",
-         "Intel 82801IR/IO/IH (ICH9), six SATA ports"},
+        {DeviceKind::network, "e1000", "82574L", 0x8086, 0x10d3, "e1000e", "e1000e", "Intel 82574L, PCI Express"},
+        {DeviceKind::disk, "ahci", "ICH9-AHCI", 0x8086, 0x2922, "ahci", "ich9-ahci",
+         "any AHCI controller (class 010601); the lab's is that of an Intel ICH9"},
     };
     return models;
 }
@@ -27,10 +27,18 @@ const DeviceModel* find_device_model(const std::string& model) {
     return nullptr;
 }
 
-const DeviceModel* find_device_model(std::uint16_t vendor, std::uint16_t device) {
-    for (const auto& candidate : device_models())
-        if (vendor == candidate.vendor && device == candidate.device) return &candidate;
+const DeviceModel* find_device_model(std::uint16_t vendor, std::uint16_t device, std::uint32_t class_code) {
+    for (const auto& candidate : device_models()) {
+        if (candidate.kind == DeviceKind::disk && class_code == ahci_class) return &candidate;
+        if (candidate.kind == DeviceKind::network && vendor == candidate.vendor && device == candidate.device)
+            return &candidate;
+    }
     return nullptr;
+}
+
+DeviceKind kind_of(const std::string& model) {
+    const DeviceModel* found = find_device_model(model);
+    return found ? found->kind : DeviceKind::network;
 }
 
 std::vector<std::string> device_model_names() {

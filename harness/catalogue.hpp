@@ -14,7 +14,10 @@
 
 namespace dmatoll::harness {
 
+enum class DeviceKind : std::uint8_t { network, disk };
+
 struct DeviceModel {
+    DeviceKind kind;
     const char* name;   // of the driver family: the trial's device.name
     const char* model;  // the part: what a suite names
     std::uint16_t vendor;
@@ -26,8 +29,13 @@ struct DeviceModel {
 
 const std::vector<DeviceModel>& device_models();
 const DeviceModel* find_device_model(const std::string& model);  // nullptr: unknown
-const DeviceModel* find_device_model(std::uint16_t vendor, std::uint16_t device);
+// By what a device says of itself: an AHCI controller is one by its class, whoever made it.
+const DeviceModel* find_device_model(std::uint16_t vendor, std::uint16_t device, std::uint32_t class_code);
+// Of the model of that name; an unknown one is a network card.
+DeviceKind kind_of(const std::string& model);
 std::vector<std::string> device_model_names();
+
+inline constexpr std::uint32_t ahci_class = 0x010601;
 
 std::vector<std::string> placement_names();
 bool find_placement(const std::string& name, Placement& placement);

@@ -116,7 +116,7 @@ Check kernel() {
 Check cards() {
     std::vector<std::string> found;
     for (const auto& device : pci_devices())
-        if (const DeviceModel* model = find_device_model(device.vendor, device.device))
+        if (const DeviceModel* model = find_device_model(device.vendor, device.device, device.class_code))
             found.push_back(fmt::format("{} ({})", device.bdf, model->model));
     if (!found.empty()) return {"network cards", true, join(found, ", "), ""};
     return {"network cards", false, "none that dmatoll drives (" + join(device_model_names(), ", ") + ")",
@@ -164,7 +164,7 @@ Diagnosis diagnose() {
         module_or_driver("VFIO", "vfio-pci", system_paths().sys / "bus/pci/drivers/vfio-pci",
                          "a kernel with CONFIG_VFIO_PCI"),
         module_or_driver("TUN/TAP", "tun", "/dev/net/tun", "a kernel with CONFIG_TUN"),
-        file("kernel module", our_module(),
+        file("kernel module", our_module("dmatoll_net"),
              "build it for this kernel: apt-get install linux-headers-$(uname -r), then make -C "
              "drivers/kernel MO=$PWD/build/release/drivers/kernel/$(uname -r)"),
         file("user driver", our_program("dmatoll-net-user"), build),

@@ -18,6 +18,7 @@ nlohmann::json to_json(const DriverSettings& settings) {
             {"completion", settings.completion},
             {"code_generation", settings.code_generation},
             {"copybreak", settings.copybreak},
+            {"max_sectors_kb", settings.max_sectors_kb},
             {"deferred_entries", settings.deferred_entries},
             {"deferred_milliseconds", settings.deferred_milliseconds},
             {"page_size", settings.page_size}};
@@ -33,6 +34,7 @@ DriverSettings driver_settings_from_json(const nlohmann::json& json) {
     result.completion = json.value("completion", result.completion);
     result.code_generation = json.value("code_generation", result.code_generation);
     result.copybreak = json.value("copybreak", result.copybreak);
+    result.max_sectors_kb = json.value("max_sectors_kb", result.max_sectors_kb);
     result.deferred_entries = json.value("deferred_entries", result.deferred_entries);
     result.deferred_milliseconds = json.value("deferred_milliseconds", result.deferred_milliseconds);
     result.page_size = json.value("page_size", result.page_size);
@@ -65,6 +67,7 @@ std::string label(const DriverSettings& settings) {
     if (settings.completion != usual.completion) parts.push_back(settings.completion);
     if (!settings.code_generation.empty()) parts.push_back(settings.code_generation);
     number("copybreak", settings.copybreak, usual.copybreak);
+    number("sectors", settings.max_sectors_kb, usual.max_sectors_kb);
     number("entries", settings.deferred_entries, usual.deferred_entries);
     number("ms", settings.deferred_milliseconds, usual.deferred_milliseconds);
     number("page", settings.page_size, usual.page_size);

@@ -21,6 +21,9 @@ struct DriverSettings {
     // Of the distribution's driver: received frames up to so many bytes are copied, and their buffers stay
     // mapped.
     std::uint32_t copybreak = 256;
+    // Of a disk's queue: longer requests are cut. A controller that QEMU emulates finds the distribution's driver's
+    // command tables in one piece up to 256 only (plan.cpp, impossible()).
+    std::uint32_t max_sectors_kb = 256;
     // Parameters of strategies, for those that have them.
     std::uint32_t deferred_entries = 256;
     std::uint32_t deferred_milliseconds = 10;

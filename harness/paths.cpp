@@ -80,16 +80,18 @@ fs::path our_program(const std::string& name) {
     return {};
 }
 
-fs::path our_module() {
-    if (const char* module = std::getenv("DMATOLL_MODULE")) return module;
+fs::path our_module(const std::string& name) {
+    if (const char* module = std::getenv("DMATOLL_MODULE"); module && fs::path{module}.stem() == name)
+        return module;
+    const std::string file = name + ".ko";
     utsname system{};
     ::uname(&system);
     const std::string release = system.release;
     const fs::path build = build_tree();
     for (const fs::path& candidate :
-         {fs::path{"/lib/modules"} / release / "extra/dmatoll_net.ko",
-          fs::path{"/lib/modules"} / release / "updates/dmatoll_net.ko",
-          build.empty() ? fs::path{} : build / "drivers/kernel" / release / "dmatoll_net.ko"})
+         {fs::path{"/lib/modules"} / release / "extra" / file,
+          fs::path{"/lib/modules"} / release / "updates" / file,
+          build.empty() ? fs::path{} : build / "drivers/kernel" / release / file})
         if (!candidate.empty() && present(candidate)) return candidate;
     return {};
 }

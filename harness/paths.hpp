@@ -29,6 +29,6 @@ fs::path our_program(const std::string& name);
 
 // The kernel module: $DMATOLL_MODULE, the running kernel's extra directory, or the build tree. Empty if it is
 // nowhere.
-fs::path our_module();
+fs::path our_module(const std::string& name);
 
 }  // namespace dmatoll::harness

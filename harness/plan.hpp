@@ -26,6 +26,7 @@ struct Trial {
     Parameters parameters;
     Transport transport = Transport::tcp;
     Flow flow = Flow::transmit;
+    std::optional<Pattern> pattern;  // of a workload for disks
     std::uint32_t index = 0;  // of `of` repetitions of this point
     std::uint32_t of = 1;
     DriverSettings settings;
@@ -35,6 +36,8 @@ struct Trial {
     [[nodiscard]] std::string combination() const;
     // The driver process makes or takes the frames itself, and is started for that workload.
     [[nodiscard]] bool driver_is_workload() const { return transport == Transport::raw && placement == "user"; }
+    // It destroys what the disk holds.
+    [[nodiscard]] bool writes_to_disk() const { return pattern && writes(*pattern); }
     // Faults are made in the driver on purpose.
     [[nodiscard]] bool makes_faults() const { return program == "crash"; }
     // It ends the machine that it runs on: a guest of its own, or not at all.

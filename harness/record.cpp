@@ -124,6 +124,13 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     }
     record["workload"] = {{"name", trial.workload}, {"parameters", parameters_json(trial.parameters)}};
     const DriverSettings& settings = trial.settings;
+    if (trial.pattern) {
+        record["workload"]["pattern"] = name_of(*trial.pattern);
+        record["requested"] = {{"max_sectors_kb", settings.max_sectors_kb},
+                               {"completion", settings.completion},
+                               {"code_generation", code_generation(trial)}};
+        return record;
+    }
     record["requested"] = {{"receive_descriptors", settings.receive_descriptors},
                            {"transmit_descriptors", settings.transmit_descriptors},
                            {"interrupts_per_second", settings.interrupts_per_second},

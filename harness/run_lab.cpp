@@ -66,12 +66,14 @@ class BootRunner {
         options.vcpus = rest_.front().guest.vcpus;
         options.memory_mib = rest_.front().guest.memory_mib;
         options.address_bits = rest_.front().guest.address_bits;
-        if (const DeviceModel* model = find_device_model(rest_.front().device))
+        if (const DeviceModel* model = find_device_model(rest_.front().device)) {
             options.device_model = model->emulated_as;
+            options.disks = model->kind == DeviceKind::disk;
+        }
         if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
         // Nothing but the trials: the guest's instructions must not depend on the run's name or the commit.
         nlohmann::json job{{"device", lab::device_bdf},
-                           {"peer", lab::peer_bdf},
+                           {"peer", options.disks ? "" : lab::peer_bdf},
                            {"virtual_clock", shared_.settings.virtual_clock},
                            {"trials", nlohmann::json::array()}};
         if (shared_.settings.profile) job["profile"] = options.profile = true;

@@ -5,12 +5,14 @@
 
 #include <cerrno>
 #include <optional>
+#include <set>
 
 #include "failure.hpp"
 #include "file.hpp"
 #include "process.hpp"
 #include "record.hpp"
 #include "session.hpp"
+#include "target/disk.hpp"
 #include "target/pci.hpp"
 
 namespace dmatoll::harness {
@@ -71,12 +73,31 @@ std::optional<std::string> not_here(const Trial& trial) {
     return std::nullopt;
 }
 
+// As far as the disks can be seen now: what would refuse the trials one by one refuses the run.
+void require_writable_disks(const PciDevice& device, const std::vector<Trial>& trials, bool force) {
+    if (force) return;
+    std::set<std::uint64_t> written;
+    for (const auto& trial : trials)
+        if (trial.writes_to_disk()) written.insert(trial.parameters.at("port"));
+    for (const auto& disk : disks_of(device.bdf))
+        if (written.contains(disk.port)) require_writable(disk.name);
+}
+
 }  // namespace
 
 void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalSettings& settings,
                Progress& progress) {
     // Before anything is taken: an address that was mistyped costs no device its driver.
-    require_drivable(pci_device(settings.device));
+    const PciDevice device = pci_device(settings.device);
+    require_drivable(device);
+    if (device.is_disk_controller()) {
+        if (!settings.peer.empty())
+            fail("{} is a controller of disks, and needs no --peer", settings.device);
+        require_writable_disks(device, trials, settings.force);
+    } else if (settings.peer.empty()) {
+        fail("{} is a network card: --peer is needed, the address of the card at the other end of the cable",
+             settings.device);
+    }
     if (settings.device == settings.peer)
         fail("The device under test and its peer are both {}; two connected cards are needed",
              settings.device);
@@ -105,7 +126,8 @@ void run_guest_job(const std::string& job_file, const std::string& records) {
     Session session{{.run = "",
                      .device = job.at("device"),
                      .peer = job.at("peer"),
-                     .force = false,
+                     // The lab's disks hold nothing but what earlier trials wrote.
+                     .force = true,
                      .virtual_clock = job.at("virtual_clock"),
                      .profile = job.value("profile", false),
                      .environment = nlohmann::json::object()},

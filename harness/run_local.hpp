@@ -11,7 +11,7 @@ namespace dmatoll::harness {
 
 struct LocalSettings {
     std::string device;  // PCI addresses
-    std::string peer;
+    std::string peer;  // empty for a controller of disks
     bool force = false;
 };
 

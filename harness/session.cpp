@@ -6,9 +6,11 @@
 #include "cpus.hpp"
 #include "crash.hpp"
 #include "failure.hpp"
+#include "fio.hpp"
 #include "lab/marker.hpp"
 #include "meters/counters.hpp"
 #include "meters/proc_stat.hpp"
+#include "paths.hpp"
 #include "process.hpp"
 #include "provenance.hpp"
 #include "record.hpp"
@@ -22,6 +24,12 @@ namespace {
 constexpr double link_seconds = 10;
 // After it was switched on, an emulated part receives nothing for a second; a real link trains.
 constexpr double answer_seconds = 10;
+// A controller looks for disks after its driver has it.
+constexpr double disk_seconds = 15;
+// Between the beats that bound how far the lab's virtual clock jumps while all CPUs wait for a disk. Without them a
+// disk in a file was seen to answer after 16 s of that clock, with them after 0.4 ms at most.
+constexpr unsigned beat_us = 50;
+constexpr const char* metronome_program = "dmatoll-metronome";
 
 }  // namespace
 
@@ -63,7 +71,8 @@ Session::Session(SessionSettings settings, Sink& sink) : settings_{std::move(set
     environment_ = settings_.environment;
     environment_.update(machine_provenance());
     try {
-        set_up_peer();
+        ownership_.take(settings_.device, settings_.force);
+        if (!settings_.peer.empty()) set_up_peer();
     } catch (...) {
         ownership_.restore();
         throw;
@@ -77,7 +86,6 @@ Session::~Session() {
 }
 
 void Session::set_up_peer() {
-    ownership_.take(settings_.device, settings_.force);
     ownership_.take(settings_.peer, settings_.force);
     PciDevice peer = pci_device(settings_.peer);
     if (peer.interfaces.empty()) {
@@ -116,8 +124,25 @@ void Session::set_up_driver(const Trial& trial) {
     wait_until_peer_answers(answer_seconds);
 }
 
+void Session::set_up_disk(const Trial& trial) {
+    const auto port = static_cast<unsigned>(trial.parameters.at("port"));
+    disk_ = wait_for_disk(*driver_, settings_.device, port, disk_seconds);
+    disk_->set_queue(trial.settings.max_sectors_kb);
+    // Each port may have a vector of its own, which it asks for when it has found a disk.
+    interrupt_ = pin_interrupts(settings_.device, device_cpu);
+    if (trial.writes_to_disk() && !settings_.force) require_writable(disk_->name());
+    if (!settings_.virtual_clock || metronome_) return;
+    const fs::path program = our_program(metronome_program);
+    if (program.empty())
+        throw Unavailable{
+            fmt::format("The program {} is neither beside dmatoll nor in PATH; build it", metronome_program)};
+    metronome_ = std::make_unique<Child>(
+        Command{.arguments = {program.string(), std::to_string(beat_us)}, .cpu = other_cpu()});
+}
+
 void Session::take_down_driver() {
     interface_.reset();
+    disk_.reset();
     if (!driver_) return;
     try {
         driver_->stop();
@@ -152,7 +177,10 @@ void Session::run(const Trial& trial) {
             record["status"] = combination_unavailable_ ? "skipped" : "error";
             record["reason"] = combination_problem_;
         } else {
-            record.merge_patch(trial.makes_faults() ? measure_faults(trial) : measure(trial));
+            if (trial.pattern) set_up_disk(trial);
+            record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
+                               : trial.program == "fio-verify" ? verify(trial)
+                                                               : measure(trial));
             record["status"] = "ok";
         }
     } catch (const Interrupted&) {
@@ -179,6 +207,7 @@ TrafficPlaces Session::places() {
     };
     return {.device = end(interface_, device_address, device_cpu),
             .peer = end(peer_, peer_address, other_cpu()),
+            .disk = disk_ ? &*disk_ : nullptr,
             .driver = *driver_,
             .virtual_clock = settings_.virtual_clock};
 }
@@ -195,6 +224,21 @@ nlohmann::json Session::measure_faults(const Trial& trial) {
     return record;
 }
 
+nlohmann::json Session::verify(const Trial& trial) {
+    const std::uint64_t begun = now_ns();
+    const Counts before = driver_->counters();
+    nlohmann::json result = run_fio_verify(
+        trial, places(), [&] { driver_->require_alive(); },
+        [&](const std::string& output) { sink_.raw(trial, "fio.json", output); });
+    const Counts counts = difference(before, driver_->counters());
+    nlohmann::json record = settings_in_force(trial);
+    record["window_ns"] = now_ns() - begun;
+    record["meters"]["driver_counters"] = {
+        {"available", !counts.empty()}, {"source", driver_->counter_source()}, {"counts", counts_json(counts)}};
+    record.merge_patch(result);
+    return record;
+}
+
 nlohmann::json Session::measure(const Trial& trial) {
     const auto traffic = start_traffic(trial, places());
     const auto save_outputs = [&] {
@@ -206,19 +250,23 @@ nlohmann::json Session::measure(const Trial& trial) {
 
         const std::uint64_t wanted_ns = trial.parameters.at("window_ms") * 1'000'000;
         const CpuTicks ticks_before = settings_.virtual_clock ? CpuTicks{} : read_cpu_ticks(device_cpu);
-        const Counts peer_before = peer_->interface_statistics();
+        const Counts peer_before = peer_ ? peer_->interface_statistics() : Counts{};
         const std::uint64_t counters_opened = now_ns();
         const Counts before = driver_->counters();
+        const std::uint64_t disk_opened = now_ns();
+        const Counts disk_before = disk_ ? disk_->statistics() : Counts{};
         const std::uint64_t opened = now_ns();
         lab::open_window();
         sleep_until_ns(opened + wanted_ns);
         lab::close_window();
         const std::uint64_t closed = now_ns();
+        const std::uint64_t disk_closed = now_ns();
+        const Counts disk_after = disk_ ? disk_->statistics() : Counts{};
         const Counts after = driver_->counters();
         const std::uint64_t counters_closed = now_ns();
         if (settings_.profile) sink_.raw(trial, "maps.txt", process_maps());
         const std::uint64_t window_number = windows_++;
-        const Counts peer_after = peer_->interface_statistics();
+        const Counts peer_after = peer_ ? peer_->interface_statistics() : Counts{};
         const CpuTicks ticks_after = settings_.virtual_clock ? CpuTicks{} : read_cpu_ticks(device_cpu);
 
         traffic->window_closed();
@@ -232,15 +280,18 @@ nlohmann::json Session::measure(const Trial& trial) {
             .counters_ns = between(before, after).value_or(counters_closed - counters_opened),
             .device = std::move(moved),
             .device_source = driver_->counter_source(),
-            .peer = difference(peer_before, peer_after)};
+            .peer = difference(peer_before, peer_after),
+            .disk = difference(disk_before, disk_after),
+            .disk_ns = disk_closed - disk_opened};
         const nlohmann::json result = traffic->finish(window);
         save_outputs();
         if (settings_.profile) sink_.raw(trial, "kernel-symbols", kernel_symbols());
 
         nlohmann::json record = settings_in_force(trial);
         record["window_ns"] = closed - opened;
+        if (disk_) record["ios_interval_ns"] = window.disk_ns;
         // An echo's are the generator's, of its own window.
-        if (trial.program != "udp-echo") record["packets_interval_ns"] = window.counters_ns;
+        else if (trial.program != "udp-echo") record["packets_interval_ns"] = window.counters_ns;
         auto& metrics = record["metrics"];
         const Counts& counts = window.device;
         if (counts.contains("maps") && counts.contains("unmaps")) {
@@ -252,12 +303,21 @@ nlohmann::json Session::measure(const Trial& trial) {
             if (counts.contains(name)) metrics[name] = counts.at(name);
 
         auto& meters = record["meters"];
-        meters["driver_counters"] = {{"available", true},
-                                     {"source", window.device_source},
-                                     {"interval_ns", window.counters_ns},
-                                     {"counts", counts_json(counts)}};
-        meters["peer_counters"] = {
-            {"available", true}, {"source", "/proc/net/dev"}, {"counts", counts_json(window.peer)}};
+        if (counts.empty())
+            meters["driver_counters"] = {{"available", false}, {"reason", window.device_source}};
+        else
+            meters["driver_counters"] = {{"available", true},
+                                         {"source", window.device_source},
+                                         {"interval_ns", window.counters_ns},
+                                         {"counts", counts_json(counts)}};
+        if (peer_)
+            meters["peer_counters"] = {
+                {"available", true}, {"source", "/proc/net/dev"}, {"counts", counts_json(window.peer)}};
+        if (disk_)
+            meters["block_layer"] = {{"available", true},
+                                     {"source", "/sys/block/" + disk_->name() + "/stat"},
+                                     {"interval_ns", window.disk_ns},
+                                     {"counts", counts_json(window.disk)}};
         if (settings_.virtual_clock) {
             meters["proc_stat"] = {
                 {"available", false},
@@ -279,7 +339,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         record.merge_patch(result);
         // Whose turn it is decides which vCPU's work a latency contains.
         if (settings_.virtual_clock && metrics.contains("latency_ns"))
-            record["latency_stamp"] = "turn-ordered, virtual clock";
+            record["latency_stamp"] = disk_ ? "of the emulator, virtual clock" : "turn-ordered, virtual clock";
         return record;
     } catch (...) {
         save_outputs();
@@ -304,9 +364,21 @@ nlohmann::json Session::settings_in_force(const Trial& trial) {
         record["effective"]["offloads"] = interface_->offloads();
         record["effective"]["rings"] = interface_->rings();
     }
-    record["effective"]["peer_offloads"] = peer_->offloads();
-    record["effective"]["peer_driver"] = peer_->driver();
-    record["effective"]["peer_mtu"] = peer_->mtu();
+    if (peer_) {
+        record["effective"]["peer_offloads"] = peer_->offloads();
+        record["effective"]["peer_driver"] = peer_->driver();
+        record["effective"]["peer_mtu"] = peer_->mtu();
+    }
+    if (disk_) {
+        record["device"]["disk"] = {
+            {"name", disk_->name()}, {"port", trial.parameters.at("port")}, {"bytes", disk_->bytes()}};
+        record["effective"]["queue"] = disk_->queue();
+    }
+    if (metronome_)
+        record["virtual_clock"] = {
+            {"beat_us", beat_us},
+            {"what", "a process wakes at this beat on the CPU that is not measured: without it the clock would jump "
+                     "to any timer while all wait for a disk, which answers on the host's time"}};
     record["domain"]["attached"] = effective.at("domain");
     record["strategy"]["page_size"] = effective.at("page_size");
     if (effective.contains("code_generation")) record["code_generation"] = effective["code_generation"];

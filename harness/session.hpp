@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "process.hpp"
 #include "sink.hpp"
 #include "target/driver.hpp"
 #include "target/ownership.hpp"
@@ -19,8 +20,8 @@ namespace dmatoll::harness {
 struct SessionSettings {
     std::string run;     // the run's name, for the records; empty in the lab, where the host adds it
     std::string device;  // PCI addresses
-    std::string peer;
-    bool force = false;  // take them even if they carry the default route
+    std::string peer;    // of a network card's; empty for a controller of disks
+    bool force = false;  // take them even if they carry the default route, or disks that are not empty
     bool virtual_clock = false;
     bool profile = false;  // keep what it takes to give addresses names: see symbols.hpp
     nlohmann::json environment;  // complete, but for what only this machine knows
@@ -28,7 +29,7 @@ struct SessionSettings {
 
 class Session {
   public:
-    // Takes both devices and sets up the peer. Throws Failure.
+    // Takes the device, and the peer and sets it up. Throws Failure.
     Session(SessionSettings settings, Sink& sink);
     // Gives everything back; says on stderr what could not be.
     ~Session();
@@ -46,6 +47,9 @@ class Session {
     TrafficPlaces places();
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);
+    nlohmann::json verify(const Trial& trial);
+    // The disk that the trial is about, with its queue set.
+    void set_up_disk(const Trial& trial);
     // What is really in force of what the trial asked for, for its record.
     nlohmann::json settings_in_force(const Trial& trial);
 
@@ -59,6 +63,8 @@ class Session {
     bool combination_unavailable_ = false;
     std::unique_ptr<Driver> driver_;
     std::optional<Interface> interface_;
+    std::optional<Disk> disk_;
+    std::unique_ptr<Child> metronome_;
     std::string interrupt_;
     std::uint64_t windows_ = 0;  // opened so far: the lab's meter numbers them likewise
 };

@@ -51,7 +51,7 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
     std::vector<DriverSettings> result{DriverSettings{}};
     if (!driver) return result;
     driver->only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu", "offloads",
-                  "copybreak", "deferred_entries", "deferred_milliseconds", "page_size"});
+                  "copybreak", "deferred_entries", "deferred_milliseconds", "page_size", "max_sectors_kb"});
     const auto number = [&](const char* key, std::uint32_t DriverSettings::*member, std::uint64_t least,
                             std::uint64_t most) {
         const auto values = driver->numbers(key, DriverSettings{}.*member, least, most);
@@ -69,6 +69,7 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
     multiply(result, driver->flags("offloads", true),
              [](DriverSettings& settings, bool value) { settings.offloads = value; });
     number("copybreak", &DriverSettings::copybreak, 0, 1500);
+    number("max_sectors_kb", &DriverSettings::max_sectors_kb, 4, 1024);
     number("deferred_entries", &DriverSettings::deferred_entries, 1, 65536);
     number("deferred_milliseconds", &DriverSettings::deferred_milliseconds, 1, 10'000);
     number("page_size", &DriverSettings::page_size, 4096, 2'097'152);

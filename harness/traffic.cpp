@@ -2,9 +2,11 @@
 #include "traffic.hpp"
 
 #include "failure.hpp"
+#include "fio.hpp"
 #include "iperf3.hpp"
 #include "process.hpp"
 #include "raw_frames.hpp"
+#include "sync_read.hpp"
 #include "text.hpp"
 #include "udp_echo.hpp"
 
@@ -18,6 +20,8 @@ constexpr std::uint64_t most_load_bps = 1'000'000'000'000;
 // A header that says which packet it is, up to an unfragmented datagram at an MTU of 9000.
 constexpr std::uint64_t least_echo_bytes = 16;
 constexpr std::uint64_t most_echo_bytes = 8972;
+// An AHCI controller has 32 at most.
+constexpr std::uint64_t most_port = 31;
 
 // And what all of them need.
 std::vector<NeededParameter> with(std::vector<NeededParameter> own) {
@@ -35,19 +39,35 @@ std::unique_ptr<Traffic> start(const Trial& trial, const TrafficPlaces& places) 
 
 const std::vector<TrafficProgram>& traffic_programs() {
     static const std::vector<TrafficProgram> programs{
-        {"iperf3", with({{"load_bps", 0, most_load_bps}, {"payload_bytes", 1, 1 << 20}}), start<Iperf3>},
+        {"iperf3", DeviceKind::network, with({{"load_bps", 0, most_load_bps}, {"payload_bytes", 1, 1 << 20}}), start<Iperf3>},
         // Without a cool-down the last echoes have no time to come back.
-        {"udp-echo",
+        {"udp-echo", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},
                {"cool_down_ms", 1, most_ms}}),
          start<UdpEcho>},
-        {"raw-frames", with({{"load_bps", 0, most_load_bps}, {"frame_bytes", 64, 1518}}), start<RawFrames>},
-        {"crash",
+        {"raw-frames", DeviceKind::network, with({{"load_bps", 0, most_load_bps}, {"frame_bytes", 64, 1518}}), start<RawFrames>},
+        {"crash", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},
                {"kills", 1, 100'000}}),
          nullptr},
+        {"fio", DeviceKind::disk,
+         with({{"block_bytes", 512, 1 << 20}, {"io_depth", 1, 256}, {"port", 0, most_port}}), start<Fio>},
+        // Any multiple of 512 bytes up to the largest, and as many requests at a time as there are.
+        {"fio-verify", DeviceKind::disk,
+         {{"most_block_bytes", 4096, 1 << 20},
+          {"io_depth", 1, 256},
+          {"port", 0, most_port},
+          {"verify_bytes", 1 << 20, std::uint64_t{1} << 40}},
+         nullptr},
+        {"sync-read", DeviceKind::disk,
+         with({{"block_bytes", 512, 1 << 20},
+               {"region_bytes", 512, std::uint64_t{1} << 40},
+               {"load_bps", 0, most_load_bps},
+               {"direct", 0, 1},
+               {"port", 0, most_port}}),
+         start<SyncRead>},
     };
     return programs;
 }

@@ -12,7 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "catalogue.hpp"
 #include "plan.hpp"
+#include "target/disk.hpp"
 #include "target/driver.hpp"
 #include "target/network.hpp"
 
@@ -29,6 +31,7 @@ struct TrafficEnd {
 struct TrafficPlaces {
     TrafficEnd device;
     TrafficEnd peer;
+    const Disk* disk = nullptr;  // of the device under test; none: it is a network card
     Driver& driver;  // of the device under test
     // The CPUs take turns, and one that never idles may keep the others from theirs.
     bool virtual_clock = false;
@@ -42,7 +45,9 @@ struct MeasuredWindow {
     std::uint64_t counters_ns = 0;
     Counts device;  // under the names of drivers/core/counters.hpp
     std::string device_source;
-    Counts peer;  // as Interface::interface_statistics()
+    Counts peer;  // as Interface::interface_statistics(); empty without one
+    Counts disk;  // as Disk::statistics(); empty without one
+    std::uint64_t disk_ns = 0;  // from one reading of it to the other
 };
 
 // Started by its constructor; its destructor ends whatever still runs.
@@ -78,6 +83,7 @@ struct NeededParameter {
 // A way to run workloads: what a workload.toml may name as its `program`.
 struct TrafficProgram {
     const char* name;
+    DeviceKind kind;
     std::vector<NeededParameter> needed;
     // None: it is no stream through a window, but a way of its own (crash.hpp).
     std::unique_ptr<Traffic> (*start)(const Trial&, const TrafficPlaces&);

@@ -21,6 +21,8 @@ nlohmann::json parameters_json(const Parameters& parameters) {
 namespace {
 
 constexpr Flow flows[] = {Flow::transmit, Flow::receive, Flow::both};
+constexpr Pattern patterns[] = {Pattern::read, Pattern::write, Pattern::randread, Pattern::randwrite,
+                                Pattern::randrw};
 constexpr Transport transports[] = {Transport::tcp, Transport::udp, Transport::raw};
 
 template <class Value, std::size_t n>
@@ -59,6 +61,26 @@ const char* name_of(Transport transport) {
     return "";
 }
 
+const char* name_of(Pattern pattern) {
+    switch (pattern) {
+        case Pattern::read:
+            return "read";
+        case Pattern::write:
+            return "write";
+        case Pattern::randread:
+            return "randread";
+        case Pattern::randwrite:
+            return "randwrite";
+        case Pattern::randrw:
+            return "randrw";
+    }
+    return "";
+}
+
+Pattern pattern_named(const std::string& name, const std::string& where) {
+    return named(patterns, name, "pattern", where);
+}
+
 Flow flow_named(const std::string& name, const std::string& where) {
     return named(flows, name, "flow", where);
 }
@@ -70,7 +92,6 @@ Transport transport_named(const std::string& name, const std::string& where) {
 Workload parse_workload(std::string_view text, const std::string& file) {
     const toml::table parsed = parse_toml(text, file);
     const TomlTable top{parsed, file, "a workload"};
-    top.only({"name", "summary", "program", "transport", "flow", "parameters"});
     Workload workload;
     workload.name = top.text("name");
     workload.summary = top.text("summary");
@@ -82,8 +103,14 @@ Workload parse_workload(std::string_view text, const std::string& file) {
         fail("{}: no way to run '{}' is known{}", top.at("program"), workload.program,
              suggestion(workload.program, known));
     }
-    workload.transport = transport_named(top.text("transport"), top.at("transport"));
-    workload.flow = flow_named(top.text("flow"), top.at("flow"));
+    if (program->kind == DeviceKind::disk) {
+        top.only({"name", "summary", "program", "pattern", "parameters"});
+        workload.pattern = pattern_named(top.text("pattern"), top.at("pattern"));
+    } else {
+        top.only({"name", "summary", "program", "transport", "flow", "parameters"});
+        workload.transport = transport_named(top.text("transport"), top.at("transport"));
+        workload.flow = flow_named(top.text("flow"), top.at("flow"));
+    }
     const TomlTable parameters = top.table("parameters");
     std::vector<std::string> names;
     for (const auto& needed : program->needed) names.push_back(needed.name);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,12 +27,19 @@ const char* name_of(Transport transport);
 Flow flow_named(const std::string& name, const std::string& where);
 Transport transport_named(const std::string& name, const std::string& where);
 
+// Of a workload that goes to a disk.
+enum class Pattern : std::uint8_t { read, write, randread, randwrite, randrw };
+const char* name_of(Pattern pattern);
+Pattern pattern_named(const std::string& name, const std::string& where);
+inline bool writes(Pattern pattern) { return pattern != Pattern::read && pattern != Pattern::randread; }
+
 struct Workload {
     std::string name;
     std::string summary;
     std::string program;  // the one that runs it: traffic.hpp
     Transport transport = Transport::tcp;
     Flow flow = Flow::transmit;
+    std::optional<Pattern> pattern;  // for a disk; without: for a network card
     Parameters defaults;  // its keys are all the parameters there are
 };
 

@@ -31,7 +31,7 @@ nlohmann::json device_json(const PciDevice& device, const DeviceModel& model) {
 void print_devices(bool as_json) {
     nlohmann::json list = nlohmann::json::array();
     for (const auto& device : pci_devices())
-        if (const DeviceModel* model = find_device_model(device.vendor, device.device))
+        if (const DeviceModel* model = find_device_model(device.vendor, device.device, device.class_code))
             list.push_back(device_json(device, *model));
     if (as_json) {
         fmt::print("{}\n", list.dump(2));

@@ -60,10 +60,10 @@ RunDirectory open_run(const Options& options) {
 
 int run_suite(const Options& options) {
     if (options.target == "local" && options.resume.empty() &&
-        (options.device.empty() || options.peer.empty()))
+        options.device.empty())
         fail(
-            "--target local needs --device and --peer: PCI addresses of two connected network cards; "
-            "`dmatoll devices` lists them");
+            "--target local needs --device, and --peer: PCI addresses of two connected network cards, or of one "
+            "controller of disks alone; `dmatoll devices` lists them");
     RunDirectory run = open_run(options);
     const auto& manifest = run.manifest();
     const bool lab = manifest.at("target") == "lab";
@@ -158,9 +158,10 @@ void add_run(CLI::App& program, Outcome& outcome) {
     command->add_option("--device", options->device,
                         "target local: PCI address of the device under test; it is unbound!");
     command->add_option("--peer", options->peer,
-                        "target local: PCI address of the card at the other end of the cable");
+                        "target local: PCI address of the card at the other end of the cable; for disks none");
     command->add_flag("--force", options->force,
-                      "target local: take a device even if it carries the default route");
+                      "target local: take a device even if it carries the default route, has disks in use, "
+                      "or disks that are not empty and will be written to");
     command->add_flag("!--no-report", options->report, "do not make the report at the end");
     command->add_flag("--quiet", options->quiet, "no progress, only the summary");
     // What was decided when the run began, and is in its manifest.

@@ -46,6 +46,11 @@ void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>
         metrics["instructions_per_packet"] = instructions / static_cast<double>(window_ns) *
                                              static_cast<double>(counted_ns) / static_cast<double>(packets);
     }
+    if (const auto ios = metrics.value("ios", std::uint64_t{0}); ios > 0 && record.contains("ios_interval_ns")) {
+        const auto counted_ns = record["ios_interval_ns"].get<std::uint64_t>();
+        metrics["instructions_per_io"] = instructions / static_cast<double>(window_ns) *
+                                         static_cast<double>(counted_ns) / static_cast<double>(ios);
+    }
 }
 
 }  // namespace dmatoll::harness

@@ -6,8 +6,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "../plan.hpp"
+#include "disk.hpp"
 #include "network.hpp"
 #include "ownership.hpp"
 
@@ -23,8 +25,10 @@ class Driver {
     Driver(const Driver&) = delete;
     Driver& operator=(const Driver&) = delete;
 
-    // Its network interface; empty if it makes and takes frames by itself.
-    [[nodiscard]] virtual std::string interface() const = 0;
+    // Its network interface; empty if it makes and takes frames by itself, or drives disks.
+    [[nodiscard]] virtual std::string interface() const { return {}; }
+    // Its disks so far: they may appear a while after the driver was started.
+    [[nodiscard]] virtual std::vector<DiskPlace> disks() const { return {}; }
     // Absolute counts under the names of drivers/core/counters.hpp, as far as the driver has them.
     virtual Counts counters() = 0;
     // Where counters() reads.
@@ -45,5 +49,8 @@ class Driver {
 // machine lacks what that needs, Failure if it goes wrong.
 std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
                                      int cpu);
+
+// The disk at that port, once the driver has it. Throws Failure if it does not come.
+Disk wait_for_disk(Driver& driver, const std::string& bdf, unsigned port, double seconds);
 
 }  // namespace dmatoll::harness

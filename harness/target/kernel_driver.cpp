@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "kernel_driver.hpp"
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -10,21 +11,30 @@
 #include "../paths.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
+#include "disk.hpp"
 #include "pci.hpp"
 #include "system.hpp"
 
 namespace dmatoll::harness {
 namespace {
-constexpr const char* module_name = "dmatoll_net";
+
+const char* module_of(DeviceKind kind) { return kind == DeviceKind::disk ? "dmatoll_blk" : "dmatoll_net"; }
+
+const char* driver_of(DeviceKind kind, DomainKind domain) {
+    if (kind == DeviceKind::disk) return domain == DomainKind::own ? "dmatoll-blk" : "dmatoll-blk-linux";
+    return domain == DomainKind::own ? "dmatoll-net" : "dmatoll-net-linux";
+}
 
 // What has its default is left to the module.
 std::vector<std::string> module_parameters(const Trial& trial) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
-    std::vector<std::string> result{"strategy=" + trial.strategy,
-                                    fmt::format("receive_descriptors={}", settings.receive_descriptors),
-                                    fmt::format("transmit_descriptors={}", settings.transmit_descriptors),
-                                    fmt::format("interrupts_per_second={}", settings.interrupts_per_second)};
+    std::vector<std::string> result{"strategy=" + trial.strategy};
+    if (kind_of(trial.device) == DeviceKind::network) {
+        result.push_back(fmt::format("receive_descriptors={}", settings.receive_descriptors));
+        result.push_back(fmt::format("transmit_descriptors={}", settings.transmit_descriptors));
+        result.push_back(fmt::format("interrupts_per_second={}", settings.interrupts_per_second));
+    }
     if (settings.completion != usual.completion) result.push_back("completion=" + settings.completion);
     if (settings.deferred_entries != usual.deferred_entries)
         result.push_back(fmt::format("deferred_entries={}", settings.deferred_entries));
@@ -40,24 +50,28 @@ std::vector<std::string> module_parameters(const Trial& trial) {
 
 KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
                            Ownership& ownership)
-    : bdf_{bdf}, driver_{strategy.domain == DomainKind::own ? "dmatoll-net" : "dmatoll-net-linux"} {
-    const fs::path module = our_module();
+    : kind_{kind_of(trial.device)},
+      module_{module_of(kind_)},
+      bdf_{bdf},
+      driver_{driver_of(kind_, strategy.domain)} {
+    const fs::path module = our_module(module_);
     if (module.empty())
         throw Unavailable{
-            "The module dmatoll_net.ko is not built for this kernel (6.11 or later and its headers are "
-            "needed); `dmatoll doctor` says how to build it"};
+            fmt::format("The module {}.ko is not built for this kernel (6.11 or later and its headers are "
+                        "needed); `dmatoll doctor` says how to build it",
+                        module_)};
     set_driver_override(bdf, driver_);
     if (strategy.domain != DomainKind::own) set_group_type(bdf, name_of(strategy.domain));
-    if (fs::exists(system_paths().sys / "module" / module_name))
-        run_or_fail({.arguments = {"rmmod", module_name}}, "remove the module of an earlier run");
-    ownership.note_module(module_name);
+    if (fs::exists(system_paths().sys / "module" / module_))
+        run_or_fail({.arguments = {"rmmod", module_}}, "remove the module of an earlier run");
+    ownership.note_module(module_);
     std::vector<std::string> load{"insmod", module.string()};
     for (const auto& parameter : module_parameters(trial)) load.push_back(parameter);
     run_or_fail({.arguments = load}, "load the module " + module.string());
     loaded_ = true;
     try {
         bind_driver(bdf, driver_);
-        interface_.emplace(wait_for_interface(bdf, 5), "");
+        if (kind_ == DeviceKind::network) interface_.emplace(wait_for_interface(bdf, 5), "");
     } catch (...) {
         stop();
         throw;
@@ -72,7 +86,34 @@ KernelDriver::~KernelDriver() {
     }
 }
 
+std::vector<DiskPlace> KernelDriver::disks() const {
+    return kind_ == DeviceKind::disk ? disks_of(bdf_) : std::vector<DiskPlace>{};
+}
+
+std::string KernelDriver::counter_source() const {
+    return kind_ == DeviceKind::disk ? "the module's statistics in sysfs" : "ethtool -S";
+}
+
 Counts KernelDriver::counters() {
+    return kind_ == DeviceKind::disk ? disk_counters() : network_counters();
+}
+
+Counts KernelDriver::disk_counters() const {
+    const fs::path file = device_path(bdf_) / "dmatoll/statistics";
+    Counts counts;
+    for (const auto& line : lines(read_attribute(file).value_or(""))) {
+        const auto words = split(line, ' ');
+        if (words.size() != 2 || words[1].empty() ||
+            words[1].find_first_not_of("0123456789") != std::string::npos)
+            fail("{}: '{}' is not of the form 'name value'", file.string(), line);
+        counts[words[0]] = std::strtoull(words[1].c_str(), nullptr, 10);
+    }
+    for (const auto* needed : {"read_requests", "write_requests", "bytes_read", "bytes_written"})
+        if (!counts.contains(needed)) fail("The module's counter {} is missing from {}", needed, file.string());
+    return counts;
+}
+
+Counts KernelDriver::network_counters() const {
     Counts counts = interface_->ethtool_statistics();
     for (const auto* needed :
          {"frames_transmitted", "frames_received", "bytes_transmitted", "bytes_received"})
@@ -96,11 +137,11 @@ nlohmann::json KernelDriver::effective() {
         for (const auto& line : split(*pages, '\n'))
             if (const auto words = split(line, ' '); words.size() == 2)
                 result["cached_pages"][words[0]] = std::atoll(words[1].c_str());
-    const fs::path parameters = system_paths().sys / "module" / module_name / "parameters";
+    const fs::path parameters = system_paths().sys / "module" / module_ / "parameters";
     if (const auto size = read_attribute(folder / "page_size"))
         result["page_size"] = std::atol(size->c_str());
     for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
-                             "deferred_entries", "deferred_milliseconds"})
+                             "deferred_entries", "deferred_milliseconds", "queue_depth"})
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
     return result;
 }
@@ -116,7 +157,7 @@ void KernelDriver::make_fault(const std::string& how) {
 void KernelDriver::stop() {
     if (!loaded_) return;
     unbind(bdf_);
-    run_or_fail({.arguments = {"rmmod", module_name}}, "remove the module dmatoll_net");
+    run_or_fail({.arguments = {"rmmod", module_}}, "remove the module " + module_);
     loaded_ = false;
 }
 

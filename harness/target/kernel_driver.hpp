@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as the module dmatoll_net.
+// Our driver as a module: dmatoll_net, or dmatoll_blk for disks.
 #pragma once
 
 #include <optional>
@@ -16,13 +16,19 @@ class KernelDriver final : public Driver {
 
     std::string interface() const override { return interface_ ? interface_->name() : ""; }
     Counts counters() override;
-    std::string counter_source() const override { return "ethtool -S"; }
+    std::vector<DiskPlace> disks() const override;
+    std::string counter_source() const override;
     nlohmann::json effective() override;
     void require_alive() override;
     void make_fault(const std::string& how) override;
     void stop() override;
 
   private:
+    [[nodiscard]] Counts network_counters() const;
+    [[nodiscard]] Counts disk_counters() const;
+
+    DeviceKind kind_;
+    std::string module_;
     std::string bdf_;
     std::string driver_;
     std::optional<Interface> interface_;

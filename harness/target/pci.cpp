@@ -12,6 +12,7 @@
 #include "../failure.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
+#include "disk.hpp"
 #include "system.hpp"
 
 namespace dmatoll::harness {
@@ -131,11 +132,21 @@ std::vector<std::string> group_companions(const PciDevice& device) {
 }
 
 void require_free(const PciDevice& device, bool force) {
-    if (!device.is_network())
+    if (!device.is_network() && !device.is_disk_controller())
         fail(
-            "{} is {:04x}:{:04x} of class {:06x}, no network card, and is not taken; `dmatoll devices` lists "
-            "those that can be driven",
+            "{} is {:04x}:{:04x} of class {:06x}, no network card and no AHCI controller, and is not taken; "
+            "`dmatoll devices` lists those that can be driven",
             device.bdf, device.vendor, device.device, device.class_code);
+    if (device.is_disk_controller() && !force) {
+        std::vector<std::string> uses;
+        for (const auto& disk : disks_of(device.bdf))
+            for (const auto& use : uses_of(disk.name)) uses.push_back(use);
+        if (!uses.empty())
+            fail(
+                "{} is not taken, since disks of it are in use: {}. Unmount them and end what holds them, or "
+                "say --force if their data may be lost",
+                device.bdf, join(uses, "; "));
+    }
     if (device.default_route && !force)
         fail(
             "{} ({}) carries this machine's default route and is not taken. If you reach this machine "
@@ -144,7 +155,7 @@ void require_free(const PciDevice& device, bool force) {
 }
 
 void require_drivable(const PciDevice& device) {
-    if (!find_device_model(device.vendor, device.device))
+    if (!find_device_model(device.vendor, device.device, device.class_code))
         fail("{} is {:04x}:{:04x}; dmatoll drives {} and leaves other devices alone", device.bdf,
              device.vendor, device.device, join(device_model_names(), ", "));
 }

@@ -24,6 +24,7 @@ struct PciDevice {
     std::vector<std::string> interfaces;  // in our network namespace
     bool default_route = false;           // one of them carries it
 
+    [[nodiscard]] bool is_disk_controller() const { return class_code == 0x010601; }  // AHCI
     [[nodiscard]] bool is_network() const { return class_code >> 16 == 0x02; }
     [[nodiscard]] bool is_bridge() const { return class_code >> 16 == 0x06; }
 };
@@ -39,8 +40,8 @@ std::vector<std::string> default_route_interfaces();
 // Other functions in the same group that a driver of their own could make do DMA: all but bridges.
 std::vector<std::string> group_companions(const PciDevice& device);
 
-// Throws Failure, with the reason and what can be done, if the device must not be taken: it is no network
-// card, or carries the default route (unless `force`).
+// Throws Failure, with the reason and what can be done, if the device must not be taken: it is neither a network
+// card nor an AHCI controller; or, unless `force`, it carries the default route, or somebody uses a disk of it.
 void require_free(const PciDevice& device, bool force);
 // ... is none that our driver drives.
 void require_drivable(const PciDevice& device);

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "../catalogue.hpp"
 #include "../failure.hpp"
 #include "../paths.hpp"
 #include "../text.hpp"
@@ -27,26 +28,30 @@ constexpr double stop_seconds = 20;
 // A trial of faults lives on being restarted; any other is spoilt by it.
 std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() ? "always" : "0"; }
 
-const char* program_of(const Trial& trial) {
-    return code_generation(trial) == "kernel-like" ? "dmatoll-net-user-kernel-like" : "dmatoll-net-user";
+bool drives_disks(const Trial& trial) { return kind_of(trial.device) == DeviceKind::disk; }
+
+std::string program_of(const Trial& trial) {
+    return fmt::format("dmatoll-{}-user{}", drives_disks(trial) ? "disk" : "net",
+                       code_generation(trial) == "kernel-like" ? "-kernel-like" : "");
 }
+
+// Where the driver hands to the kernel what the device does.
+std::string surface_module(const Trial& trial) { return drives_disks(trial) ? "ublk_drv" : "tun"; }
 
 // What has its default is left to the program.
 std::vector<std::string> driver_options(const Trial& trial) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
-    std::vector<std::string> result{"--strategy",
-                                    trial.strategy,
-                                    "--receive-descriptors",
-                                    std::to_string(settings.receive_descriptors),
-                                    "--transmit-descriptors",
-                                    std::to_string(settings.transmit_descriptors),
-                                    "--interrupts-per-second",
-                                    std::to_string(settings.interrupts_per_second)};
+    std::vector<std::string> result{"--strategy", trial.strategy};
     const auto add = [&](const char* name, const std::string& value) {
         result.emplace_back(name);
         result.push_back(value);
     };
+    if (!drives_disks(trial)) {
+        add("--receive-descriptors", std::to_string(settings.receive_descriptors));
+        add("--transmit-descriptors", std::to_string(settings.transmit_descriptors));
+        add("--interrupts-per-second", std::to_string(settings.interrupts_per_second));
+    }
     if (settings.mtu != usual.mtu) add("--mtu", std::to_string(settings.mtu));
     if (settings.offloads != usual.offloads) add("--offloads", settings.offloads ? "on" : "off");
     if (settings.completion != usual.completion) add("--completion", settings.completion);
@@ -56,6 +61,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
         add("--deferred-milliseconds", std::to_string(settings.deferred_milliseconds));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
+    if (drives_disks(trial)) return result;
     if (trial.driver_is_workload()) {
         add("--raw", trial.flow == Flow::both ? "loopback" : name_of(trial.flow));
         add("--frame-bytes", std::to_string(trial.parameters.at("frame_bytes")));
@@ -67,20 +73,41 @@ std::vector<std::string> driver_options(const Trial& trial) {
 
 }  // namespace
 
-UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
+std::vector<DiskPlace> disks_of_event(const nlohmann::json& event) {
+    constexpr std::string_view devices = "/dev/";
+    std::vector<DiskPlace> disks;
+    try {
+        for (const auto& disk : event.at("disks")) {
+            const std::string block = disk.at("block");
+            if (!block.starts_with(devices) || block.find('/', devices.size()) != std::string::npos ||
+                block.size() == devices.size())
+                fail("The user driver says that a disk is '{}', which is no file in /dev", block);
+            disks.push_back({disk.at("port").get<unsigned>(), block.substr(devices.size())});
+        }
+    } catch (const nlohmann::json::exception& error) {
+        fail("The user driver does not say which disks it has: {}", error.what());
+    }
+    return disks;
+}
+
+UserDriver::UserDriver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu)
     : bdf_{bdf},
       cpu_{cpu},
-      interface_{trial.driver_is_workload() ? "" : tap_name},
+      interface_{trial.driver_is_workload() || drives_disks(trial) ? "" : tap_name},
       socket_path_{(system_paths().run / "user.sock").string()} {
     const fs::path program = our_program(program_of(trial));
     if (program.empty())
         throw Unavailable{
             fmt::format("The program {} is neither beside dmatoll nor in PATH; build it", program_of(trial))};
     set_driver_override(bdf, vfio_driver);
-    for (const char* module : {"vfio-pci", "vfio_iommu_type1", "tun"}) {
+    const std::string surface = surface_module(trial);
+    // The kernel frees the devices of a driver that was killed when their module goes.
+    if (drives_disks(trial) && !fs::exists(system_paths().sys / "module" / surface)) ownership.note_module(surface);
+    for (const auto& module : {std::string{"vfio-pci"}, std::string{"vfio_iommu_type1"}, surface}) {
         const Ended loaded = run({.arguments = {"modprobe", module}});
         if (loaded.status != 0)
-            throw Unavailable{fmt::format("VFIO is not there: the module {} cannot be loaded: {}", module,
+            throw Unavailable{fmt::format("{} is not there: the module {} cannot be loaded: {}",
+                                          module == surface ? "The way into the kernel" : "VFIO", module,
                                           trim(loaded.error))};
     }
     bind_driver(bdf, vfio_driver);
@@ -97,6 +124,7 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, int cpu)
         fail("The user driver did not become ready on {}: status {}, {}{}", bdf, ended.status,
              line.value_or("no answer"), ended.error.empty() ? "" : "; it said: " + trim(ended.error));
     }
+    if (drives_disks(trial)) disks_ = disks_of_event(event);
     socket_ = Descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as the process dmatoll-net-user over VFIO.
+// Our driver as a process over VFIO: dmatoll-net-user, or dmatoll-disk-user for disks.
 #pragma once
 
 #include <optional>
@@ -9,12 +9,16 @@
 
 namespace dmatoll::harness {
 
+// The disks of the event that the driver is ready. Throws Failure if they are not as they should be.
+std::vector<DiskPlace> disks_of_event(const nlohmann::json& event);
+
 class UserDriver final : public Driver {
   public:
-    UserDriver(const Trial& trial, const std::string& bdf, int cpu);
+    UserDriver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu);
     ~UserDriver() override;
 
     std::string interface() const override;
+    std::vector<DiskPlace> disks() const override { return disks_; }
     Counts counters() override;
     std::string counter_source() const override { return "control socket"; }
     nlohmann::json effective() override;
@@ -31,6 +35,7 @@ class UserDriver final : public Driver {
     std::string bdf_;
     int cpu_;
     std::string interface_;
+    std::vector<DiskPlace> disks_;
     std::string socket_path_;
     std::optional<Child> child_;
     Descriptor socket_;
