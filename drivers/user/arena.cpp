@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,9 +13,6 @@
 
 namespace dmatoll::user {
 namespace {
-
-constexpr std::uint32_t most_transmit_slots = 256;
-constexpr std::uint32_t slots_in_flight_to_tap = 128;
 
 // Null and errno if there is no such memory.
 void* map_memfd(unsigned flags, std::size_t bytes) {
@@ -30,13 +26,7 @@ void* map_memfd(unsigned flags, std::size_t bytes) {
 
 }  // namespace
 
-ArenaLayout arena_layout(std::uint32_t receive_descriptors, std::uint32_t transmit_descriptors) {
-    return {receive_descriptors + slots_in_flight_to_tap,
-            std::min(transmit_descriptors, most_transmit_slots)};
-}
-
-Arena::Arena(const ArenaLayout& layout, std::size_t page_size) : layout_{layout} {
-    const std::size_t bytes = layout_.bytes();
+Arena::Arena(std::size_t bytes, std::size_t page_size) : bytes_{bytes} {
     void* mapped = nullptr;
     if (page_size != page_bytes) {
         mapped = map_memfd(MFD_HUGETLB | MFD_HUGE_2MB, bytes);
@@ -71,6 +61,6 @@ Arena::Arena(const ArenaLayout& layout, std::size_t page_size) : layout_{layout}
     }
 }
 
-Arena::~Arena() { ::munmap(start_, layout_.bytes()); }
+Arena::~Arena() { ::munmap(start_, bytes_); }
 
 }  // namespace dmatoll::user

@@ -2,14 +2,14 @@
 // The driver process as the supervisor holds it.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "core/mac_address.hpp"
 #include "descriptor.hpp"
-#include "options.hpp"
 #include "vfio_open.hpp"
 
 namespace dmatoll::user {
@@ -18,43 +18,45 @@ namespace dmatoll::user {
 enum InheritedDescriptor : int {
     inherited_container = 3,
     inherited_device,
-    inherited_tap,
     inherited_counters,
     inherited_bell,
     inherited_report,
+    inherited_own,  // what the kind of device has beside those: the TAP, or the socket that disks come by
     inherited_end,
 };
 
-// What the driver process says, once: that it runs, or why it does not.
-struct Report {
-    bool ready = false;
-    MacAddress mac{};
-    std::string arena;    // "hugepages" or "4KiB"
-    std::string note;     // something the user may want to know
-    std::string failure;  // when not ready
+// What a driver process begins with.
+struct ProcessStart {
+    std::string options;  // one line of JSON, its only argument
+    VfioDescriptors vfio;
+    int counters = -1;
+    int bell = -1;
+    int own = -1;               // -1: none
+    rlim_t locked_bytes = 0;    // the limit of locked memory
+    Descriptor own_descriptor;  // if `own` is to be closed here once the process has it
 };
-
-std::string to_text(const Report& report);
-// Nothing if it is not such a report: the process that wrote it is not trusted.
-std::optional<Report> parse_report(const std::string& text);
 
 class DriverProcess {
   public:
-    // Starts the process. VFIO's descriptors are closed here when this returns: only the process itself holds
-    // the device, so that its death, however it comes, stops it. Throws Failure.
-    DriverProcess(const ChildOptions& options, std::optional<unsigned> cpu, VfioDescriptors vfio, int tap,
-                  int counters, int bell);
+    // Starts the program again as its own driver. VFIO's descriptors are closed here when this returns: only the
+    // process itself holds the device, so that its death, however it comes, stops it. Throws Failure.
+    DriverProcess(const char* program, std::optional<unsigned> cpu, ProcessStart start);
 
     [[nodiscard]] pid_t pid() const { return pid_; }
-    // Readable when a report can be read; closed from the other side when the process is gone.
+    // Readable when a report can be read; -1 when nothing more can come.
     [[nodiscard]] int report_fd() const { return report_.get(); }
-    // The report as soon as it is complete. Never waits.
-    std::optional<Report> take_report();
+    // The next line of what it reports, as soon as it is complete. Never waits.
+    std::optional<std::string> take_report();
+    // Nothing more is heard from it.
+    void close_reports() { report_.reset(); }
 
   private:
     pid_t pid_ = -1;
     Descriptor report_;
     std::string text_;
 };
+
+// The driver process's side: one line.
+void send_report(const std::string& line);
 
 }  // namespace dmatoll::user

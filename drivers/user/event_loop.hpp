@@ -23,16 +23,16 @@
 #include <cstdint>
 #include <span>
 
-#include "arena.hpp"
+#include "packet_arena.hpp"
 #include "e1000/driver.hpp"
 #include "e1000/offload.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "interrupt_gate.hpp"
-#include "options.hpp"
-#include "published_counters.hpp"
+#include "network_options.hpp"
+#include "published_network_counters.hpp"
 #include "receive_merger.hpp"
-#include "shared_state.hpp"
+#include "network_state.hpp"
 #include "slot_stack.hpp"
 #include "tap.hpp"
 #include "tap_header.hpp"
@@ -47,8 +47,8 @@ template <class Driver, class Mapper>
 class EventLoop {
   public:
     // All outlive it.
-    EventLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const Arena& arena, int tap,
-              SharedState& shared, const DriverOptions& options)
+    EventLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const PacketArena& arena, int tap,
+              NetworkState& shared, const NetworkDriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
           gate_{driver, device},
@@ -381,9 +381,9 @@ class EventLoop {
     Driver& driver_;
     Mapper& mapper_;
     InterruptGate<Driver, VfioDevice> gate_;
-    const Arena& arena_;
+    const PacketArena& arena_;
     const int tap_;
-    SharedState& shared_;
+    NetworkState& shared_;
     const bool polls_only_;
     const bool offloads_;
     SlotStack receive_slots_;

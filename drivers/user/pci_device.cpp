@@ -2,6 +2,7 @@
 #include "pci_device.hpp"
 
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -37,27 +38,6 @@ std::uint64_t hexadecimal(const std::string& text) { return std::strtoull(text.c
 bool keeps_group_usable(const std::string& driver) {
     // A bridge moves no data of its own; VFIO accepts its driver in a group.
     return driver.empty() || driver == "vfio-pci" || driver == "pcieport" || driver == "pci-stub";
-}
-
-std::string identity_text(unsigned vendor, unsigned model) {
-    std::array<char, 16> text{};
-    std::snprintf(text.data(), text.size(), "%04x:%04x", vendor, model);
-    return text.data();
-}
-
-const e1000::Part* identify(const std::string& bdf, const fs::path& device) {
-    const auto vendor = static_cast<std::uint16_t>(hexadecimal(first_line(device / "vendor")));
-    const auto model = static_cast<std::uint16_t>(hexadecimal(first_line(device / "device")));
-    if (const e1000::Part* const part = e1000::find_part(vendor, model); part != nullptr) {
-        return part;
-    }
-    std::string known;
-    for (const e1000::Part* const part : e1000::parts::all) {
-        known += (known.empty() ? "" : ", ") + std::string{part->name} + " (" +
-                 identity_text(part->vendor, part->device) + ")";
-    }
-    throw Failure{"device " + bdf + " is a " + identity_text(vendor, model) +
-                  ", and this driver knows only " + known + ". `lspci -nn` lists what is in this machine."};
 }
 
 void check_driver(const std::string& bdf, const fs::path& device) {
@@ -110,7 +90,6 @@ PciDevice find_device(const std::string& bdf_given) {
         throw Failure{"there is no PCI device " + bdf + " (" + device.string() +
                       " does not exist). `dmatoll devices` lists the ones that can be used."};
     }
-    const e1000::Part* const part = identify(bdf, device);
     const std::string group = link_name(device / "iommu_group");
     if (group.empty()) {
         throw Failure{
@@ -120,7 +99,18 @@ PciDevice find_device(const std::string& bdf_given) {
     }
     check_driver(bdf, device);
     check_group_members(bdf, group);
-    return {bdf, group, address_width(device), part};
+    return {bdf,
+            group,
+            address_width(device),
+            static_cast<std::uint16_t>(hexadecimal(first_line(device / "vendor"))),
+            static_cast<std::uint16_t>(hexadecimal(first_line(device / "device"))),
+            static_cast<std::uint32_t>(hexadecimal(first_line(device / "class")))};
+}
+
+std::string identity_text(unsigned vendor, unsigned model) {
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), "%04x:%04x", vendor, model);
+    return text.data();
 }
 
 }  // namespace dmatoll::user

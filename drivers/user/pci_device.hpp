@@ -5,20 +5,22 @@
 #include <cstdint>
 #include <string>
 
-#include "e1000/part.hpp"
-
 namespace dmatoll::user {
 
 struct PciDevice {
     std::string bdf;        // 0000:00:03.0
     std::string group;      // number of the IOMMU group
     unsigned address_bits;  // of IOVA that the IOMMU in front of it translates
-    const e1000::Part* part;
+    std::uint16_t vendor;
+    std::uint16_t model;
+    std::uint32_t kind;  // class, subclass and programming interface: 0x010601 is an AHCI controller
 };
 
-// Throws Failure unless the device is there, is a part that the driver knows, is in an IOMMU group of which
-// every other function is bound to a VFIO driver or to none, and is itself bound to vfio-pci. `bdf` may lack
-// the domain (00:03.0).
+// Throws Failure unless the device is there, is in an IOMMU group of which every other function is bound to a
+// VFIO driver or to none, and is itself bound to vfio-pci. `bdf` may lack the domain (00:03.0).
 PciDevice find_device(const std::string& bdf);
+
+// 8086:100e
+std::string identity_text(unsigned vendor, unsigned model);
 
 }  // namespace dmatoll::user

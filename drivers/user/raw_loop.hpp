@@ -12,15 +12,15 @@
 #include <cstdint>
 #include <cstring>
 
-#include "arena.hpp"
+#include "packet_arena.hpp"
 #include "core/mac_address.hpp"
 #include "e1000/driver.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "interrupt_gate.hpp"
-#include "options.hpp"
-#include "published_counters.hpp"
-#include "shared_state.hpp"
+#include "network_options.hpp"
+#include "published_network_counters.hpp"
+#include "network_state.hpp"
 #include "slot_stack.hpp"
 #include "vfio_device.hpp"
 #include "wait_set.hpp"
@@ -45,8 +45,8 @@ template <class Driver, class Mapper>
 class RawLoop {
   public:
     // All outlive it. `options.raw` is not `none`.
-    RawLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const Arena& arena, SharedState& shared,
-            const DriverOptions& options)
+    RawLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const PacketArena& arena, NetworkState& shared,
+            const NetworkDriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
           gate_{driver, device},
@@ -288,9 +288,9 @@ class RawLoop {
     Driver& driver_;
     Mapper& mapper_;
     InterruptGate<Driver, VfioDevice> gate_;
-    const Arena& arena_;
+    const PacketArena& arena_;
     std::byte* const frames_;
-    SharedState& shared_;
+    NetworkState& shared_;
     const Raw raw_;
     const bool polls_only_;
     const std::uint32_t frame_bytes_;  // without CRC

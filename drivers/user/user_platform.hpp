@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <span>
 
 #include "arena.hpp"
 #include "core/platform.hpp"
@@ -20,9 +21,19 @@ namespace dmatoll::user {
 template <class Domain>
 class UserPlatform {
   public:
-    // All outlive the platform.
-    UserPlatform(const VfioDevice& device, const Arena& arena, Domain& domain)
-        : registers_{device.registers()}, name_{device.name().c_str()}, arena_{arena}, domain_{domain} {}
+    // One thread drives: there is nobody to exclude.
+    struct Lock {
+        void lock() {}
+        void unlock() {}
+    };
+
+    // All outlive the platform. `program`: its name, as messages begin. `rings`: the memory that rings are made of.
+    UserPlatform(const char* program, const VfioDevice& device, std::span<std::byte> rings, Domain& domain)
+        : program_{program},
+          registers_{device.registers()},
+          name_{device.name().c_str()},
+          rings_{rings},
+          domain_{domain} {}
     UserPlatform(const UserPlatform&) = delete;
     UserPlatform& operator=(const UserPlatform&) = delete;
 
@@ -42,10 +53,10 @@ class UserPlatform {
 
     Result<RingMemory> allocate_ring(std::uint32_t bytes) {
         const std::size_t whole = page_floor(bytes + page_bytes - 1);
-        if (bytes == 0 || ring_bytes_used_ + whole > ArenaLayout::ring_area_bytes) {
+        if (bytes == 0 || whole > rings_.size() - ring_bytes_used_) {
             return Error::no_memory;
         }
-        std::byte* const start = arena_.rings() + ring_bytes_used_;
+        std::byte* const start = rings_.data() + ring_bytes_used_;
         const Result<Iova> iova = domain_.map_pages(memory_at(start), whole, Direction::bidirectional);
         if (!iova.ok()) {
             return iova.error();
@@ -103,14 +114,15 @@ class UserPlatform {
 
     void log(LogLevel level, const char* message) const {
         static constexpr const char* prefix[] = {"error: ", "warning: ", ""};
-        std::fprintf(stderr, "dmatoll-net-user %s: %s%s\n", name_, prefix[static_cast<std::size_t>(level)],
+        std::fprintf(stderr, "%s %s: %s%s\n", program_, name_, prefix[static_cast<std::size_t>(level)],
                      message);
     }
 
   private:
+    const char* const program_;
     volatile std::uint32_t* registers_;
     const char* name_;
-    const Arena& arena_;
+    const std::span<std::byte> rings_;
     Domain& domain_;
     std::size_t ring_bytes_used_ = 0;
     std::uint32_t rings_out_ = 0;

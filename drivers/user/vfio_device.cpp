@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -30,7 +31,7 @@ vfio_region_info region_info(int device, std::uint32_t index, const std::string&
 
 }  // namespace
 
-VfioDevice::VfioDevice(Descriptor device, std::string name, std::size_t register_bytes)
+VfioDevice::VfioDevice(Descriptor device, std::string name, unsigned number, std::size_t fewest, std::size_t most)
     : device_{std::move(device)}, name_{std::move(name)} {
     vfio_device_info info{};
     info.argsz = sizeof(info);
@@ -41,19 +42,20 @@ VfioDevice::VfioDevice(Descriptor device, std::string name, std::size_t register
     if (info.flags & VFIO_DEVICE_FLAGS_RESET) {
         ::ioctl(device_.get(), VFIO_DEVICE_RESET);
     }
-    const vfio_region_info bar = region_info(device_.get(), VFIO_PCI_BAR0_REGION_INDEX, name_);
-    if (bar.size < register_bytes || !(bar.flags & VFIO_REGION_INFO_FLAG_MMAP)) {
+    const vfio_region_info bar = region_info(device_.get(), VFIO_PCI_BAR0_REGION_INDEX + number, name_);
+    if (bar.size < fewest || !(bar.flags & VFIO_REGION_INFO_FLAG_MMAP)) {
         throw Failure{
-            "device " + name_ + ": BAR 0 has " + std::to_string(bar.size) + " bytes" +
+            "device " + name_ + ": BAR " + std::to_string(number) + " has " + std::to_string(bar.size) + " bytes" +
             (bar.flags & VFIO_REGION_INFO_FLAG_MMAP ? "" : " and cannot be mapped") + "; expected " +
-            std::to_string(register_bytes) +
+            std::to_string(fewest) +
             " bytes of mappable registers. The firmware may not have assigned it: see `lspci -vv -s " +
             name_ + "`."};
     }
+    const std::size_t register_bytes = std::min<std::size_t>(bar.size, most);
     void* mapped = ::mmap(nullptr, register_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device_.get(),
                           static_cast<off_t>(bar.offset));
     if (mapped == MAP_FAILED) {
-        throw system_failure("device " + name_ + ": cannot map BAR 0", errno);
+        throw system_failure("device " + name_ + ": cannot map BAR " + std::to_string(number), errno);
     }
     registers_ = static_cast<volatile std::uint32_t*>(mapped);
     mapped_bytes_ = register_bytes;

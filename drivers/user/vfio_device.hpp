@@ -12,14 +12,15 @@ namespace dmatoll::user {
 
 class VfioDevice {
   public:
-    // Takes over the descriptor, resets the function if it can be reset, and maps BAR 0, which must be memory
-    // of at least `register_bytes`. Throws Failure.
-    VfioDevice(Descriptor device, std::string name, std::size_t register_bytes);
+    // Takes over the descriptor, resets the function if it can be reset, and maps `bar`, which must be memory of
+    // `fewest` bytes at least, and of which no more than `most` are mapped. Throws Failure.
+    VfioDevice(Descriptor device, std::string name, unsigned bar, std::size_t fewest, std::size_t most);
     ~VfioDevice();
     VfioDevice(const VfioDevice&) = delete;
     VfioDevice& operator=(const VfioDevice&) = delete;
 
     [[nodiscard]] volatile std::uint32_t* registers() const { return registers_; }
+    [[nodiscard]] std::size_t register_bytes() const { return mapped_bytes_; }
     [[nodiscard]] const std::string& name() const { return name_; }
 
     // Lets the device read and write memory, or forbids it. Throws Failure if the bit does not take.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "wait_set.hpp"
 
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
 #include <csignal>
 
 #include "failure.hpp"
+#include "signals.hpp"
 
 namespace dmatoll::user {
 namespace {
@@ -18,14 +18,10 @@ constexpr time_t period_s = 2;
 
 WaitSet::WaitSet(int interrupt, int tap, int bell) : bell_{bell}, epoll_{::epoll_create1(EPOLL_CLOEXEC)} {
     ::signal(SIGINT, SIG_IGN);
-    sigset_t stop;
-    ::sigemptyset(&stop);
-    ::sigaddset(&stop, SIGTERM);
-    ::sigprocmask(SIG_BLOCK, &stop, nullptr);
-    signals_ = Descriptor{::signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK)};
+    signals_ = take_signals({SIGTERM});
     timer_ = Descriptor{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
     const itimerspec period{{period_s, 0}, {period_s, 0}};
-    if (!epoll_.valid() || !signals_.valid() || !timer_.valid() ||
+    if (!epoll_.valid() || !timer_.valid() ||
         ::timerfd_settime(timer_.get(), 0, &period, nullptr) != 0) {
         throw system_failure("cannot make what the driver process waits on", errno);
     }

@@ -5,17 +5,17 @@
 #include <vector>
 
 #include "failure.hpp"
-#include "options.hpp"
+#include "network_options.hpp"
 
 namespace {
 
-using dmatoll::user::ChildOptions;
+using dmatoll::user::NetworkChildOptions;
 using dmatoll::user::Failure;
-using dmatoll::user::Options;
+using dmatoll::user::NetworkOptions;
 
-std::optional<Options> parse(std::vector<const char*> arguments) {
+std::optional<NetworkOptions> parse(std::vector<const char*> arguments) {
     arguments.insert(arguments.begin(), "dmatoll-net-user");
-    return dmatoll::user::parse_options(static_cast<int>(arguments.size()), arguments.data());
+    return dmatoll::user::parse_network_options(static_cast<int>(arguments.size()), arguments.data());
 }
 
 std::string complaint(const std::vector<const char*>& arguments) {
@@ -149,30 +149,31 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
 }
 
 TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
-    const ChildOptions sent{.bdf = "0000:00:03.0",
-                            .address_bits = 39,
-                            .pci_vendor = 0x8086,
-                            .pci_device = 0x100f,
-                            .driver = {.strategy = "persistent",
-                                       .receive_descriptors = 64,
-                                       .transmit_descriptors = 128,
-                                       .interrupts_per_second = 60,
-                                       .mtu = 4000,
-                                       .poll = true,
-                                       .offloads = false,
-                                       .join_datagrams = false,
-                                       .page_size = 4096,
-                                       .deferred_entries = 7,
-                                       .deferred_milliseconds = 3,
-                                       .raw = dmatoll::user::Raw::receive,
-                                       .frame_bytes = 128,
-                                       .peer_mac = {0x52, 1, 2, 3, 4, 5}},
-                            .user = 65534,
-                            .group = 65533,
-                            .parent = 12};
-    const ChildOptions got = dmatoll::user::child_options(dmatoll::user::to_text(sent));
-    EXPECT_EQ(got.bdf, sent.bdf);
-    EXPECT_EQ(got.address_bits, sent.address_bits);
+    NetworkChildOptions sent{.process = {.bdf = "0000:00:03.0",
+                                         .address_bits = 39,
+                                         .user = 65534,
+                                         .group = 65533,
+                                         .parent = 12},
+                             .pci_vendor = 0x8086,
+                             .pci_device = 0x100f,
+                             .driver = {}};
+    sent.driver.strategy = "persistent";
+    sent.driver.receive_descriptors = 64;
+    sent.driver.transmit_descriptors = 128;
+    sent.driver.interrupts_per_second = 60;
+    sent.driver.mtu = 4000;
+    sent.driver.poll = true;
+    sent.driver.offloads = false;
+    sent.driver.join_datagrams = false;
+    sent.driver.page_size = 4096;
+    sent.driver.deferred_entries = 7;
+    sent.driver.deferred_milliseconds = 3;
+    sent.driver.raw = dmatoll::user::Raw::receive;
+    sent.driver.frame_bytes = 128;
+    sent.driver.peer_mac = {0x52, 1, 2, 3, 4, 5};
+    const NetworkChildOptions got = dmatoll::user::network_child_options(dmatoll::user::to_text(sent));
+    EXPECT_EQ(got.process.bdf, sent.process.bdf);
+    EXPECT_EQ(got.process.address_bits, sent.process.address_bits);
     EXPECT_EQ(got.pci_vendor, sent.pci_vendor);
     EXPECT_EQ(got.pci_device, sent.pci_device);
     EXPECT_EQ(got.driver.strategy, sent.driver.strategy);
@@ -189,11 +190,11 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.driver.raw, dmatoll::user::Raw::receive);
     EXPECT_EQ(got.driver.frame_bytes, 128u);
     EXPECT_EQ(got.driver.peer_mac, sent.driver.peer_mac);
-    EXPECT_EQ(got.user, 65534u);
-    EXPECT_EQ(got.group, 65533u);
-    EXPECT_EQ(got.parent, 12);
-    EXPECT_THROW(dmatoll::user::child_options("{}"), Failure);
-    EXPECT_THROW(dmatoll::user::child_options("not json"), Failure);
+    EXPECT_EQ(got.process.user, 65534u);
+    EXPECT_EQ(got.process.group, 65533u);
+    EXPECT_EQ(got.process.parent, 12);
+    EXPECT_THROW(dmatoll::user::network_child_options("{}"), Failure);
+    EXPECT_THROW(dmatoll::user::network_child_options("not json"), Failure);
 }
 
 }  // namespace

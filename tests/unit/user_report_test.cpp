@@ -4,17 +4,17 @@
 
 #include <string>
 
-#include "driver_process.hpp"
+#include "network_report.hpp"
 
 namespace dmatoll::user {
 namespace {
 
-Report ready_with(const MacAddress& mac) {
+NetworkReport ready_with(const MacAddress& mac) {
     return {.ready = true, .mac = mac, .arena = "4KiB", .note = "a note", .failure = {}};
 }
 
-TEST(Report, SurvivesTheWay) {
-    const auto got = parse_report(to_text(ready_with({0x52, 0x54, 0, 0x12, 0x34, 0x56})));
+TEST(NetworkReport, SurvivesTheWay) {
+    const auto got = parse_network_report(to_text(ready_with({0x52, 0x54, 0, 0x12, 0x34, 0x56})));
     ASSERT_TRUE(got.has_value());
     EXPECT_TRUE(got->ready);
     EXPECT_EQ(got->mac, (MacAddress{0x52, 0x54, 0, 0x12, 0x34, 0x56}));
@@ -22,22 +22,22 @@ TEST(Report, SurvivesTheWay) {
     EXPECT_EQ(got->note, "a note");
 }
 
-TEST(Report, OfAFailureNeedsNoAddress) {
+TEST(NetworkReport, OfAFailureNeedsNoAddress) {
     const auto got =
-        parse_report(to_text({.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = "why"}));
+        parse_network_report(to_text(NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = "why"}));
     ASSERT_TRUE(got.has_value());
     EXPECT_EQ(got->failure, "why");
 }
 
 // The kernel would refuse it as the interface's.
-TEST(Report, AnAddressThatNoStationCanHaveIsNone) {
-    EXPECT_FALSE(parse_report(to_text(ready_with({}))).has_value());
-    EXPECT_FALSE(parse_report(to_text(ready_with({0x53, 0x54, 0, 0x12, 0x34, 0x56}))).has_value());
+TEST(NetworkReport, AnAddressThatNoStationCanHaveIsNone) {
+    EXPECT_FALSE(parse_network_report(to_text(ready_with({}))).has_value());
+    EXPECT_FALSE(parse_network_report(to_text(ready_with({0x53, 0x54, 0, 0x12, 0x34, 0x56}))).has_value());
 }
 
-TEST(Report, AnythingElseIsNone) {
+TEST(NetworkReport, AnythingElseIsNone) {
     for (const char* const text : {"", "{}", "[]", "null", "{\"ready\":true}", "ready"}) {
-        EXPECT_FALSE(parse_report(text).has_value()) << text;
+        EXPECT_FALSE(parse_network_report(text).has_value()) << text;
     }
 }
 

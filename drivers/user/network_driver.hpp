@@ -5,7 +5,7 @@
 namespace dmatoll::user {
 
 // Runs the driver on the descriptors that were inherited (driver_process.hpp), with options as
-// to_text(ChildOptions) writes them, until SIGTERM. Returns the exit status.
-int driver_main(const char* options);
+// to_text(NetworkChildOptions) writes them, until SIGTERM. Returns the exit status.
+int drive_network(const char* options);
 
 }  // namespace dmatoll::user

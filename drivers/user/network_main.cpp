@@ -6,9 +6,9 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
-#include "driver_main.hpp"
-#include "options.hpp"
-#include "supervisor.hpp"
+#include "network_driver.hpp"
+#include "network_options.hpp"
+#include "network_supervisor.hpp"
 
 namespace {
 
@@ -25,11 +25,11 @@ bool wants_json(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     if (argc == 3 && std::strcmp(argv[1], "--driver-process") == 0) {
-        return dmatoll::user::driver_main(argv[2]);
+        return dmatoll::user::drive_network(argv[2]);
     }
     try {
-        const auto options = dmatoll::user::parse_options(argc, argv);
-        return options ? dmatoll::user::supervise(*options) : 0;
+        const auto options = dmatoll::user::parse_network_options(argc, argv);
+        return options ? dmatoll::user::supervise_network(*options) : 0;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "dmatoll-net-user: %s\n", error.what());
         if (wants_json(argc, argv)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "driver_main.hpp"
+#include "network_driver.hpp"
 
 #include <unistd.h>
 
@@ -8,7 +8,7 @@
 #include <exception>
 #include <string>
 
-#include "arena.hpp"
+#include "packet_arena.hpp"
 #include "driver_process.hpp"
 #include "e1000/driver.hpp"
 #include "event_loop.hpp"
@@ -20,10 +20,11 @@
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
-#include "options.hpp"
+#include "network_options.hpp"
 #include "raw_loop.hpp"
 #include "sandbox.hpp"
-#include "shared_state.hpp"
+#include "network_report.hpp"
+#include "network_state.hpp"
 #include "user_platform.hpp"
 #include "vfio_container.hpp"
 #include "vfio_device.hpp"
@@ -42,17 +43,10 @@ using PersistentMapper = Persistent<UserDomain, Platform>;
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
               Mapper<PersistentMapper>);
-static_assert(e1000::device_statistic_names.size() <= SharedState::most_hardware_counters);
+static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
 constexpr std::size_t register_bytes = 128 * 1024;
-
-void report(const Report& what) {
-    const std::string text = to_text(what);
-    // Longer than a pipe takes at once it cannot be; without a reader there is nobody to tell.
-    [[maybe_unused]] const auto written = ::write(inherited_report, text.data(), text.size());
-    ::close(inherited_report);
-}
 
 void require(Status status, const std::string& what) {
     if (!status.ok()) {
@@ -60,25 +54,25 @@ void require(Status status, const std::string& what) {
     }
 }
 
-void prepare(StrictMapper&, const Arena&, const ChildOptions&) {}
+void prepare(StrictMapper&, const PacketArena&, const NetworkChildOptions&) {}
 
-void prepare(DeferredMapper& mapper, const Arena&, const ChildOptions& options) {
+void prepare(DeferredMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up({.entries = options.driver.deferred_entries,
                            .milliseconds = options.driver.deferred_milliseconds}),
-            "device " + options.bdf + ": cannot make the queue of deferred unmappings");
+            "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
 }
 
 // The arena itself is never mapped.
-void prepare(CopyMapper& mapper, const Arena&, const ChildOptions& options) {
+void prepare(CopyMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up({.to_device = options.driver.transmit_descriptors,
                            .from_device = options.driver.receive_descriptors}),
-            "device " + options.bdf +
+            "device " + options.process.bdf +
                 ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
 }
 
 // The pool is mapped here once, each half for its own direction.
-void prepare(PersistentMapper& mapper, const Arena& arena, const ChildOptions& options) {
-    const std::string& device = options.bdf;
+void prepare(PersistentMapper& mapper, const PacketArena& arena, const NetworkChildOptions& options) {
+    const std::string& device = options.process.bdf;
     require(mapper
                 .premap(memory_at(arena.receive_area()), arena.layout().receive_area_bytes(),
                         Direction::from_device)
@@ -94,10 +88,10 @@ void prepare(PersistentMapper& mapper, const Arena& arena, const ChildOptions& o
 
 // From a device that nobody drives to one that nobody drives. tap: -1 if there is none.
 template <class Driver, class ChosenMapper, class Loop>
-void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, VfioDevice& device,
-             const FlushAlarm& alarm, const Arena& arena, Loop& loop, int tap) {
+void operate(const NetworkChildOptions& options, Driver& driver, ChosenMapper& mapper, VfioDevice& device,
+             const FlushAlarm& alarm, const PacketArena& arena, Loop& loop, int tap) {
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
-    require(driver.probe(), "device " + options.bdf + " cannot be brought into a known state");
+    require(driver.probe(), "device " + options.process.bdf + " cannot be brought into a known state");
     if (!options.driver.poll) {
         device.enable_interrupt(driver.part().message_signalled);
     }
@@ -107,13 +101,13 @@ void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, 
     Status result = loop.start();
     const bool started = result.ok();
     if (started) {
-        Report ready{.ready = true,
+        NetworkReport ready{.ready = true,
                      .mac = driver.mac(),
                      .arena = arena.hugepages() ? "hugepages" : "4KiB",
                      .note = {},
                      .failure = {}};
         ready.note = arena.fallback_reason();
-        report(ready);
+        send_report(to_text(ready));
         result = loop.run(waiting);
     }
     loop.stop();
@@ -125,16 +119,16 @@ void operate(const ChildOptions& options, Driver& driver, ChosenMapper& mapper, 
     if (tap >= 0) {
         set_carrier(tap, false);
     }
-    require(result, "device " + options.bdf + (started ? ": driving it ended" : ": it cannot be started"));
+    require(result, "device " + options.process.bdf + (started ? ": driving it ended" : ": it cannot be started"));
 }
 
 template <class ChosenMapper>
-void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
-           const FlushAlarm& alarm, const Arena& arena, SharedState& shared) {
+void drive(const NetworkChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
+           const FlushAlarm& alarm, const PacketArena& arena, NetworkState& shared) {
     using Driver = e1000::Driver<Platform, ChosenMapper>;
     prepare(mapper, arena, options);
     const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
-    if (part == nullptr) throw Failure{"device " + options.bdf + " is not a part that this driver knows"};
+    if (part == nullptr) throw Failure{"device " + options.process.bdf + " is not a part that this driver knows"};
     Driver driver{platform, mapper, *part,
                   e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
                                   .transmit_descriptors = options.driver.transmit_descriptors,
@@ -142,8 +136,8 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
                                   .largest_frame = options.driver.mtu + e1000::link_header_bytes}};
     if (options.driver.raw == Raw::none) {
         EventLoop<Driver, ChosenMapper> loop{driver,        mapper, device,        arena,
-                                             inherited_tap, shared, options.driver};
-        operate(options, driver, mapper, device, alarm, arena, loop, inherited_tap);
+                                             inherited_own, shared, options.driver};
+        operate(options, driver, mapper, device, alarm, arena, loop, inherited_own);
         if (loop.tap_gone()) {
             throw Failure{"the TAP interface is gone: somebody deleted it"};
         }
@@ -153,22 +147,22 @@ void drive(const ChildOptions& options, ChosenMapper& mapper, Platform& platform
     }
 }
 
-void run(const ChildOptions& options) {
-    drop_privileges({options.user, options.group}, options.parent);
-    const SharedPage shared{Descriptor{inherited_counters}};
+void run(const NetworkChildOptions& options) {
+    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    const SharedPage<NetworkState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
-    VfioDevice device{Descriptor{inherited_device}, options.bdf, register_bytes};
-    const Arena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors),
+    VfioDevice device{Descriptor{inherited_device}, options.process.bdf, 0, register_bytes, register_bytes};
+    const PacketArena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors),
                       options.driver.page_size};
     publish(shared->hugepages, arena.hugepages() ? 1 : 0);
 
     IovaAllocator allocator;
     UserDomain domain{container, allocator};
-    Platform platform{device, arena, domain};
+    Platform platform{"dmatoll-net-user", device, {arena.rings(), ArenaLayout::ring_area_bytes}, domain};
     FlushAlarm alarm;
     const std::vector<IovaRange> ranges = container.ranges();
-    require(allocator.set_up(platform, ranges, {}, options.address_bits),
-            "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.address_bits) +
+    require(allocator.set_up(platform, ranges, {}, options.process.address_bits),
+            "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.process.address_bits) +
                 ", the width of this IOMMU");
     if (options.driver.strategy == strategies::strict.name) {
         StrictMapper mapper{domain};
@@ -190,12 +184,12 @@ void run(const ChildOptions& options) {
 
 }  // namespace
 
-int driver_main(const char* options) {
+int drive_network(const char* options) {
     try {
-        run(child_options(options));
+        run(network_child_options(options));
         return 0;
     } catch (const std::exception& error) {
-        report({.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = error.what()});
+        send_report(to_text(NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = error.what()}));
         std::fprintf(stderr, "dmatoll-net-user: %s\n", error.what());
         return 1;
     }

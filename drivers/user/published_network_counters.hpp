@@ -10,7 +10,7 @@
 
 #include "core/counters.hpp"
 #include "e1000/statistics.hpp"
-#include "shared_state.hpp"
+#include "network_state.hpp"
 
 namespace dmatoll::user {
 
@@ -19,7 +19,7 @@ namespace dmatoll::user {
 // the caller adds.
 template <class Driver, class Mapper>
 void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64_t own_calls,
-                         SharedState& shared) {
+                         NetworkState& shared) {
     timespec now{};
     ::clock_gettime(CLOCK_MONOTONIC, &now);
     publish(shared.counted_at_ns,
@@ -33,13 +33,13 @@ void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64
 }
 
 // Tells the supervisor that all of it is there.
-inline void finish_publication(SharedState& shared) {
+inline void finish_publication(NetworkState& shared) {
     shared.published.fetch_add(1, std::memory_order_release);
 }
 
 // Reads the device's own statistics and shows them.
 template <class Driver>
-void publish_hardware_of(Driver& driver, SharedState& shared) {
+void publish_hardware_of(Driver& driver, NetworkState& shared) {
     driver.update_statistics();
     const e1000::DeviceStatistics hardware = driver.statistics();
     for (std::size_t i = 0; i < e1000::device_statistic_names.size(); ++i) {

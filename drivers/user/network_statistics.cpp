@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "statistics_text.hpp"
+#include "network_statistics.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -15,7 +15,7 @@ std::uint64_t read(const SharedState::Value& value) { return value.load(std::mem
 
 }  // namespace
 
-std::string statistics_text(const SharedState& state, const Options& options, const e1000::Part& part,
+std::string network_statistics(const NetworkState& state, const NetworkOptions& options, const e1000::Part& part,
                             pid_t pid, unsigned restarts) {
     using nlohmann::json;
     json counters = json::object();
