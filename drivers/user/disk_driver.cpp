@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "disk_driver.hpp"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ahci/driver.hpp"
+#include "disk_arena.hpp"
+#include "disk_loop.hpp"
+#include "disk_options.hpp"
+#include "disk_report.hpp"
+#include "disk_state.hpp"
+#include "driver_process.hpp"
+#include "failure.hpp"
+#include "flush_alarm.hpp"
+#include "mapping/copy.hpp"
+#include "mapping/deferred.hpp"
+#include "mapping/domain.hpp"
+#include "mapping/iova_allocator.hpp"
+#include "mapping/persistent.hpp"
+#include "mapping/strict.hpp"
+#include "queue_passing.hpp"
+#include "ring.hpp"
+#include "sandbox.hpp"
+#include "signals.hpp"
+#include "user_platform.hpp"
+#include "vfio_container.hpp"
+#include "vfio_device.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+constexpr const char* program = "dmatoll-disk-user";
+
+using UserDomain = Domain<VfioContainer, IovaAllocator>;
+
+// Waiting for the device is a sign of life: an error is recovered from in the loop, and takes seconds.
+class DiskPlatform : public UserPlatform<UserDomain> {
+  public:
+    DiskPlatform(const VfioDevice& device, std::span<std::byte> rings, UserDomain& domain, DiskState& shared)
+        : UserPlatform{program, device, rings, domain}, shared_{shared} {}
+
+    void delay_us(std::uint32_t microseconds) const {
+        UserPlatform::delay_us(microseconds);
+        publish(shared_.wakeups, shared_.wakeups.load(std::memory_order_relaxed) + 1);
+    }
+
+  private:
+    DiskState& shared_;
+};
+
+using StrictMapper = Strict<UserDomain>;
+using CopyMapper = Copy<UserDomain, DiskPlatform>;
+using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
+using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
+
+static_assert(LockingPlatform<DiskPlatform>);
+static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
+              ScatterMapper<PersistentMapper>);
+
+// [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
+constexpr unsigned register_bar = 5;
+constexpr std::uint32_t ports_implemented = 0x0c;
+constexpr std::size_t port_offset = 0x100;
+constexpr std::size_t port_bytes = 0x80;
+constexpr std::size_t page_of_registers = 4096;
+constexpr std::size_t most_register_bytes = 2 * page_of_registers;
+
+// What the ring waits for beside the disks' queues, and one command for each request of two disks.
+constexpr unsigned ring_entries = 128;
+
+void require(Status status, const std::string& what) {
+    if (!status.ok()) {
+        throw Failure{what + ": " + describe(status.error())};
+    }
+}
+
+// A controller may say that it has ports beyond its registers; those are not asked.
+void check_ports(const VfioDevice& device) {
+    const std::uint32_t ports = device.registers()[ports_implemented / sizeof(std::uint32_t)];
+    const auto end = port_offset + port_bytes * static_cast<std::size_t>(std::bit_width(ports));
+    if (end > device.register_bytes()) {
+        throw Failure{"device " + device.name() + ": its registers are " + std::to_string(device.register_bytes()) +
+                      " bytes long and end before those of port " + std::to_string(std::bit_width(ports) - 1)};
+    }
+}
+
+// ---- what each strategy wants before the device is started, and when there are buffers ----
+
+template <class Mapper>
+void prepare(Mapper&, const DiskChildOptions&) {}
+
+void prepare(DeferredMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up({.entries = options.driver.deferred_entries,
+                           .milliseconds = options.driver.deferred_milliseconds}),
+            "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
+}
+
+// The buffers themselves are never mapped.
+void prepare(CopyMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up({.to_device = CopySlots::most, .from_device = CopySlots::most}),
+            "device " + options.process.bdf +
+                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
+}
+
+template <class Mapper>
+void map_buffers(Mapper&, const Arena&, const DiskChildOptions&) {}
+
+// Mapped here once. A buffer is read from and written to.
+void map_buffers(PersistentMapper& mapper, const Arena& arena, const DiskChildOptions& options) {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    for (std::size_t done = 0; done < arena.bytes(); done += most) {
+        require(mapper
+                    .premap(memory_at(arena.start() + done), std::min(arena.bytes() - done, most),
+                            Direction::bidirectional)
+                    .error(),
+                "device " + options.process.bdf + ": cannot map the buffers (is the limit of locked memory too low?)");
+    }
+}
+
+// ---- queues ----
+
+// Of one disk, with what the kernel writes about its requests.
+struct Queue {
+    QueueMessage message;
+    Descriptor channel;
+    void* requests = MAP_FAILED;
+
+    [[nodiscard]] std::size_t bytes() const { return ublk::queue_bytes(message.depth, page_bytes); }
+};
+
+class Queues {
+  public:
+    Queues() = default;
+    ~Queues() {
+        for (const Queue& queue : all_) {
+            if (queue.requests != MAP_FAILED) {
+                ::munmap(queue.requests, queue.bytes());
+            }
+        }
+    }
+    Queues(const Queues&) = delete;
+    Queues& operator=(const Queues&) = delete;
+
+    // Waits for what the supervisor gives for each of the disks. False: SIGTERM came first, or the supervisor is
+    // gone. Throws Failure.
+    bool receive(int socket, int stop, const std::vector<DiskDescription>& disks) {
+        for (const DiskDescription& disk : disks) {
+            std::array<pollfd, 2> waiting{{{socket, POLLIN, 0}, {stop, POLLIN, 0}}};
+            int found = 0;
+            do {
+                found = ::poll(waiting.data(), waiting.size(), -1);
+            } while (found < 0 && errno == EINTR);
+            if (waiting[1].revents != 0) {
+                return false;
+            }
+            Queue queue;
+            const auto message = receive_queue(socket, queue.channel);
+            if (!message) {
+                return false;
+            }
+            if (message->port != disk.port || message->depth > disk.queue_depth + 1) {
+                throw Failure{"the supervisor gave a queue for port " + std::to_string(message->port) +
+                              " of " + std::to_string(message->depth) + " requests for the disk at port " +
+                              std::to_string(disk.port)};
+            }
+            queue.message = *message;
+            if (message->depth != 0) {
+                all_.push_back(std::move(queue));
+            }
+        }
+        return true;
+    }
+
+    // Throws Failure.
+    static const ublksrv_io_desc* map(Queue& queue) {
+        queue.requests = ::mmap(nullptr, queue.bytes(), PROT_READ, MAP_SHARED | MAP_POPULATE, queue.channel.get(),
+                                UBLKSRV_CMD_BUF_OFFSET);
+        if (queue.requests == MAP_FAILED) {
+            throw system_failure("cannot map the requests for the disk at port " + std::to_string(queue.message.port),
+                                 errno);
+        }
+        return static_cast<const ublksrv_io_desc*>(queue.requests);
+    }
+
+    std::vector<Queue>& all() { return all_; }
+
+  private:
+    std::vector<Queue> all_;
+};
+
+Descriptor periodic_clock() {
+    Descriptor clock{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    constexpr long period_ns = ahci::watch_period_ms * 1'000'000L;
+    constexpr timespec period{period_ns / 1'000'000'000, period_ns % 1'000'000'000};
+    const itimerspec setting{period, period};
+    if (!clock.valid() || ::timerfd_settime(clock.get(), 0, &setting, nullptr) != 0) {
+        throw system_failure("cannot make the clock by which the disks are looked after", errno);
+    }
+    return clock;
+}
+
+// ---- from a device that nobody drives to one that nobody drives ----
+
+template <class Driver, class Mapper>
+class Service {
+  public:
+    Service(const DiskChildOptions& options, Driver& driver, Mapper& mapper, VfioDevice& device,
+            const FlushAlarm& alarm, int stop, DiskState& shared)
+        : options_{options},
+          driver_{driver},
+          mapper_{mapper},
+          device_{device},
+          alarm_{alarm},
+          stop_{stop},
+          shared_{shared} {}
+
+    // The device has been started. Returns when SIGTERM came. Throws Failure.
+    void run() {
+        std::vector<DiskDescription> disks;
+        std::size_t bytes = 0;
+        for (std::uint32_t ports = driver_.ports(); ports != 0; ports &= ports - 1) {
+            const auto port = static_cast<std::uint32_t>(std::countr_zero(ports));
+            disks.push_back(describe(port, driver_.disk(port)));
+            bytes += disk_buffer_bytes(disks.back().queue_depth);
+        }
+        if (disks.empty()) {
+            throw Failure{"device " + options_.process.bdf + ": no port of this controller has a disk"};
+        }
+        const Arena arena{bytes, options_.driver.page_size};
+        publish(shared_.hugepages, arena.hugepages() ? 1 : 0);
+        map_buffers(mapper_, arena, options_);
+        send_report(to_text(DiskReport{.kind = DiskReport::Kind::found,
+                                       .disks = disks,
+                                       .arena = arena.hugepages() ? "hugepages" : "4KiB",
+                                       .note = arena.fallback_reason(),
+                                       .failure = {}}));
+        Queues queues;
+        if (!queues.receive(inherited_own, stop_, disks)) {
+            return;
+        }
+        serve(arena, queues);
+    }
+
+  private:
+    void serve(const Arena& arena, Queues& queues) {
+        const Descriptor clock = periodic_clock();
+        Ring ring{ring_entries};
+        std::vector<int> descriptors(first_queue_place);
+        descriptors[interrupt_place] = device_.interrupt_fd();
+        descriptors[bell_place] = inherited_bell;
+        descriptors[stop_place] = stop_;
+        descriptors[clock_place] = clock.get();
+        descriptors[alarm_place] = alarm_.fd();
+        for (const Queue& queue : queues.all()) {
+            descriptors.push_back(queue.channel.get());
+        }
+        ring.register_descriptors(descriptors);
+        DiskLoop<Driver, Mapper> loop{driver_,        mapper_, device_, ring, clock.get(),
+                                      inherited_bell, shared_, options_.driver.poll};
+        unsigned place = first_queue_place;
+        std::byte* buffers = arena.start();
+        for (Queue& queue : queues.all()) {
+            loop.fetch({.port = queue.message.port,
+                        .place = place++,
+                        .depth = queue.message.depth,
+                        .requests = nullptr,
+                        .buffers = buffers});
+            loop.set_requests(queue.message.port, Queues::map(queue));
+            buffers += disk_buffer_bytes(driver_.disk(queue.message.port).queue_depth);
+        }
+        send_report(to_text(DiskReport{
+            .kind = DiskReport::Kind::serving, .disks = {}, .arena = {}, .note = {}, .failure = {}}));
+        loop.run();
+        loop.stop();
+    }
+
+    const DiskChildOptions& options_;
+    Driver& driver_;
+    Mapper& mapper_;
+    VfioDevice& device_;
+    const FlushAlarm& alarm_;
+    const int stop_;
+    DiskState& shared_;
+};
+
+// set_up_addresses(bits): of an IOVA that the adapter takes.
+template <class Mapper, class SetUp>
+void drive(const DiskChildOptions& options, Mapper& mapper, DiskPlatform& platform, VfioDevice& device,
+           const FlushAlarm& alarm, int stop, DiskState& shared, SetUp&& set_up_addresses) {
+    using Driver = ahci::Driver<DiskPlatform, Mapper>;
+    const std::string& bdf = options.process.bdf;
+    Driver driver{platform, mapper, ahci::Settings{.queue_depth = options.driver.queue_depth}};
+    // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
+    require(driver.probe(), "device " + bdf + " cannot be brought into a known state");
+    set_up_addresses(driver.address_bits());
+    prepare(mapper, options);
+    if (!options.driver.poll) {
+        device.enable_interrupt(true);
+    }
+    device.set_bus_mastering(true);
+    std::exception_ptr trouble;
+    try {
+        require(driver.start(), "device " + bdf + ": it cannot be started");
+        Service{options, driver, mapper, device, alarm, stop, shared}.run();
+    } catch (const Failure&) {
+        trouble = std::current_exception();
+    }
+    driver.stop([](std::uint32_t, std::uint32_t, ahci::Outcome) {});
+    if (!options.driver.poll) {
+        device.disable_interrupt();
+    }
+    device.set_bus_mastering(false);
+    mapper.release_all();
+    if (trouble) {
+        std::rethrow_exception(trouble);
+    }
+}
+
+void run(const DiskChildOptions& options) {
+    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    ::signal(SIGINT, SIG_IGN);  // on Ctrl-C the supervisor decides
+    const Descriptor stop = take_signals({SIGTERM});
+    const SharedPage<DiskState> shared{Descriptor{inherited_counters}};
+    VfioContainer container{Descriptor{inherited_container}};
+    VfioDevice device{Descriptor{inherited_device}, options.process.bdf, register_bar, page_of_registers,
+                      most_register_bytes};
+    const Arena rings{disk_ring_bytes, page_bytes};
+
+    IovaAllocator allocator;
+    UserDomain domain{container, allocator};
+    DiskPlatform platform{device, {rings.start(), rings.bytes()}, domain, *shared};
+    FlushAlarm alarm;
+    check_ports(device);
+    const std::vector<IovaRange> ranges = container.ranges();
+    const auto set_up_addresses = [&](unsigned bits_of_adapter) {
+        const unsigned bits = std::min(bits_of_adapter, options.process.address_bits);
+        require(allocator.set_up(platform, ranges, {}, bits),
+                "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
+                    ", the width of this IOMMU or of this adapter");
+    };
+    const auto drive_with = [&](auto&& mapper) {
+        drive(options, mapper, platform, device, alarm, stop.get(), *shared, set_up_addresses);
+    };
+    if (options.driver.strategy == strategies::strict.name) {
+        drive_with(StrictMapper{domain});
+    } else if (options.driver.strategy == strategies::deferred.name) {
+        drive_with(DeferredMapper{domain, platform, alarm});
+    } else if (options.driver.strategy == strategies::copy.name) {
+        drive_with(CopyMapper{domain, platform});
+    } else if (options.driver.strategy == strategies::persistent.name) {
+        drive_with(PersistentMapper{domain, platform});
+    } else {
+        throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
+    }
+    allocator.tear_down(platform);
+}
+
+}  // namespace
+
+int drive_disks(const char* options) {
+    try {
+        run(disk_child_options(options));
+        return 0;
+    } catch (const std::exception& error) {
+        send_report(to_text(DiskReport{
+            .kind = DiskReport::Kind::failed, .disks = {}, .arena = {}, .note = {}, .failure = error.what()}));
+        std::fprintf(stderr, "%s: %s\n", program, error.what());
+        return 1;
+    }
+}
+
+}  // namespace dmatoll::user

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "ublk_device.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "ahci/settings.hpp"
+#include "failure.hpp"
+#include "ublk_parameters.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+// "dmt" in the upper bytes, then domain, bus, device and function, and port.
+constexpr std::uint64_t magic = 0x64'6d'74;
+
+// A dead process's ring is taken apart in the background; ten seconds of pauses are far more than that takes.
+constexpr unsigned most_attempts = 2000;
+
+std::optional<std::uint32_t> number_of(const std::string& bdf) {
+    unsigned domain = 0;
+    unsigned bus = 0;
+    unsigned slot = 0;
+    unsigned function = 0;
+    if (std::sscanf(bdf.c_str(), "%x:%x:%x.%u", &domain, &bus, &slot, &function) != 4 || domain > 0xffff ||
+        bus > 0xff || slot > 0x1f || function > 7) {
+        return std::nullopt;
+    }
+    return domain << 16 | bus << 8 | slot << 3 | function;
+}
+
+bool same_parameters(const ublk_params& left, const ublk_params& right) {
+    constexpr std::uint32_t known = UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DISCARD;
+    return (left.types & known) == (right.types & known) &&
+           std::memcmp(&left.basic, &right.basic, sizeof(left.basic)) == 0 &&
+           std::memcmp(&left.discard, &right.discard, sizeof(left.discard)) == 0;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> ublk_mark(const std::string& bdf, std::uint32_t port) {
+    const auto number = number_of(bdf);
+    if (!number) {
+        return std::nullopt;
+    }
+    return magic << 40 | std::uint64_t{*number} << 8 | port;
+}
+
+std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& bdf) {
+    const auto number = number_of(bdf);
+    const auto port = static_cast<std::uint32_t>(mark & 0xff);
+    if (!number || mark >> 40 != magic || (mark >> 8 & 0xffff'ffff) != *number || port >= ahci::most_ports) {
+        return std::nullopt;
+    }
+    return port;
+}
+
+UblkDevice::UblkDevice(UblkCommands& commands, std::string bdf, DiskDescription disk)
+    : commands_{&commands}, bdf_{std::move(bdf)}, disk_{std::move(disk)} {}
+
+std::optional<UblkDevice> UblkDevice::left_behind(UblkCommands& commands, const std::string& bdf,
+                                                  const DiskDescription& disk, std::uint32_t number) {
+    ublksrv_ctrl_dev_info info{};
+    ublk_params parameters{};
+    // The process that served it may still be ending.
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        if (commands.get_info(number, info) != 0 || info.state != UBLK_S_DEV_LIVE) {
+            break;
+        }
+        commands.pause();
+    }
+    if (info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk) ||
+        commands.get_parameters(number, parameters) != 0 ||
+        !same_parameters(parameters, ublk_parameters(disk))) {
+        return std::nullopt;
+    }
+    UblkDevice device{commands, bdf, disk};
+    device.number_ = number;
+    device.state_ = State::live;
+    return device;
+}
+
+std::string UblkDevice::name() const {
+    return "device " + bdf_ + ", port " + std::to_string(disk_.port) + " (" + path() + ")";
+}
+
+void UblkDevice::make() {
+    ublksrv_ctrl_dev_info info{};
+    info.nr_hw_queues = 1;
+    info.queue_depth = ublk_queue_depth(disk_);
+    info.max_io_buf_bytes = ahci::most_transfer_bytes;
+    info.flags = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE;
+    info.ublksrv_flags = ublk_mark(bdf_, disk_.port).value_or(0);
+    if (const int error = commands_->add(info); error != 0) {
+        throw system_failure("device " + bdf_ + ", port " + std::to_string(disk_.port) +
+                                 ": the kernel makes no ublk device of " + std::to_string(info.queue_depth) +
+                                 " requests",
+                             -error);
+    }
+    number_ = info.dev_id;
+    state_ = State::made;
+    if ((info.flags & UBLK_F_USER_RECOVERY_REISSUE) == 0) {
+        throw Failure{name() + ": this kernel's ublk does not let a device outlive its server (Linux 6.1 does)"};
+    }
+    ublk_params parameters = ublk_parameters(disk_);
+    if (const int error = commands_->set_parameters(number_, parameters); error != 0) {
+        throw system_failure(name() + ": ublk refuses the disk's parameters", -error);
+    }
+}
+
+void UblkDevice::begin_recovery() {
+    int error = 0;
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        error = commands_->start_recovery(number_);
+        // The last process died before it had fetched anything: then it stands where it stood.
+        if (error == -EINVAL && recovering_) {
+            error = 0;
+        }
+        if (error != -EBUSY) {
+            break;
+        }
+        commands_->pause();
+    }
+    if (error != 0) {
+        throw system_failure(name() + ": it cannot be taken over from the driver process that died", -error);
+    }
+    recovering_ = true;
+}
+
+Descriptor UblkDevice::open_for_server() {
+    if (state_ == State::made) {
+        // A process fetched from it and died before there was a disk. Nobody has seen the device; the kernel
+        // would not take other commands for it.
+        remove();
+    }
+    if (state_ == State::live) {
+        begin_recovery();
+    } else {
+        make();
+    }
+    int opened = -EBUSY;
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        opened = commands_->open_channel(number_);
+        // The device's node may be made by somebody else, a little later.
+        if (opened != -EBUSY && opened != -ENOENT) {
+            break;
+        }
+        commands_->pause();
+    }
+    if (opened < 0) {
+        throw system_failure(name() + ": cannot open /dev/ublkc" + std::to_string(number_), -opened);
+    }
+    return Descriptor{opened};
+}
+
+void UblkDevice::serve(pid_t server) {
+    const bool recovered = state_ == State::live;
+    const int error = recovered ? commands_->end_recovery(number_, server) : commands_->start(number_, server);
+    if (error != 0) {
+        throw system_failure(
+            name() + (recovered ? ": the kernel does not let it go on" : ": the kernel does not start it"), -error);
+    }
+    state_ = State::live;
+    recovering_ = false;
+}
+
+bool UblkDevice::stop() {
+    if (state_ != State::live) {
+        return true;
+    }
+    if (commands_->stop(number_) != 0) {
+        return false;
+    }
+    state_ = State::stopped;
+    return true;
+}
+
+bool UblkDevice::remove() {
+    if (state_ == State::none) {
+        return true;
+    }
+    if (commands_->remove(number_) != 0) {
+        return false;
+    }
+    state_ = State::none;
+    recovering_ = false;
+    return true;
+}
+
+void limit_requests(const UblkDevice& device) {
+    const std::string queue = "/sys/block/" + device.path().substr(std::strlen("/dev/")) + "/queue/";
+    const auto set = [&queue](const char* file, const std::string& value) {
+        std::ofstream setting{queue + file};
+        setting << value << std::flush;
+        if (!setting) {
+            throw system_failure("cannot write " + value + " to " + queue + file, errno);
+        }
+    };
+    set("scheduler", "none");
+    set("nr_requests", std::to_string(device.disk().queue_depth));
+}
+
+bool write_back(const UblkDevice& device, int patience_ms) {
+    // A process, since what waits for a server that does not answer cannot be called back.
+    const pid_t writer = ::fork();
+    if (writer < 0) {
+        return false;
+    }
+    if (writer == 0) {
+        const int disk = ::open(device.path().c_str(), O_RDONLY | O_CLOEXEC);
+        ::_exit(disk >= 0 && ::ioctl(disk, BLKFLSBUF, 0) == 0 ? 0 : 1);
+    }
+    constexpr int step_ms = 5;
+    for (int waited_ms = 0; waited_ms < patience_ms; waited_ms += step_ms) {
+        int status = 0;
+        if (::waitpid(writer, &status, WNOHANG) == writer) {
+            return status == 0;
+        }
+        ::usleep(step_ms * 1000);
+    }
+    ::kill(writer, SIGKILL);
+    return false;
+}
+
+std::string holder_of(const UblkDevice& device) {
+    const Descriptor alone{::open(device.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)};
+    if (alone.valid() || errno != EBUSY) {
+        return {};
+    }
+    std::ifstream mounts{"/proc/self/mounts"};
+    for (std::string line; std::getline(mounts, line);) {
+        std::istringstream fields{line};
+        std::string source;
+        std::string place;
+        if (fields >> source >> place && source == device.path()) {
+            return "mounted at " + place;
+        }
+    }
+    return "in use";
+}
+
+}  // namespace dmatoll::user
