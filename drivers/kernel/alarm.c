@@ -3,24 +3,24 @@
 #include <linux/hrtimer.h>
 #include <linux/version.h>
 
-#include "dmatoll_net.h"
+#include "bound.h"
 
 static enum hrtimer_restart ring(struct hrtimer* timer) {
-    dmatoll_nic_on_alarm(container_of(timer, struct dmatoll_net, alarm)->nic);
+    dmatoll_on_alarm(container_of(timer, struct dmatoll_bound, alarm));
     return HRTIMER_NORESTART;
 }
 
-void dmatoll_alarm_init(struct dmatoll_net* net) {
+void dmatoll_alarm_init(struct dmatoll_bound* bound) {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-    hrtimer_setup(&net->alarm, ring, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+    hrtimer_setup(&bound->alarm, ring, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 #else
-    hrtimer_init(&net->alarm, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
-    net->alarm.function = ring;
+    hrtimer_init(&bound->alarm, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+    bound->alarm.function = ring;
 #endif
 }
 
-void dmatoll_alarm_set(struct dmatoll_net* net, uint64_t nanoseconds) {
-    hrtimer_start(&net->alarm, ns_to_ktime(nanoseconds), HRTIMER_MODE_REL_SOFT);
+void dmatoll_alarm_set(struct dmatoll_bound* bound, uint64_t nanoseconds) {
+    hrtimer_start(&bound->alarm, ns_to_ktime(nanoseconds), HRTIMER_MODE_REL_SOFT);
 }
 
-void dmatoll_alarm_cancel(struct dmatoll_net* net) { hrtimer_cancel(&net->alarm); }
+void dmatoll_alarm_cancel(struct dmatoll_bound* bound) { hrtimer_cancel(&bound->alarm); }

@@ -31,10 +31,10 @@ struct dmatoll_completion {
 int dmatoll_pool_create(struct dmatoll_net* net) {
     struct page_pool_params parameters = {
         .order = 0,
-        .pool_size = min(net->surroundings.settings.receive_descriptors * POOL_PAGES_PER_DESCRIPTOR,
+        .pool_size = min(net->settings.receive_descriptors * POOL_PAGES_PER_DESCRIPTOR,
                          (unsigned int)POOL_MOST_PAGES),
-        .nid = dev_to_node(&net->pci->dev),
-        .dev = &net->pci->dev,
+        .nid = dev_to_node(&net->bound.pci->dev),
+        .dev = &net->bound.pci->dev,
         /* Frames that are freed while we poll go straight back. */
         .napi = &net->napi,
         .netdev = net->netdev,
@@ -235,7 +235,7 @@ int dmatoll_poll(struct napi_struct* napi, int budget) {
     received = dmatoll_nic_receive(net->nic, budget);
     /* With the whole budget taken the stack polls again: in this softirq first, and then in ksoftirqd, which
      * shares the CPU fairly with the processes that send and receive. napi_disable() ends it. */
-    if (received == budget || net->polled) return budget;
+    if (received == budget || net->bound.polled) return budget;
     /*
      * A cause that comes up after the last look and before the unmasking is remembered by the device and
      * raises the interrupt with the unmasking. One that somebody else's interrupt cleared meanwhile (the line

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the C files of the module share. */
+/* What the C files of the module dmatoll_net share. */
 #pragma once
 
 #include <linux/hrtimer.h>
@@ -8,7 +8,8 @@
 #include <linux/pci.h>
 #include <linux/workqueue.h>
 
-#include "glue.h"
+#include "bound.h"
+#include "nic_glue.h"
 
 struct page_pool;
 
@@ -17,21 +18,15 @@ struct dmatoll_net {
     struct dmatoll_nic* nic;
     struct net_device* netdev;
     struct page_pool* pool;
-    bool polled; /* completion=poll: no interrupts, the poll function never rests */
     struct napi_struct napi;
     /* The poll function's: a frame of which more buffers are to come, or NULL if it is dropped. */
     bool assembling;
     struct sk_buff* assembled;
 
-    struct pci_dev* pci;
-    int strategy;
+    struct dmatoll_bound bound;
+    struct dmatoll_nic_settings settings;
     bool faults_allowed; /* whoever may write into sysfs may crash the driver */
     bool open;           /* rings, interrupt and polling are there */
-    struct dmatoll_surroundings surroundings;
-    /* What the surroundings show of them. */
-    struct dmatoll_range* reserved;
-    struct dmatoll_range* memory;
-    struct hrtimer alarm;       /* strategy deferred: when its oldest range must go */
     struct delayed_work watch;  /* link and statistics, every two seconds */
     struct work_struct restart; /* after a transmit timeout */
     struct work_struct start_polling;
@@ -62,21 +57,6 @@ void dmatoll_pool_destroy(struct dmatoll_net* net);
 
 /* ethtool.c */
 extern const struct ethtool_ops dmatoll_ethtool_ops;
-
-/* domain.c */
-/*
- * Claims the device's group and attaches a paging domain to it; fills in the surroundings' domain, aperture,
- * reserved ranges and address_bits. Says in the log what is wrong. 0 or a negative errno.
- */
-int dmatoll_domain_attach(struct dmatoll_net* net);
-void dmatoll_domain_detach(struct dmatoll_net* net);
-/* What is attached now: "paging", "DMA", "DMA-FQ", "identity", "blocked" or "none". */
-const char* dmatoll_domain_attached(struct device* device);
-
-/* alarm.c */
-void dmatoll_alarm_init(struct dmatoll_net* net);
-/* None is on its way any more when this returns. */
-void dmatoll_alarm_cancel(struct dmatoll_net* net);
 
 /* sysfs.c */
 extern const struct attribute_group* dmatoll_device_groups[];

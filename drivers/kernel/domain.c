@@ -8,7 +8,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-#include "dmatoll_net.h"
+#include "bound.h"
 
 struct dmatoll_domain {
     struct iommu_domain* domain;
@@ -108,7 +108,7 @@ const char* dmatoll_domain_attached(struct device* device) {
 }
 
 /* Ranges that translate to something else, or to nothing: the window of interrupt messages first of all. */
-static int collect_reserved(struct dmatoll_net* net, struct iommu_group* group) {
+static int collect_reserved(struct dmatoll_bound* bound, struct iommu_group* group) {
     struct iommu_resv_region *region, *next;
     LIST_HEAD(regions);
     u32 count = 0;
@@ -116,22 +116,22 @@ static int collect_reserved(struct dmatoll_net* net, struct iommu_group* group) 
 
     if (error) return error;
     list_for_each_entry(region, &regions, list) count++;
-    net->reserved = kcalloc(max(count, 1u), sizeof(*net->reserved), GFP_KERNEL);
+    bound->reserved = kcalloc(max(count, 1u), sizeof(*bound->reserved), GFP_KERNEL);
     count = 0;
     list_for_each_entry_safe(region, next, &regions, list) {
-        if (net->reserved && region->length)
-            net->reserved[count++] =
+        if (bound->reserved && region->length)
+            bound->reserved[count++] =
                 (struct dmatoll_range){.first = region->start, .last = region->start + (region->length - 1)};
         list_del(&region->list);
         kfree(region);
     }
-    net->surroundings.reserved = net->reserved;
-    net->surroundings.reserved_count = count;
-    return net->reserved ? 0 : -ENOMEM;
+    bound->surroundings.reserved = bound->reserved;
+    bound->surroundings.reserved_count = count;
+    return bound->reserved ? 0 : -ENOMEM;
 }
 
-int dmatoll_domain_attach(struct dmatoll_net* net) {
-    struct device* device = &net->pci->dev;
+int dmatoll_domain_attach(struct dmatoll_bound* bound) {
+    struct device* device = &bound->pci->dev;
     struct dmatoll_domain* own;
     int error;
 
@@ -149,7 +149,7 @@ int dmatoll_domain_attach(struct dmatoll_net* net) {
         goto free;
     }
 
-    error = iommu_device_claim_dma_owner(device, net);
+    error = iommu_device_claim_dma_owner(device, bound);
     if (error) {
         dev_err(device,
                 "IOMMU group %d cannot be claimed (%d): another of its devices is bound to a driver. Unbind "
@@ -174,28 +174,28 @@ int dmatoll_domain_attach(struct dmatoll_net* net) {
     }
 
     /* Only now is it known which sizes the domain has. */
-    if (dmatoll_strategy_has_page_size(net->strategy) &&
-        !(own->domain->pgsize_bitmap & net->surroundings.settings.page_size)) {
+    if (dmatoll_strategy_has_page_size(bound->strategy) &&
+        !(own->domain->pgsize_bitmap & bound->surroundings.settings.page_size)) {
         dev_err(device,
                 "parameter page_size is %u, but the IOMMU of group %d has no such pages (sizes that it has: "
                 "%#lx): load the module with page_size=%u\n",
-                net->surroundings.settings.page_size, iommu_group_id(own->group), own->domain->pgsize_bitmap,
+                bound->surroundings.settings.page_size, iommu_group_id(own->group), own->domain->pgsize_bitmap,
                 DMATOLL_PAGE_BYTES);
         error = -EOPNOTSUPP;
         goto detach;
     }
 
-    error = collect_reserved(net, own->group);
+    error = collect_reserved(bound, own->group);
     if (error) {
         dev_err(device, "the reserved ranges of group %d cannot be read (%d)\n", iommu_group_id(own->group),
                 error);
         goto detach;
     }
 
-    net->surroundings.domain = own;
-    net->surroundings.aperture = (struct dmatoll_range){.first = own->domain->geometry.aperture_start,
+    bound->surroundings.domain = own;
+    bound->surroundings.aperture = (struct dmatoll_range){.first = own->domain->geometry.aperture_start,
                                                         .last = own->domain->geometry.aperture_end};
-    net->surroundings.address_bits = CERTAIN_ADDRESS_BITS;
+    bound->surroundings.address_bits = CERTAIN_ADDRESS_BITS;
     return 0;
 
 detach:
@@ -211,17 +211,17 @@ free:
     return error;
 }
 
-void dmatoll_domain_detach(struct dmatoll_net* net) {
-    struct dmatoll_domain* own = net->surroundings.domain;
+void dmatoll_domain_detach(struct dmatoll_bound* bound) {
+    struct dmatoll_domain* own = bound->surroundings.domain;
 
     if (!own) return;
-    net->surroundings.domain = NULL;
+    bound->surroundings.domain = NULL;
     dmatoll_domain_invalidate(own);
     iommu_detach_group(own->domain, own->group);
     iommu_domain_free(own->domain);
-    iommu_device_release_dma_owner(&net->pci->dev);
+    iommu_device_release_dma_owner(&bound->pci->dev);
     iommu_group_put(own->group);
-    kfree(net->reserved);
-    net->reserved = NULL;
+    kfree(bound->reserved);
+    bound->reserved = NULL;
     kfree(own);
 }

@@ -10,7 +10,7 @@ static void get_drvinfo(struct net_device* netdev, struct ethtool_drvinfo* info)
     const struct dmatoll_net* net = netdev_priv(netdev);
 
     strscpy(info->driver, KBUILD_MODNAME, sizeof(info->driver));
-    strscpy(info->bus_info, pci_name(net->pci), sizeof(info->bus_info));
+    strscpy(info->bus_info, pci_name(net->bound.pci), sizeof(info->bus_info));
 }
 
 static int get_sset_count(struct net_device* netdev, int set) {
@@ -44,8 +44,8 @@ static void get_ringparam(struct net_device* netdev, struct ethtool_ringparam* r
                           struct kernel_ethtool_ringparam* kernel_ring, struct netlink_ext_ack* extack) {
     const struct dmatoll_net* net = netdev_priv(netdev);
 
-    ring->rx_pending = net->surroundings.settings.receive_descriptors;
-    ring->tx_pending = net->surroundings.settings.transmit_descriptors;
+    ring->rx_pending = net->settings.receive_descriptors;
+    ring->tx_pending = net->settings.transmit_descriptors;
     /* Fixed while the device is bound: they are module parameters. */
     ring->rx_max_pending = ring->rx_pending;
     ring->tx_max_pending = ring->tx_pending;
@@ -54,7 +54,7 @@ static void get_ringparam(struct net_device* netdev, struct ethtool_ringparam* r
 static int get_coalesce(struct net_device* netdev, struct ethtool_coalesce* coalesce,
                         struct kernel_ethtool_coalesce* kernel_coalesce, struct netlink_ext_ack* extack) {
     const struct dmatoll_net* net = netdev_priv(netdev);
-    u32 rate = net->surroundings.settings.interrupts_per_second;
+    u32 rate = net->settings.interrupts_per_second;
 
     /* One moderator for both directions. */
     coalesce->rx_coalesce_usecs = rate ? USEC_PER_SEC / rate : 0;

@@ -46,7 +46,7 @@ static void show_link(struct dmatoll_net* net) {
  * and goes brings looks at any distance.
  */
 static bool transmission_hangs(struct dmatoll_net* net) {
-    bool pending = dmatoll_nic_transmit_room(net->nic) != net->surroundings.settings.transmit_descriptors - 1;
+    bool pending = dmatoll_nic_transmit_room(net->nic) != net->settings.transmit_descriptors - 1;
     struct dmatoll_totals totals;
 
     dmatoll_nic_totals(net->nic, &totals);
@@ -76,7 +76,7 @@ static void watch(struct work_struct* work) {
         local_bh_enable();
     }
     queue_delayed_work(system_wq, &net->watch,
-                       net->polled && !net->link.up ? LINK_WATCH_PERIOD : WATCH_PERIOD);
+                       net->bound.polled && !net->link.up ? LINK_WATCH_PERIOD : WATCH_PERIOD);
 }
 
 static void start_polling(struct work_struct* work) {
@@ -111,13 +111,13 @@ static void set_open(struct dmatoll_net* net, bool open) {
 }
 
 static int request_interrupt(struct dmatoll_net* net) {
-    int irq = pci_irq_vector(net->pci, 0);
+    int irq = pci_irq_vector(net->bound.pci, 0);
     int error;
 
-    if (net->polled) return 0;
+    if (net->bound.polled) return 0;
     /* Still masked at the device; the line may be another's. */
     error =
-        request_irq(irq, dmatoll_interrupt, net->pci->msi_enabled ? 0 : IRQF_SHARED, net->netdev->name, net);
+        request_irq(irq, dmatoll_interrupt, net->bound.pci->msi_enabled ? 0 : IRQF_SHARED, net->netdev->name, net);
     if (error) netdev_err(net->netdev, "interrupt %d cannot be had (%d)\n", irq, error);
     return error;
 }
@@ -135,7 +135,7 @@ static int start(struct dmatoll_net* net) {
     /* A stop that the device did not obey has left old rings in it: it must not reach memory with them. */
     error = dmatoll_nic_ensure_quiet(net->nic);
     if (error) goto stop;
-    pci_set_master(net->pci);
+    pci_set_master(net->bound.pci);
     error = dmatoll_nic_start(net->nic, max_t(u32, netdev->mtu, ETH_DATA_LEN) + ETH_HLEN);
     if (error) goto stop;
     if (netdev->features & NETIF_F_LOOPBACK) {
@@ -149,7 +149,7 @@ static int start(struct dmatoll_net* net) {
     netif_start_queue(netdev);
     set_open(net, true);
     net->transmit_pending = false;
-    if (net->polled)
+    if (net->bound.polled)
         schedule_work_on(net->polling_cpu, &net->start_polling);
     else
         dmatoll_nic_enable_interrupts(net->nic);
@@ -157,7 +157,7 @@ static int start(struct dmatoll_net* net) {
     return 0;
 
 stop:
-    pci_clear_master(net->pci);
+    pci_clear_master(net->bound.pci);
     dmatoll_nic_stop(net->nic);
     dmatoll_pool_destroy(net);
     return error;
@@ -176,9 +176,9 @@ static void stop(struct dmatoll_net* net) {
     /* A poll that had completed may still be on its way to unmasking. */
     synchronize_net();
     netif_tx_disable(netdev);
-    if (!net->polled) {
+    if (!net->bound.polled) {
         dmatoll_nic_disable_interrupts(net->nic);
-        free_irq(pci_irq_vector(net->pci, 0), net);
+        free_irq(pci_irq_vector(net->bound.pci, 0), net);
     }
     cancel_delayed_work_sync(&net->watch);
     netif_carrier_off(netdev);
@@ -186,7 +186,7 @@ static void stop(struct dmatoll_net* net) {
     /* What the device counted since the last look would be lost. */
     dmatoll_net_update_statistics(net);
     /* Even a device that does not obey the stop must not reach the buffers that it gives back. */
-    pci_clear_master(net->pci);
+    pci_clear_master(net->bound.pci);
     dmatoll_nic_stop(net->nic);
     dmatoll_pool_destroy(net);
 }
@@ -294,7 +294,6 @@ struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
     if (!netdev) return NULL;
     net = netdev_priv(netdev);
     net->netdev = netdev;
-    net->pci = pci;
     SET_NETDEV_DEV(netdev, &pci->dev);
     mutex_init(&net->statistics_lock);
     INIT_DELAYED_WORK(&net->watch, watch);
@@ -305,7 +304,6 @@ struct dmatoll_net* dmatoll_net_allocate(struct pci_dev* pci) {
 }
 
 void dmatoll_net_free(struct dmatoll_net* net) {
-    kfree(net->memory);
     free_netdev(net->netdev);
 }
 

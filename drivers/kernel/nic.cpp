@@ -1,35 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The driver core inside the kernel: one object for each strategy, behind C functions. Which one it is
-// decides a compare and a branch: an indirect call would go through a thunk on the data path.
-#include <cerrno>
+// The NIC's driver core inside the kernel, behind C functions.
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <span>
 
+#include "by_strategy.hpp"
 #include "core/counters.hpp"
 #include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "e1000/offload.hpp"
-#include "glue.h"
-#include "kernel_backend.hpp"
-#include "kernel_platform.hpp"
-#include "linux_dma.hpp"
-#include "mapping/copy.hpp"
-#include "mapping/deferred.hpp"
-#include "mapping/iova_allocator.hpp"
-#include "mapping/passthrough.hpp"
-#include "mapping/persistent.hpp"
-#include "mapping/strict.hpp"
+#include "nic_glue.h"
+#include "strategy_at.hpp"
+#include "to_errno.hpp"
 
 namespace dmatoll::kernel {
 namespace {
 
 // ---- what C and C++ must see alike ----
 
-static_assert(sizeof(dmatoll_segment) == sizeof(Segment) &&
-              offsetof(dmatoll_segment, physical) == offsetof(Segment, memory) &&
-              offsetof(dmatoll_segment, length) == offsetof(Segment, length));
 static_assert(sizeof(dmatoll_offload) == sizeof(e1000::TransmitOffload) &&
               offsetof(dmatoll_offload, checksum) == offsetof(e1000::TransmitOffload, checksum) &&
               offsetof(dmatoll_offload, checksum_start) == offsetof(e1000::TransmitOffload, checksum_start) &&
@@ -43,73 +32,11 @@ static_assert(sizeof(dmatoll_offload) == sizeof(e1000::TransmitOffload) &&
 static_assert(static_cast<int>(e1000::Checksum::unknown) == DMATOLL_CHECKSUM_UNKNOWN &&
               static_cast<int>(e1000::Checksum::good) == DMATOLL_CHECKSUM_GOOD &&
               static_cast<int>(e1000::Checksum::bad) == DMATOLL_CHECKSUM_BAD);
-static_assert(DMATOLL_MOST_DEFERRED_ENTRIES == DeferredLimits::most_entries &&
-              DMATOLL_MOST_DEFERRED_MILLISECONDS == DeferredLimits::most_milliseconds);
-static_assert(DMATOLL_PAGE_BYTES == page_bytes && DMATOLL_LARGE_PAGE_BYTES == large_page_bytes);
-static_assert(sizeof(dmatoll_range) == sizeof(MemoryRange) &&
-              offsetof(dmatoll_range, first) == offsetof(MemoryRange, first) &&
-              offsetof(dmatoll_range, last) == offsetof(MemoryRange, last));
 static_assert(DMATOLL_MOST_DESCRIPTORS_PER_FRAME == e1000::most_descriptors_per_frame);
 static_assert(DMATOLL_MOST_RECEIVED_PIECES * DMATOLL_RECEIVE_BUFFER_BYTES >=
               e1000::jumbo_frame + e1000::vlan_tag_bytes);
 
-constexpr int to_errno(Error error) {
-    switch (error) {
-        case Error::none:
-            return 0;
-        case Error::invalid_argument:
-            return -EINVAL;
-        case Error::no_memory:
-            return -ENOMEM;
-        case Error::no_iova_space:
-            return -ENOSPC;
-        case Error::ring_full:
-            return -EBUSY;
-        case Error::timed_out:
-            return -ETIMEDOUT;
-        case Error::device_gone:
-            return -ENODEV;
-        case Error::not_supported:
-            return -EOPNOTSUPP;
-        case Error::mapping_failed:
-        case Error::device_misbehaves:
-            break;
-    }
-    return -EIO;
-}
-
-// ---- strategies by number: the catalogue without those that never run here ----
-
-const Strategy* strategy_at(int number) {
-    for (const Strategy* strategy : strategies::catalogue) {
-        if (strategy->runs_in(Placement::kernel) && number-- == 0) return strategy;
-    }
-    return nullptr;
-}
-
-// How many mappings can exist at a time. One buffer, one mapping under `strict`: the rings bound them, and
-// under `deferred` the rings and the queue. `persistent` keeps one for every page and direction that was ever
-// used; its book-keeping (16 bytes each) is held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on
-// a new page cannot be sent, and is counted as a map failure.
-std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physical) {
-    if (&strategy != &strategies::persistent) return IovaAllocator::default_capacity;
-    constexpr std::uint64_t most = std::uint64_t{1} << 22;
-    const std::uint64_t both_directions = 2 * (last_physical / page_bytes + 1) + 64;
-    return static_cast<std::uint32_t>(both_directions < most ? both_directions : most);
-}
-
-// ---- one device under one strategy ----
-
-class KernelAlarm {
-  public:
-    explicit KernelAlarm(dmatoll_net* net) : net_{net} {}
-    void set(std::uint64_t nanoseconds) { dmatoll_alarm_set(net_, nanoseconds); }
-
-  private:
-    dmatoll_net* net_;
-};
-
-template <Mapper M>
+template <class M>
 struct Nic {
     template <class... MapperArguments>
     Nic(KernelPlatform& platform, const e1000::Part& part, const e1000::Settings& settings,
@@ -120,24 +47,6 @@ struct Nic {
     e1000::Driver<KernelPlatform, M> driver;
 };
 
-using StrictNic = Nic<Strict<KernelDomain>>;
-using CopyNic = Nic<Copy<KernelDomain, KernelPlatform>>;
-using DeferredNic = Nic<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>;
-using PersistentNic = Nic<Persistent<KernelDomain, KernelPlatform>>;
-using PassthroughNic = Nic<Passthrough<KernelDomain>>;
-using LinuxNic = Nic<LinuxDma>;
-
-enum class Kind : std::uint8_t { strict, persistent, deferred, copy, passthrough, linux_dma };
-
-Kind kind_of(const Strategy& strategy) {
-    if (strategy.domain != DomainKind::own) return Kind::linux_dma;
-    if (&strategy == &strategies::persistent) return Kind::persistent;
-    if (&strategy == &strategies::deferred) return Kind::deferred;
-    if (&strategy == &strategies::copy) return Kind::copy;
-    if (&strategy == &strategies::passthrough) return Kind::passthrough;
-    return Kind::strict;
-}
-
 }  // namespace
 }  // namespace dmatoll::kernel
 
@@ -145,124 +54,18 @@ using namespace dmatoll;
 using namespace dmatoll::kernel;
 
 struct dmatoll_nic {
-    dmatoll_nic(const dmatoll_surroundings& around, const Strategy& strategy)
-        : kind{kind_of(strategy)},
-          net{around.net},
-          alarm{around.net},
-          backend{around.domain},
-          domain{backend, allocator},
-          platform{around.registers, around.device, around.domain != nullptr ? &domain : nullptr} {}
-    ~dmatoll_nic() {}
+    dmatoll_nic(dmatoll_net* around_it, const dmatoll_surroundings& around, const Strategy& strategy)
+        : net{around_it}, by_strategy{around, strategy} {}
 
-    Kind kind;
     dmatoll_net* net;
-    KernelAlarm alarm;
-    // The domain and its space are used by our own strategies only.
-    KernelBackend backend;
-    IovaAllocator allocator;
-    KernelDomain domain;
-    IovaRange reserved[IovaAllocator::most_windows] = {};
-    std::uint32_t reserved_count = 0;
-    KernelPlatform platform;
-    union {
-        StrictNic strict;
-        PersistentNic persistent;
-        DeferredNic deferred;
-        CopyNic copy;
-        PassthroughNic passthrough;
-        LinuxNic linux_dma;
-    };
+    ByStrategy<Nic> by_strategy;
 };
 
 namespace {
 
 template <class N, class Use>
 inline decltype(auto) with(N* nic, Use&& use) {
-    if (nic->kind == Kind::strict) return use(nic->strict);
-    if (nic->kind == Kind::persistent) return use(nic->persistent);
-    if (nic->kind == Kind::deferred) return use(nic->deferred);
-    if (nic->kind == Kind::copy) return use(nic->copy);
-    if (nic->kind == Kind::passthrough) return use(nic->passthrough);
-    return use(nic->linux_dma);
-}
-
-// Laid out alike.
-std::span<const MemoryRange> memory_of(const dmatoll_surroundings& around) {
-    return {reinterpret_cast<const MemoryRange*>(around.memory), around.memory_count};
-}
-
-Memory last_memory(const dmatoll_surroundings& around) { return memory_of(around).back().last; }
-
-void give_back_space(dmatoll_nic* nic) { nic->allocator.tear_down(nic->platform); }
-
-Status set_up_space(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
-    const IovaRange aperture{around.aperture.first, around.aperture.last};
-    // One more than the IOMMU's own: under `passthrough` IOVAs up to the end of memory are that memory's.
-    if (around.reserved_count >= IovaAllocator::most_windows) return Error::not_supported;
-    for (std::uint32_t i = 0; i < around.reserved_count; ++i) {
-        nic->reserved[i] = IovaRange{around.reserved[i].first, around.reserved[i].last};
-    }
-    nic->reserved_count = around.reserved_count;
-    std::uint32_t taken = nic->reserved_count;
-    if (nic->kind == Kind::passthrough) nic->reserved[taken++] = IovaRange{0, last_memory(around).address};
-    return nic->allocator.set_up(nic->platform, std::span{&aperture, 1}, std::span{nic->reserved, taken},
-                                 around.address_bits, mappings_needed(strategy, last_memory(around).address));
-}
-
-Status construct(dmatoll_nic* nic, const dmatoll_surroundings& around, const Strategy& strategy) {
-    const e1000::Settings settings{.receive_descriptors = around.settings.receive_descriptors,
-                                   .transmit_descriptors = around.settings.transmit_descriptors,
-                                   .receive_buffer_bytes = DMATOLL_RECEIVE_BUFFER_BYTES,
-                                   .interrupts_per_second = around.settings.interrupts_per_second};
-    const e1000::Part* const part = e1000::find_part(around.pci_vendor, around.pci_device);
-    if (part == nullptr) return Error::not_supported;
-    if (nic->kind == Kind::linux_dma) {
-        new (&nic->linux_dma) LinuxNic{nic->platform, *part, settings, around.device};
-        return {};
-    }
-    if (const Status space = set_up_space(nic, around, strategy); !space.ok()) return space;
-    if (nic->kind == Kind::strict) {
-        new (&nic->strict) StrictNic{nic->platform, *part, settings, nic->domain};
-        return {};
-    }
-    if (nic->kind == Kind::deferred) {
-        new (&nic->deferred)
-            DeferredNic{nic->platform, *part, settings, nic->domain, nic->platform, nic->alarm};
-        const Status ready =
-            nic->deferred.mapper.set_up({.entries = around.settings.deferred_entries,
-                                         .milliseconds = around.settings.deferred_milliseconds});
-        if (!ready.ok()) give_back_space(nic);
-        return ready;
-    }
-    if (nic->kind == Kind::copy) {
-        new (&nic->copy) CopyNic{nic->platform, *part, settings, nic->domain, nic->platform};
-        // One slot a descriptor: neither ring can ask for more.
-        const Status ready = nic->copy.mapper.set_up(
-            {.to_device = settings.transmit_descriptors, .from_device = settings.receive_descriptors});
-        if (!ready.ok()) give_back_space(nic);
-        return ready;
-    }
-    if (nic->kind == Kind::passthrough) {
-        new (&nic->passthrough) PassthroughNic{nic->platform, *part, settings, nic->domain};
-        const Status mapped = nic->passthrough.mapper.set_up(
-            last_memory(around), std::span{nic->reserved, nic->reserved_count}, around.address_bits);
-        if (mapped.error() == Error::invalid_argument) {
-            nic->platform.log(
-                LogLevel::error,
-                "passthrough: this machine has memory at addresses that the IOMMU's address width, as far as "
-                "it is certain, does not reach; linux-identity does without a page table");
-        }
-        if (!mapped.ok()) give_back_space(nic);
-        return mapped;
-    }
-    new (&nic->persistent) PersistentNic{nic->platform, *part, settings, nic->domain, nic->platform};
-    const Status covered =
-        nic->persistent.mapper.cover(Memory{0}, last_memory(around),
-                                     {.bytes = around.settings.page_size,
-                                      .memory = memory_of(around),
-                                      .reserved = std::span{nic->reserved, nic->reserved_count}});
-    if (!covered.ok()) give_back_space(nic);
-    return covered;
+    return nic->by_strategy.with(use);
 }
 
 Result<e1000::ReceiveBuffer> provide(dmatoll_net* net) {
@@ -272,10 +75,9 @@ Result<e1000::ReceiveBuffer> provide(dmatoll_net* net) {
     return e1000::ReceiveBuffer{Memory{buffer.physical}, buffer.cookie};
 }
 
-// Which of counter_names this device has: what the DMA API does inside, nobody counts.
+// Which of counter_names this device has.
 bool is_known(const dmatoll_nic* nic, const CounterName& name) {
-    return nic->kind != Kind::linux_dma || (name.mapping != &MappingCounters::invalidations &&
-                                            name.mapping != &MappingCounters::first_touches);
+    return nic->by_strategy.is_known(name.mapping);
 }
 
 }  // namespace
@@ -297,50 +99,6 @@ bool dmatoll_part_at(unsigned int n, const char** name, std::uint16_t* vendor, s
     return true;
 }
 
-// ---- strategies ----
-
-int dmatoll_strategy_find(const char* name) {
-    const Strategy* const found = strategies::find(name);
-    for (int number = 0; const Strategy* strategy = strategy_at(number); ++number) {
-        if (strategy == found) return number;
-    }
-    return -1;
-}
-
-const char* dmatoll_strategy_name(int strategy) {
-    const Strategy* const found = strategy_at(strategy);
-    return found != nullptr ? found->name : nullptr;
-}
-
-const char* dmatoll_strategy_domain(int strategy) { return name_of(strategy_at(strategy)->domain); }
-
-bool dmatoll_strategy_has_page_size(int strategy) { return strategy_at(strategy) == &strategies::persistent; }
-
-bool dmatoll_strategy_protection(int strategy, const dmatoll_settings* settings, unsigned int line,
-                                 const char** pair, const char** granularity, const char** window,
-                                 std::uint64_t* bound_ns) {
-    const ProtectionByPair& by_pair = strategy_at(strategy)->protection(Placement::kernel);
-    const Protection* protection = nullptr;
-    if (line == 0) {
-        *pair = "kernel_from_device";
-        protection = &by_pair.kernel_from_device;
-    } else if (line == 1) {
-        *pair = "kernel_from_driver";
-        protection = &by_pair.kernel_from_driver;
-    } else if (line == 2) {
-        *pair = "driver_from_device";
-        protection = &by_pair.driver_from_device;
-    } else {
-        return false;
-    }
-    const std::uint64_t page_size =
-        dmatoll_strategy_has_page_size(strategy) ? settings->page_size : page_bytes;
-    *granularity = name_of(with_pages_of(page_size, *protection).granularity);
-    *window = name_of(protection->window.kind);
-    *bound_ns = protection->window.bound_ns;
-    return true;
-}
-
 // ---- life ----
 
 std::size_t dmatoll_nic_bytes() {
@@ -348,26 +106,27 @@ std::size_t dmatoll_nic_bytes() {
     return sizeof(dmatoll_nic);
 }
 
-int dmatoll_nic_create(void* memory, int strategy, const dmatoll_surroundings* surroundings) {
+int dmatoll_nic_create(void* memory, dmatoll_net* net, int strategy, const dmatoll_nic_settings* settings,
+                       const dmatoll_surroundings* surroundings) {
     const Strategy& chosen = *strategy_at(strategy);
-    dmatoll_nic* const nic = new (memory) dmatoll_nic{*surroundings, chosen};
-    if (const Status constructed = construct(nic, *surroundings, chosen); !constructed.ok()) {
-        return to_errno(constructed.error());
-    }
+    const e1000::Part* const part = e1000::find_part(settings->pci_vendor, settings->pci_device);
+    if (part == nullptr) return to_errno(Error::not_supported);
+    dmatoll_nic* const nic = new (memory) dmatoll_nic{net, *surroundings, chosen};
+    const e1000::Settings of_driver{.receive_descriptors = settings->receive_descriptors,
+                                    .transmit_descriptors = settings->transmit_descriptors,
+                                    .receive_buffer_bytes = DMATOLL_RECEIVE_BUFFER_BYTES,
+                                    .interrupts_per_second = settings->interrupts_per_second};
+    // One slot a descriptor: neither ring can ask for more.
+    const CopySlots slots{.to_device = settings->transmit_descriptors,
+                          .from_device = settings->receive_descriptors};
+    const Status constructed = nic->by_strategy.construct(*surroundings, chosen, slots, *part, of_driver);
+    if (!constructed.ok()) return to_errno(constructed.error());
     const Status probed = with(nic, [](auto& one) { return one.driver.probe(); });
     if (!probed.ok()) dmatoll_nic_destroy(nic);
     return to_errno(probed.error());
 }
 
-void dmatoll_nic_destroy(dmatoll_nic* nic) {
-    with(nic, [](auto& one) { one.mapper.release_all(); });
-    if (nic->kind == Kind::linux_dma) return;
-    if (nic->domain.live() != 0) {
-        nic->platform.log(LogLevel::error,
-                          "mappings were left after the stop: the domain is destroyed with them");
-    }
-    give_back_space(nic);
-}
+void dmatoll_nic_destroy(dmatoll_nic* nic) { nic->by_strategy.destroy(); }
 
 void dmatoll_nic_mac(const dmatoll_nic* nic, std::uint8_t mac[6]) {
     const auto& address = with(nic, [](const auto& one) { return one.driver.mac(); });
@@ -424,14 +183,12 @@ void dmatoll_nic_update_statistics(dmatoll_nic* nic) {
 }
 
 void dmatoll_nic_cached_pages(const dmatoll_nic* nic, std::uint64_t* small, std::uint64_t* large) {
-    const CachedPages pages = nic->kind == Kind::persistent ? nic->persistent.mapper.cached() : CachedPages{};
+    const CachedPages pages = nic->by_strategy.cached_pages();
     *small = pages.small;
     *large = pages.large;
 }
 
-void dmatoll_nic_on_alarm(dmatoll_nic* nic) {
-    if (nic->kind == Kind::deferred) nic->deferred.mapper.on_alarm();
-}
+void dmatoll_nic_on_alarm(dmatoll_nic* nic) { nic->by_strategy.on_alarm(); }
 
 // ---- interrupts ----
 

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * From the module's parameters to a device that is ready for its driver core. What is read when a device is
+ * bound holds until it is unbound.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/iommu.h>
+#include <linux/ioport.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "bound.h"
+
+static char* strategy = "strict";
+module_param(strategy, charp, 0644);
+MODULE_PARM_DESC(
+    strategy,
+    "how DMA memory is mapped, read when a device is bound: strict, deferred, copy, persistent or "
+    "passthrough with the driver that has a domain of its own; linux-strict, linux-lazy or "
+    "linux-identity with the one whose name ends in -linux (default strict)");
+
+static uint deferred_entries = 256;
+module_param(deferred_entries, uint, 0644);
+MODULE_PARM_DESC(
+    deferred_entries,
+    "strategy deferred: unmapped ranges that wait for one invalidation, 1 to 16384 (default 256)");
+
+static uint deferred_milliseconds = 10;
+module_param(deferred_milliseconds, uint, 0644);
+MODULE_PARM_DESC(deferred_milliseconds,
+                 "strategy deferred: ... and for how long at most, 1 to 1000 (default 10)");
+
+static uint mapped_page_size = DMATOLL_PAGE_BYTES;
+module_param_named(page_size, mapped_page_size, uint, 0644);
+MODULE_PARM_DESC(
+    page_size,
+    "strategy persistent: bytes around a buffer that are mapped at its first use, 4096 or 2097152; "
+    "where not all of 2097152 is memory it is 4096 (default 4096)");
+
+static char* completion = "interrupt";
+module_param(completion, charp, 0644);
+MODULE_PARM_DESC(
+    completion,
+    "how the driver learns what the device has done: interrupt, or poll, which keeps one CPU busy "
+    "(default interrupt)");
+
+static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
+
+/* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
+static int choose_strategy(struct device* device, bool own) {
+    const char* driver = own ? dmatoll_kind.own_driver : dmatoll_kind.linux_driver;
+    char name[32], names[128] = "";
+    int number, i;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, strategy, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    /* What is echoed into the parameter ends in a newline. */
+    number = dmatoll_strategy_find(strim(name));
+    if (number < 0) {
+        for (i = 0; dmatoll_strategy_name(i); i++) {
+            strlcat(names, " ", sizeof(names));
+            strlcat(names, dmatoll_strategy_name(i), sizeof(names));
+        }
+        dev_err(device,
+                "unknown strategy \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
+                "/parameters/strategy\n",
+                strim(name), names);
+        return -EINVAL;
+    }
+    if (wants_own_domain(number) != own) {
+        dev_err(device,
+                "strategy %s does not run under driver %s: write %s into driver_override and bind again, or "
+                "choose another strategy\n",
+                dmatoll_strategy_name(number), driver,
+                own ? dmatoll_kind.linux_driver : dmatoll_kind.own_driver);
+        return -EINVAL;
+    }
+    return number;
+}
+
+/* The parameter: does the driver poll? Or a negative errno. */
+static int choose_completion(struct device* device) {
+    static const char* const names[] = {"interrupt", "poll"};
+    char name[16];
+    int number;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, completion, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    number = match_string(names, ARRAY_SIZE(names), strim(name));
+    if (number < 0)
+        dev_err(device,
+                "unknown completion \"%s\"; there are: interrupt poll. Write one into "
+                "/sys/module/" KBUILD_MODNAME "/parameters/completion\n",
+                strim(name));
+    return number;
+}
+
+static int check_deferred(struct device* device, const struct dmatoll_strategy_settings* settings) {
+    if (settings->deferred_entries < 1 || settings->deferred_entries > DMATOLL_MOST_DEFERRED_ENTRIES) {
+        dev_err(device, "parameter deferred_entries is %u; it must be 1 to %u\n", settings->deferred_entries,
+                DMATOLL_MOST_DEFERRED_ENTRIES);
+        return -EINVAL;
+    }
+    if (settings->deferred_milliseconds < 1 ||
+        settings->deferred_milliseconds > DMATOLL_MOST_DEFERRED_MILLISECONDS) {
+        dev_err(device, "parameter deferred_milliseconds is %u; it must be 1 to %u\n",
+                settings->deferred_milliseconds, DMATOLL_MOST_DEFERRED_MILLISECONDS);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_page_size(struct device* device, const struct dmatoll_strategy_settings* settings) {
+    if (settings->page_size == DMATOLL_PAGE_BYTES || settings->page_size == DMATOLL_LARGE_PAGE_BYTES)
+        return 0;
+    dev_err(device, "parameter page_size is %u; it must be %u or %u\n", settings->page_size,
+            DMATOLL_PAGE_BYTES, DMATOLL_LARGE_PAGE_BYTES);
+    return -EINVAL;
+}
+
+static int check_default_domain(struct device* device, int number) {
+    const char* wanted = dmatoll_strategy_domain(number);
+    const char* attached = dmatoll_domain_attached(device);
+    struct iommu_group* group;
+    int id;
+
+    if (!strcmp(wanted, attached)) return 0;
+    group = iommu_group_get(device);
+    if (!group) {
+        dev_err(device,
+                "strategy %s wants an IOMMU domain of type %s, but no IOMMU translates for this device. "
+                "Switch it on in the firmware and boot with intel_iommu=on or amd_iommu=on\n",
+                dmatoll_strategy_name(number), wanted);
+        return -ENODEV;
+    }
+    id = iommu_group_id(group);
+    iommu_group_put(group);
+    dev_err(device,
+            "strategy %s wants the domain type %s, but IOMMU group %d has %s: leave the device unbound, "
+            "write %s into /sys/kernel/iommu_groups/%d/type, and bind again\n",
+            dmatoll_strategy_name(number), wanted, id, attached, wanted, id);
+    return -EINVAL;
+}
+
+struct memory_ranges {
+    struct dmatoll_range* ranges; /* NULL: they are counted only */
+    u32 room, count;
+    u64 end; /* behind the last one */
+};
+
+/* Upwards. A piece that adjoins the one before belongs to it: hot-added memory comes in such pieces. */
+static int keep_memory(struct resource* resource, void* data) {
+    struct memory_ranges* memory = data;
+    bool adjoins = memory->count && resource->start == memory->end;
+
+    if (!adjoins && memory->ranges && memory->count == memory->room) return -ENOSPC;
+    if (!adjoins) memory->count++;
+    memory->end = resource->end + 1;
+    if (memory->ranges) {
+        if (!adjoins) memory->ranges[memory->count - 1].first = resource->start;
+        memory->ranges[memory->count - 1].last = resource->end;
+    }
+    return 0;
+}
+
+static int walk_memory(struct memory_ranges* memory) {
+    return walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, memory,
+                               keep_memory);
+}
+
+/* Memory that is added later is not in it: a buffer from there is a map failure. */
+static int collect_memory(struct dmatoll_bound* bound) {
+    struct memory_ranges memory = {};
+    int error = walk_memory(&memory);
+
+    if (error || !memory.count) return -ENODEV;
+    memory = (struct memory_ranges){.room = memory.count};
+    memory.ranges = kcalloc(memory.room, sizeof(*memory.ranges), GFP_KERNEL);
+    if (!memory.ranges) return -ENOMEM;
+    bound->memory = memory.ranges;
+    error = walk_memory(&memory);
+    bound->surroundings.memory = memory.ranges;
+    bound->surroundings.memory_count = memory.count;
+    return error;
+}
+
+static int map_registers(struct dmatoll_bound* bound) {
+    struct pci_dev* pci = bound->pci;
+    int bar = dmatoll_kind.registers_bar;
+    int error;
+
+    if (!(pci_resource_flags(pci, bar) & IORESOURCE_MEM) ||
+        pci_resource_len(pci, bar) < dmatoll_kind.registers_bytes) {
+        dev_err(&pci->dev, "BAR %d is not %u bytes of memory: no %s\n", bar, dmatoll_kind.registers_bytes,
+                dmatoll_kind.device);
+        return -ENODEV;
+    }
+    error = pci_request_region(pci, bar, KBUILD_MODNAME);
+    if (error) {
+        dev_err(&pci->dev, "BAR %d is in use by somebody else (%d); see /proc/iomem\n", bar, error);
+        return error;
+    }
+    bound->surroundings.registers = (__force void*)pci_ioremap_bar(pci, bar);
+    if (!bound->surroundings.registers) {
+        pci_release_region(pci, bar);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void unmap_registers(struct dmatoll_bound* bound) {
+    iounmap((__force void __iomem*)bound->surroundings.registers);
+    pci_release_region(bound->pci, dmatoll_kind.registers_bar);
+}
+
+int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool own) {
+    struct device* device = &pci->dev;
+    int polled, error;
+
+    bound->pci = pci;
+    bound->own = own;
+    bound->strategy = choose_strategy(device, own);
+    if (bound->strategy < 0) return bound->strategy;
+    polled = choose_completion(device);
+    if (polled < 0) return polled;
+    bound->polled = polled;
+    if (!own) {
+        error = check_default_domain(device, bound->strategy);
+        if (error) return error;
+    }
+    bound->surroundings.bound = bound;
+    bound->surroundings.device = device;
+    bound->surroundings.settings =
+        (struct dmatoll_strategy_settings){.deferred_entries = deferred_entries,
+                                           .deferred_milliseconds = deferred_milliseconds,
+                                           .page_size = mapped_page_size};
+    error = check_deferred(device, &bound->surroundings.settings);
+    if (error) return error;
+    error = check_page_size(device, &bound->surroundings.settings);
+    if (error) return error;
+    dmatoll_alarm_init(bound);
+    error = collect_memory(bound);
+    if (error) {
+        dev_err(device, "the ranges of this machine's memory cannot be read (%d)\n", error);
+        goto free;
+    }
+    error = pci_enable_device(pci);
+    if (error) {
+        dev_err(device, "the device cannot be enabled (%d)\n", error);
+        goto free;
+    }
+    /* An earlier driver's rings may still be programmed: nothing moves before the core has cleared them. */
+    pci_clear_master(pci);
+    error = map_registers(bound);
+    if (error) goto disable;
+    pci_set_drvdata(pci, bound);
+    return 0;
+
+disable:
+    pci_disable_device(pci);
+free:
+    kfree(bound->memory);
+    return error;
+}
+
+int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits) {
+    struct device* device = &bound->pci->dev;
+    int error = dma_set_mask_and_coherent(device, DMA_BIT_MASK(address_bits));
+
+    if (error) {
+        dev_err(device, "%u-bit DMA is refused (%d)\n", address_bits, error);
+        return error;
+    }
+    return bound->own ? dmatoll_domain_attach(bound) : 0;
+}
+
+void dmatoll_bound_close(struct dmatoll_bound* bound) {
+    dmatoll_domain_detach(bound);
+    unmap_registers(bound);
+    pci_disable_device(bound->pci);
+    kfree(bound->memory);
+}
+
+/* No MODULE_DEVICE_TABLE: nothing loads the module unasked. */
+const struct pci_device_id dmatoll_ids[] = {
+    {PCI_DEVICE_DRIVER_OVERRIDE(PCI_ANY_ID, PCI_ANY_ID, true)},
+    {},
+};

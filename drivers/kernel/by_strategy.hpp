@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// A driver inside the kernel: one object for each strategy. Which one it is decides a compare and a branch:
+// an indirect call would go through a thunk on the data path.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+
+#include "core/address.hpp"
+#include "core/counters.hpp"
+#include "core/result.hpp"
+#include "core/strategy.hpp"
+#include "glue.h"
+#include "kernel_backend.hpp"
+#include "kernel_platform.hpp"
+#include "linux_dma.hpp"
+#include "mapping/copy.hpp"
+#include "mapping/deferred.hpp"
+#include "mapping/iova_allocator.hpp"
+#include "mapping/passthrough.hpp"
+#include "mapping/persistent.hpp"
+#include "mapping/strict.hpp"
+
+namespace dmatoll::kernel {
+
+static_assert(sizeof(dmatoll_segment) == sizeof(Segment) &&
+              offsetof(dmatoll_segment, physical) == offsetof(Segment, memory) &&
+              offsetof(dmatoll_segment, length) == offsetof(Segment, length));
+static_assert(sizeof(dmatoll_range) == sizeof(MemoryRange) &&
+              offsetof(dmatoll_range, first) == offsetof(MemoryRange, first) &&
+              offsetof(dmatoll_range, last) == offsetof(MemoryRange, last));
+
+class KernelAlarm {
+  public:
+    explicit KernelAlarm(dmatoll_bound* bound) : bound_{bound} {}
+    void set(std::uint64_t nanoseconds) { dmatoll_alarm_set(bound_, nanoseconds); }
+
+  private:
+    dmatoll_bound* bound_;
+};
+
+enum class Kind : std::uint8_t { strict, persistent, deferred, copy, passthrough, linux_dma };
+
+inline Kind kind_of(const Strategy& strategy) {
+    if (strategy.domain != DomainKind::own) return Kind::linux_dma;
+    if (&strategy == &strategies::persistent) return Kind::persistent;
+    if (&strategy == &strategies::deferred) return Kind::deferred;
+    if (&strategy == &strategies::copy) return Kind::copy;
+    if (&strategy == &strategies::passthrough) return Kind::passthrough;
+    return Kind::strict;
+}
+
+// Laid out alike.
+inline std::span<const MemoryRange> memory_of(const dmatoll_surroundings& around) {
+    return {reinterpret_cast<const MemoryRange*>(around.memory), around.memory_count};
+}
+
+inline Memory last_memory(const dmatoll_surroundings& around) { return memory_of(around).back().last; }
+
+// How many mappings can exist at a time. One buffer, one mapping under `strict`: rings and tags bound them,
+// and under `deferred` these and the queue. `persistent` keeps one for every page and direction that was ever
+// used; its book-keeping (16 bytes each) is held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on
+// a new page cannot be mapped, and is counted as a map failure.
+inline std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physical) {
+    if (&strategy != &strategies::persistent) return IovaAllocator::default_capacity;
+    constexpr std::uint64_t most = std::uint64_t{1} << 22;
+    const std::uint64_t both_directions = 2 * (last_physical / page_bytes + 1) + 64;
+    return static_cast<std::uint32_t>(both_directions < most ? both_directions : most);
+}
+
+// `Device<M>` is the driver over the strategy M: it has a member `mapper`, and is made of the platform, the
+// device's own arguments, and then the mapper's.
+template <template <class> class Device>
+class ByStrategy {
+  public:
+    ByStrategy(const dmatoll_surroundings& around, const Strategy& strategy)
+        : kind_{kind_of(strategy)},
+          alarm_{around.bound},
+          backend_{around.domain},
+          domain_{backend_, allocator_},
+          platform_{around.registers, around.device, around.domain != nullptr ? &domain_ : nullptr} {}
+    ByStrategy(const ByStrategy&) = delete;
+    ByStrategy& operator=(const ByStrategy&) = delete;
+    // What construct() made ends with destroy().
+    ~ByStrategy() {}
+
+    // `slots`: of strategy copy. `own`: the device's own arguments. After an error there is nothing to
+    // destroy.
+    template <class... Own>
+    Status construct(const dmatoll_surroundings& around, const Strategy& strategy, const CopySlots& slots,
+                     const Own&... own) {
+        if (kind_ == Kind::linux_dma) {
+            new (&linux_dma_) Device<LinuxDma>{platform_, own..., around.device};
+            return {};
+        }
+        if (const Status space = set_up_space(around, strategy); !space.ok()) return space;
+        const Status ready = construct_own(around, slots, own...);
+        if (!ready.ok()) give_back_space();
+        return ready;
+    }
+
+    // Unmaps everything. The driver has stopped.
+    void destroy() {
+        with([](auto& one) { one.mapper.release_all(); });
+        if (kind_ == Kind::linux_dma) return;
+        if (domain_.live() != 0) {
+            platform_.log(LogLevel::error,
+                          "mappings were left after the stop: the domain is destroyed with them");
+        }
+        give_back_space();
+    }
+
+    template <class Use>
+    decltype(auto) with(Use&& use) {
+        return choose(*this, use);
+    }
+    template <class Use>
+    decltype(auto) with(Use&& use) const {
+        return choose(*this, use);
+    }
+
+    // Pages that the cache of strategy persistent has mapped by now.
+    [[nodiscard]] CachedPages cached_pages() const {
+        return kind_ == Kind::persistent ? persistent_.mapper.cached() : CachedPages{};
+    }
+
+    void on_alarm() {
+        if (kind_ == Kind::deferred) deferred_.mapper.on_alarm();
+    }
+
+    // What the DMA API does inside, nobody counts.
+    [[nodiscard]] bool is_known(std::uint64_t MappingCounters::*counter) const {
+        return kind_ != Kind::linux_dma ||
+               (counter != &MappingCounters::invalidations && counter != &MappingCounters::first_touches);
+    }
+
+  private:
+    template <class Self, class Use>
+    static decltype(auto) choose(Self& self, Use& use) {
+        if (self.kind_ == Kind::strict) return use(self.strict_);
+        if (self.kind_ == Kind::persistent) return use(self.persistent_);
+        if (self.kind_ == Kind::deferred) return use(self.deferred_);
+        if (self.kind_ == Kind::copy) return use(self.copy_);
+        if (self.kind_ == Kind::passthrough) return use(self.passthrough_);
+        return use(self.linux_dma_);
+    }
+
+    void give_back_space() { allocator_.tear_down(platform_); }
+
+    Status set_up_space(const dmatoll_surroundings& around, const Strategy& strategy) {
+        const IovaRange aperture{around.aperture.first, around.aperture.last};
+        // One more than the IOMMU's own: under `passthrough` IOVAs up to the end of memory are that memory's.
+        if (around.reserved_count >= IovaAllocator::most_windows) return Error::not_supported;
+        for (std::uint32_t i = 0; i < around.reserved_count; ++i) {
+            reserved_[i] = IovaRange{around.reserved[i].first, around.reserved[i].last};
+        }
+        reserved_count_ = around.reserved_count;
+        std::uint32_t taken = reserved_count_;
+        if (kind_ == Kind::passthrough) reserved_[taken++] = IovaRange{0, last_memory(around).address};
+        return allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken},
+                                 around.address_bits, mappings_needed(strategy, last_memory(around).address));
+    }
+
+    template <class... Own>
+    Status construct_own(const dmatoll_surroundings& around, const CopySlots& slots, const Own&... own) {
+        if (kind_ == Kind::strict) {
+            new (&strict_) Device<Strict<KernelDomain>>{platform_, own..., domain_};
+            return {};
+        }
+        if (kind_ == Kind::deferred) {
+            new (&deferred_) Device<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>{
+                platform_, own..., domain_, platform_, alarm_};
+            return deferred_.mapper.set_up({.entries = around.settings.deferred_entries,
+                                            .milliseconds = around.settings.deferred_milliseconds});
+        }
+        if (kind_ == Kind::copy) {
+            new (&copy_) Device<Copy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+            return copy_.mapper.set_up(slots);
+        }
+        if (kind_ == Kind::passthrough) {
+            new (&passthrough_) Device<Passthrough<KernelDomain>>{platform_, own..., domain_};
+            const Status mapped = passthrough_.mapper.set_up(
+                last_memory(around), std::span{reserved_, reserved_count_}, around.address_bits);
+            if (mapped.error() == Error::invalid_argument) {
+                platform_.log(LogLevel::error,
+                              "passthrough: this machine has memory at addresses that the IOMMU's address "
+                              "width, as far as it is certain, does not reach; linux-identity does without a "
+                              "page table");
+            }
+            return mapped;
+        }
+        new (&persistent_)
+            Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+        return persistent_.mapper.cover(Memory{0}, last_memory(around),
+                                        {.bytes = around.settings.page_size,
+                                         .memory = memory_of(around),
+                                         .reserved = std::span{reserved_, reserved_count_}});
+    }
+
+    Kind kind_;
+    KernelAlarm alarm_;
+    // The domain and its space are used by our own strategies only.
+    KernelBackend backend_;
+    IovaAllocator allocator_;
+    KernelDomain domain_;
+    IovaRange reserved_[IovaAllocator::most_windows] = {};
+    std::uint32_t reserved_count_ = 0;
+    KernelPlatform platform_;
+    union {
+        Device<Strict<KernelDomain>> strict_;
+        Device<Persistent<KernelDomain, KernelPlatform>> persistent_;
+        Device<Deferred<KernelDomain, KernelPlatform, KernelAlarm>> deferred_;
+        Device<Copy<KernelDomain, KernelPlatform>> copy_;
+        Device<Passthrough<KernelDomain>> passthrough_;
+        Device<LinuxDma> linux_dma_;
+    };
+};
+
+}  // namespace dmatoll::kernel
