@@ -40,6 +40,7 @@ struct Segment {
 struct DeviceSegment {
     Iova iova{};
     std::uint32_t length = 0;
+    std::uint32_t mark = 0;  // the mapper's own, given back to it as it was
 };
 
 // Both ends belong to the range.

@@ -2,6 +2,7 @@
 /* Linux's own mapping strategies: the DMA API on the default domain, whose type decides what a call does. */
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
+#include <linux/scatterlist.h>
 
 #include "glue.h"
 
@@ -31,4 +32,42 @@ bool dmatoll_dma_map(struct device* device, uint64_t physical, uint32_t bytes,
 void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
                        enum dmatoll_direction direction) {
     dma_unmap_page_attrs(device, address, bytes, linux_direction(direction), 0);
+}
+
+struct list {
+    struct sg_table table;
+    struct scatterlist entries[];
+};
+
+size_t dmatoll_dma_list_bytes(uint32_t segments) {
+    return struct_size_t(struct list, entries, segments);
+}
+
+uint32_t dmatoll_dma_map_list(struct device* device, void* list_memory, const struct dmatoll_segment* segments,
+                              uint32_t count, enum dmatoll_direction direction,
+                              struct dmatoll_device_segment* room) {
+    struct list* list = list_memory;
+    struct scatterlist* entry;
+    uint32_t told = 0;
+    uint32_t i;
+
+    sg_init_table(list->entries, count);
+    for (i = 0; i < count; i++)
+        sg_set_page(&list->entries[i], pfn_to_page(PHYS_PFN(segments[i].physical)), segments[i].length,
+                    offset_in_page(segments[i].physical));
+    list->table = (struct sg_table){.sgl = list->entries, .nents = count, .orig_nents = count};
+    if (dma_map_sgtable(device, &list->table, linux_direction(direction), 0)) return 0;
+    for_each_sgtable_dma_sg(&list->table, entry, i) {
+        uint64_t address = sg_dma_address(entry);
+
+        if (told && room[told - 1].iova + room[told - 1].length == address)
+            room[told - 1].length += sg_dma_len(entry);
+        else
+            room[told++] = (struct dmatoll_device_segment){.iova = address, .length = sg_dma_len(entry)};
+    }
+    return told;
+}
+
+void dmatoll_dma_unmap_list(struct device* device, void* list, enum dmatoll_direction direction) {
+    dma_unmap_sgtable(device, &((struct list*)list)->table, linux_direction(direction), 0);
 }

@@ -29,6 +29,13 @@ struct dmatoll_segment {
     uint32_t length;
 };
 
+/* As struct DeviceSegment in core/address.hpp; what `mark` is, the mapper alone knows. */
+struct dmatoll_device_segment {
+    uint64_t iova;
+    uint32_t length;
+    uint32_t mark;
+};
+
 /* As struct DeferredLimits in mapping/deferred.hpp. */
 #define DMATOLL_MOST_DEFERRED_ENTRIES 16384u
 #define DMATOLL_MOST_DEFERRED_MILLISECONDS 1000u
@@ -102,6 +109,15 @@ bool dmatoll_dma_map(struct device* device, uint64_t physical, uint32_t bytes,
                      enum dmatoll_direction direction, uint64_t* address);
 void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
                        enum dmatoll_direction direction);
+
+/* Bytes of a list of up to that many segments. Zeroed, it is ready. */
+size_t dmatoll_dma_list_bytes(uint32_t segments);
+/* What the device is told goes into `room`, which has place for as many as there are segments. How many these are; 0:
+ * refused. The list is in use until it is unmapped. */
+uint32_t dmatoll_dma_map_list(struct device* device, void* list, const struct dmatoll_segment* segments,
+                              uint32_t count, enum dmatoll_direction direction,
+                              struct dmatoll_device_segment* room);
+void dmatoll_dma_unmap_list(struct device* device, void* list, enum dmatoll_direction direction);
 
 /* ---- down: domain.c, our own domain; softirq and process context ---- */
 

@@ -20,6 +20,8 @@ using KernelDomain = Domain<KernelBackend, IovaAllocator>;
 
 class KernelPlatform {
   public:
+    using Lock = KernelBackend::Lock;
+
     // All outlive the platform. Without a domain ring memory comes from the DMA API.
     KernelPlatform(void* registers, struct device* device, KernelDomain* domain)
         : registers_{static_cast<volatile std::byte*>(registers)}, device_{device}, domain_{domain} {}
@@ -113,6 +115,6 @@ class KernelPlatform {
     KernelDomain* domain_;
 };
 
-static_assert(Platform<KernelPlatform>);
+static_assert(LockingPlatform<KernelPlatform>);
 
 }  // namespace dmatoll::kernel

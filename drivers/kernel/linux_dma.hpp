@@ -3,8 +3,10 @@
 // domain.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/address.hpp"
 #include "core/counter.hpp"
@@ -41,12 +43,86 @@ class LinuxDma {
         calls_[static_cast<std::size_t>(direction)].unmaps.add(1);
     }
 
-    // Nothing is kept beyond unmap().
-    void release_all() {}
+    // For map_list(): that many lists at a time, each of up to that many segments. May sleep; not together
+    // with the data path. Call once between two release_all(). Error: no_memory.
+    Status provide_lists(std::uint32_t count, std::uint32_t segments) {
+        if (count == 0) return {};
+        list_bytes_ = dmatoll_dma_list_bytes(segments);
+        lists_ = static_cast<std::byte*>(dmatoll_allocate(count * list_bytes_));
+        free_lists_ = static_cast<std::uint32_t*>(dmatoll_allocate(count * sizeof(*free_lists_)));
+        if (lists_ == nullptr || free_lists_ == nullptr) {
+            release_all();
+            return Error::no_memory;
+        }
+        longest_list_ = segments;
+        // Their number, from 1 on: the first on top.
+        for (std::uint32_t number = count; number > 0; --number) free_lists_[free_count_++] = number;
+        return {};
+    }
+
+    // A list of one segment is a page mapping; a longer one is Linux's scatter list, which must be there
+    // until it is unmapped: its number is the mark of the first device segment.
+    Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,
+                                   std::span<DeviceSegment> room) {
+        if (segments.empty() || room.size() < segments.size()) [[unlikely]]
+            return Error::invalid_argument;
+        if (segments.size() == 1) {
+            Iova iova{};
+            if (!dmatoll_dma_map(device_, segments[0].memory.address, segments[0].length, to_glue(direction),
+                                 &iova.value)) [[unlikely]]
+                return refuse_list(Error::mapping_failed);
+            room[0] = DeviceSegment{iova, segments[0].length, 0};
+            list_maps_.fetch_add(1, std::memory_order_relaxed);
+            return 1u;
+        }
+        if (segments.size() > longest_list_) [[unlikely]]
+            return Error::invalid_argument;
+        const std::uint32_t number = take_list();
+        if (number == 0) [[unlikely]]
+            return refuse_list(Error::no_memory);
+        static_assert(sizeof(dmatoll_segment) == sizeof(Segment) &&
+                      sizeof(dmatoll_device_segment) == sizeof(DeviceSegment) &&
+                      offsetof(dmatoll_device_segment, iova) == offsetof(DeviceSegment, iova) &&
+                      offsetof(dmatoll_device_segment, length) == offsetof(DeviceSegment, length));
+        const std::uint32_t count = dmatoll_dma_map_list(
+            device_, list(number), reinterpret_cast<const dmatoll_segment*>(segments.data()),
+            static_cast<std::uint32_t>(segments.size()), to_glue(direction),
+            reinterpret_cast<dmatoll_device_segment*>(room.data()));
+        if (count == 0) [[unlikely]] {
+            give_list_back(number);
+            return refuse_list(Error::mapping_failed);
+        }
+        room[0].mark = number;
+        list_maps_.fetch_add(1, std::memory_order_relaxed);
+        return count;
+    }
+
+    void unmap_list(std::span<const DeviceSegment> mapped, Direction direction, std::uint32_t) {
+        const std::uint32_t number = mapped[0].mark;
+        if (number == 0) {
+            dmatoll_dma_unmap(device_, mapped[0].iova.value, mapped[0].length, to_glue(direction));
+        } else {
+            dmatoll_dma_unmap_list(device_, list(number), to_glue(direction));
+            give_list_back(number);
+        }
+        list_unmaps_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    // Nothing is kept beyond unmap() but the lists.
+    void release_all() {
+        dmatoll_free(lists_);
+        dmatoll_free(free_lists_);
+        lists_ = nullptr;
+        free_lists_ = nullptr;
+        free_count_ = 0;
+        longest_list_ = 0;
+    }
 
     // Calls of the DMA API. What they did to the page table and the IOTLB, the API does not tell.
     [[nodiscard]] MappingCounters counters() const {
-        MappingCounters sum{};
+        MappingCounters sum{.maps = list_maps_.load(std::memory_order_relaxed),
+                            .unmaps = list_unmaps_.load(std::memory_order_relaxed),
+                            .failures = list_failures_.load(std::memory_order_relaxed)};
         for (const Calls& calls : calls_) {
             sum.maps += calls.maps.read();
             sum.unmaps += calls.unmaps.read();
@@ -64,10 +140,40 @@ class LinuxDma {
         alignas(64) Counter unmaps;
     };
 
+    [[nodiscard]] void* list(std::uint32_t number) const { return lists_ + (number - 1) * list_bytes_; }
+
+    // 0: there is none.
+    std::uint32_t take_list() {
+        lock_.lock();
+        const std::uint32_t number = free_count_ != 0 ? free_lists_[--free_count_] : 0;
+        lock_.unlock();
+        return number;
+    }
+    void give_list_back(std::uint32_t number) {
+        lock_.lock();
+        free_lists_[free_count_++] = number;
+        lock_.unlock();
+    }
+
+    [[gnu::noinline, gnu::cold]] Error refuse_list(Error error) {
+        list_failures_.fetch_add(1, std::memory_order_relaxed);
+        return error;
+    }
+
     struct device* device_;
+    std::size_t list_bytes_ = 0;
+    std::uint32_t longest_list_ = 0;
+    std::byte* lists_ = nullptr;
+    KernelBackend::Lock lock_;  // of the stack of free lists
+    std::uint32_t* free_lists_ = nullptr;
+    std::uint32_t free_count_ = 0;
+    // Requests are submitted on several CPUs at a time.
+    std::atomic<std::uint64_t> list_maps_{0};
+    std::atomic<std::uint64_t> list_unmaps_{0};
+    std::atomic<std::uint64_t> list_failures_{0};
     alignas(64) Calls calls_[3];
 };
 
-static_assert(Mapper<LinuxDma>);
+static_assert(ScatterMapper<LinuxDma>);
 
 }  // namespace dmatoll::kernel
