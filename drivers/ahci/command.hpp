@@ -112,14 +112,16 @@ static_assert(trim_list_offset >= offsetof(CommandTable, regions) + sizeof(Physi
               trim_list_offset + trim_list_bytes <= sizeof(CommandTable));
 
 // What a port's device is given. Offsets within one piece of ring memory; alignments from [AHCI §3.3.1,
-// §3.3.3, §4.2.3].
+// §3.3.3, §4.2.3]. Commands of the driver's own have a list of their own: the slots of the other are their
+// submitters', at any time.
 struct PortMemoryLayout {
     static constexpr std::uint32_t command_list = 0;     // 1 KiB, aligned so
-    static constexpr std::uint32_t received_fis = 1024;  // 256 bytes, aligned so
-    static constexpr std::uint32_t own_table = 1280;     // of the driver's own commands: one region
-    static constexpr std::uint32_t own_data = 1536;      // where their data goes
+    static constexpr std::uint32_t own_list = 1024;      // likewise
+    static constexpr std::uint32_t received_fis = 2048;  // 256 bytes, aligned so
+    static constexpr std::uint32_t own_table = 2304;     // one region
+    static constexpr std::uint32_t own_data = 2560;      // where their data goes
     static constexpr std::uint32_t own_data_bytes = 512;
-    static constexpr std::uint32_t tables = 2048;
+    static constexpr std::uint32_t tables = 3072;
     static constexpr std::uint32_t bytes(std::uint32_t slots) {
         return tables + slots * std::uint32_t{sizeof(CommandTable)};
     }

@@ -207,7 +207,7 @@ class Driver {
     template <class Sink>
     void recover(std::uint32_t port, Sink&& sink) {
         if (!has(port)) return;
-        port_[port].recover(AdapterOfPorts{*this}, sink);
+        port_[port].recover(AdapterOfPorts{*this, port}, sink);
     }
 
     // To be called for each port every watch_period_ms: gives back what no interrupt told of, and counts it;
@@ -244,7 +244,8 @@ class Driver {
     // What a port that recovers sees of the others.
     struct AdapterOfPorts {
         Driver& driver;
-        Status reset() { return driver.reset_for_a_port(); }
+        std::uint32_t port;
+        Status reset() { return driver.reset_for(port); }
         std::uint32_t resets() { return driver.resets_.load(std::memory_order_acquire); }
     };
 
@@ -300,7 +301,7 @@ class Driver {
         }
     }
 
-    Status reset_for_a_port() {
+    Status reset_for(std::uint32_t asking) {
         bool idle = false;
         if (!resetting_.compare_exchange_strong(idle, true)) {
             return wait_until(platform_, 2 * adapter_reset_timeout_us, 1000,
@@ -308,7 +309,8 @@ class Driver {
         }
         resets_.fetch_add(1);
         // Before the reset: PxSACT and PxCI read as zero after it, as if everything were done.
-        for_each(ports_, [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
+        for_each(ports_ & ~(1u << asking),
+                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
         const Status reset = reset_adapter(platform_);
         if (reset.ok()) {
             write_register(platform_, global_control(interrupts_enabled_.load(std::memory_order_relaxed)));

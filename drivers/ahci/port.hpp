@@ -26,7 +26,8 @@ namespace dmatoll::ahci {
 // What a port may ask of the adapter when its own means are at an end.
 template <class A>
 concept AdapterReset = requires(A adapter) {
-    // Resets the whole adapter; the other ports recover by themselves. Error: those of reset_adapter().
+    // Resets the whole adapter; the ports other than the one that asks recover by themselves. Error: those of
+    // reset_adapter().
     { adapter.reset() } -> std::same_as<Status>;
     // Changes with every reset; odd while one is under way.
     { adapter.resets() } -> std::same_as<std::uint32_t>;
@@ -50,12 +51,12 @@ class Port {
         depth_ = depth;
         adapter_queues_ = adapter_queues;
         if (const Status allocated = engine_.allocate(depth); !allocated.ok()) return allocated;
-        if (const Status started = engine_.start(); !started.ok()) {
-            engine_.log(started.error() == Error::not_supported ? LogLevel::information : LogLevel::error,
-                        started.error() == Error::not_supported ? "the device is no ATA disk: passed over"
-                        : started.error() == Error::timed_out   ? "the device stays busy"
-                        : started.error() == Error::device_gone ? "the device went away while it was started"
-                                                                : "the command list did not start");
+        if (const Status started = engine_.make_ready(); !started.ok()) {
+            const Error error = started.error();
+            engine_.log(error == Error::not_supported ? LogLevel::information : LogLevel::error,
+                        error == Error::not_supported ? "the device is no ATA disk: passed over"
+                        : error == Error::timed_out   ? "the device stays busy"
+                                                      : "the device went away while it was started");
             return started;
         }
         if (const Status identified = identify(identity_); !identified.ok()) return identified;
@@ -63,6 +64,10 @@ class Port {
             !opened.ok())
             return opened;
         engine_.clear_errors();
+        if (const Status started = engine_.start_command_list(); !started.ok()) {
+            engine_.log(LogLevel::error, "the command list does not start");
+            return started;
+        }
         unmask();
         return {};
     }
@@ -92,12 +97,12 @@ class Port {
             std::uint32_t resets = settled_resets(adapter);
             Verdict verdict{};
             if (!revive(failure, adapter, resets, verdict)) break;
-            if (!verdict.known && queue_.count_fruitless() > most_fruitless_recoveries) {
+            const bool blameless = verdict.known || (failure.causes & trouble::adapter_reset) != 0;
+            if (!blameless && queue_.count_fruitless() > most_fruitless_recoveries) {
                 engine_.log(LogLevel::error, "the disk answers resets and nothing else: given up");
                 break;
             }
             settle(failure, verdict, sink);
-            engine_.clear_errors();
             if (queue_.thaw([&] { return adapter.resets() == resets; })) {
                 unmask();
                 return;
@@ -174,14 +179,15 @@ class Port {
             verdict = {.known = true, .tag = error.tag, .outcome = outcome_of(error)};
         }
 
-        if ((causes & reset_causes) == 0 && engine_.stop_command_list().ok() && !engine_.is_busy()) {
+        // A disk goes on with its queue unless it was the one to find an error: then there is nothing but a
+        // reset that makes it forget what it has.
+        const bool forgets = failure.queued == 0 || device_error;
+        if ((causes & reset_causes) == 0 && forgets && engine_.stop_command_list().ok() &&
+            !engine_.is_busy()) {
             engine_.clear_errors();
-            if (engine_.start_command_list().ok()) {
-                // A device that had an error in its queue takes no command before its log was read [ATA8
-                // §4.15].
-                if (!device_error || failure.queued == 0) return true;
-                if (find_guilty(failure.queued, verdict)) return true;
-            }
+            // A device that had an error in its queue takes no command before its log was read [ATA8 §4.15].
+            const bool ready = !device_error || failure.queued == 0 || find_guilty(failure.queued, verdict);
+            if (ready && engine_.start_command_list().ok()) return true;
         }
         return reset(causes, adapter, resets);
     }
@@ -201,16 +207,16 @@ class Port {
             return false;
         }
         verdict = {.known = true, .tag = error.value().tag, .outcome = outcome_of(error.value())};
+        engine_.clear_errors();
         return true;
     }
 
     // The link first, all of the adapter if that is not enough.
     template <AdapterReset A>
     bool reset(std::uint32_t causes, A& adapter, std::uint32_t& resets) {
-        if ((causes & trouble::adapter_reset) != 0) {
-            if (is_back(engine_.start_from_reset())) return true;
-        } else if (engine_.stop_command_list().ok()) {
-            const Status started = engine_.reset_link();
+        if (engine_.stop_command_list().ok()) {
+            const Status started =
+                (causes & trouble::adapter_reset) != 0 ? engine_.power_up_again() : engine_.reset_link();
             if (is_back(started)) return true;
             // Nothing is there: resetting the others would not bring it back.
             if (started.error() == Error::device_gone) return false;
@@ -218,10 +224,10 @@ class Port {
         engine_.log(LogLevel::warning, "the port does not come back: the whole adapter is reset");
         if (!adapter.reset().ok()) return false;
         resets = settled_resets(adapter);
-        return is_back(engine_.start_from_reset());
+        return is_back(engine_.power_up_again());
     }
 
-    // The same disk as before.
+    // The same disk as before, and it takes commands.
     bool is_back(const Status& started) {
         if (!started.ok()) return false;
         Identity now{};
@@ -230,7 +236,8 @@ class Port {
             engine_.log(LogLevel::error, "another disk answers after the reset");
             return false;
         }
-        return true;
+        engine_.clear_errors();
+        return engine_.start_command_list().ok();
     }
 
     template <class Sink>
@@ -249,8 +256,9 @@ class Port {
                 continue;
             }
             // Nobody knows who it was: alone the guilty one shows itself. Where some did not answer in time
-            // the others are not blamed.
-            const bool blamed = !timed_out || queue_.timed_out(tag);
+            // the others are not blamed, and none where another port had everything reset.
+            const bool blamed =
+                timed_out ? queue_.timed_out(tag) : (failure.causes & trouble::adapter_reset) == 0;
             if (!blamed || queue_.charge(tag)) {
                 queue_.again(tag, true);
             } else {

@@ -121,10 +121,11 @@ class PortEngine {
         return read<PortSerialStatus>().get(PortSerialStatus::detection) == PortSerialStatus::nothing;
     }
 
-    // From a stopped port whose link is up to one that takes commands. [AHCI §10.3]. Errors: timed_out (the
-    // device stays busy), not_supported (no disk), device_misbehaves (the engine does not run), device_gone.
-    Status start() {
-        program();
+    // From a port whose link is up to one that start_command_list() starts. [AHCI §10.3]. Errors: timed_out
+    // (the device stays busy), not_supported (no disk), device_gone.
+    Status make_ready() {
+        // A link that was reset left it running, and what it was told must not change then.
+        if (!read<PortCommand>().test(PortCommand::fis_receive_enable)) receive_fises();
         clear_errors();
         const Status ready =
             wait_until(*platform_, ready_timeout_us, 1000, [&] { return !is_busy() || !link_is_up(); });
@@ -133,17 +134,12 @@ class PortEngine {
         if (read<PortSignature>().raw != PortSignature::ata_disk) return Error::not_supported;
         // What the link reported on its way up is no error.
         clear_errors();
-        return start_command_list();
+        return {};
     }
 
-    // [AHCI §10.3.1]: not while the device is busy.
-    Status start_command_list() {
-        if (is_busy()) return Error::timed_out;
-        write(read<PortCommand>().set(PortCommand::start));
-        const PortCommand command = read<PortCommand>();
-        if (command.raw == all_ones) return Error::device_gone;
-        return command.test(PortCommand::start) ? Status{} : Status{Error::device_misbehaves};
-    }
+    // From now on what is issued runs. Errors: timed_out (the device is busy), device_misbehaves (it does not
+    // start), device_gone.
+    Status start_command_list() { return start_list(PortMemoryLayout::command_list); }
 
     // What the device had is forgotten: PxCI and PxSACT are zero afterwards. Error: timed_out.
     Status stop_command_list() {
@@ -162,21 +158,21 @@ class PortEngine {
                           [&] { return !read<PortCommand>().test(PortCommand::fis_receive_running); });
     }
 
-    // COMRESET, and up again; the command list is stopped. [AHCI §10.4.2]. Errors: device_gone (no link),
-    // those of start().
+    // COMRESET, and ready again; the command list is stopped. [AHCI §10.4.2]. Errors: device_gone (no link),
+    // those of make_ready().
     Status reset_link() {
         const PortSerialControl control = PortSerialControl{}.set(PortSerialControl::power_transitions,
                                                                   PortSerialControl::no_partial_no_slumber);
         write(PortSerialControl{control}.set(PortSerialControl::detection, PortSerialControl::reset_link));
         wait_ms(*platform_, link_reset_ms);
         write(control);
-        return wait_for_link_and_start();
+        return wait_for_link();
     }
 
     // After a reset of the whole adapter. Errors: as reset_link().
-    Status start_from_reset() {
+    Status power_up_again() {
         power_up();
-        return wait_for_link_and_start();
+        return wait_for_link();
     }
 
     [[nodiscard]] bool is_busy() {
@@ -188,9 +184,9 @@ class PortEngine {
         write_raw<PortInterruptStatus>(all_ones);
     }
 
-    // Nothing is outstanding. `data`: what the device sent, copied out of its reach. Errors: timed_out,
-    // not_supported (the device ended it with an error: the command list stands still and must be started
-    // again), device_misbehaves (less data), device_gone.
+    // The port is ready and its command list stopped, and so they leave it. `data`: what the device sent,
+    // copied out of its reach. Errors: timed_out, not_supported (the device ended it with an error),
+    // device_misbehaves (less data), device_gone.
     Status identify(std::uint16_t (&data)[identify_words]) {
         return read_block(make_fis(Command::identify_device, 0, 0, 0, 0), data);
     }
@@ -219,27 +215,36 @@ class PortEngine {
         return static_cast<std::byte*>(memory_.cpu) + offset;
     }
 
-    void program() {
-        const Iova list = memory_.iova + PortMemoryLayout::command_list;
+    void receive_fises() {
         const Iova received = memory_.iova + PortMemoryLayout::received_fis;
-        write_raw<PortCommandListLow>(static_cast<std::uint32_t>(list.value));
-        write_raw<PortCommandListHigh>(static_cast<std::uint32_t>(list.value >> 32));
         write_raw<PortReceivedFisLow>(static_cast<std::uint32_t>(received.value));
         write_raw<PortReceivedFisHigh>(static_cast<std::uint32_t>(received.value >> 32));
         write(read<PortCommand>().set(PortCommand::fis_receive_enable));
     }
 
-    Status wait_for_link_and_start() {
+    // [AHCI §10.3.1]: not while the device is busy. The port looks at the address when it starts, and at no
+    // other time.
+    Status start_list(std::uint32_t where) {
+        if (is_busy()) return Error::timed_out;
+        const Iova list = memory_.iova + where;
+        write_raw<PortCommandListLow>(static_cast<std::uint32_t>(list.value));
+        write_raw<PortCommandListHigh>(static_cast<std::uint32_t>(list.value >> 32));
+        write(read<PortCommand>().set(PortCommand::start));
+        const PortCommand command = read<PortCommand>();
+        if (command.raw == all_ones) return Error::device_gone;
+        return command.test(PortCommand::start) ? Status{} : Status{Error::device_misbehaves};
+    }
+
+    Status wait_for_link() {
         bool up = false;
         // One that does not even show itself is not waited for as long.
         const bool shown =
             wait_until(*platform_, presence_timeout_us, 1000, [&] { return !sees_nothing(); }).ok();
         if (shown) up = wait_until(*platform_, link_timeout_us, 1000, [&] { return link_is_up(); }).ok();
         if (!up) return Error::device_gone;
-        return start();
+        return make_ready();
     }
 
-    // In slot 0, whose header leads to a table of its own meanwhile.
     template <class T, std::size_t N>
     Status read_block(const RegisterFis& fis, T (&data)[N]) {
         static_assert(sizeof(data) == PortMemoryLayout::own_data_bytes);
@@ -248,10 +253,23 @@ class PortEngine {
         table->regions[0] = PhysicalRegion{.address = (memory_.iova + PortMemoryLayout::own_data).value,
                                            .reserved = 0,
                                            .bytes_less_one = PortMemoryLayout::own_data_bytes - 1};
-        CommandHeader& header = headers()[0];
-        header.control = header_control(false, 1);
-        header.bytes_transferred = 0;
-        header.table = (memory_.iova + PortMemoryLayout::own_table).value;
+        auto* const header = static_cast<CommandHeader*>(at(PortMemoryLayout::own_list));
+        header->control = header_control(false, 1);
+        header->bytes_transferred = 0;
+        header->table = (memory_.iova + PortMemoryLayout::own_table).value;
+        if (const Status started = start_list(PortMemoryLayout::own_list); !started.ok()) return started;
+        const Status ended = run_first_slot();
+        const Status stopped = stop_command_list();
+        if (!ended.ok()) return ended;
+        if (!stopped.ok()) return stopped;
+        const auto* const transferred =
+            static_cast<const volatile std::uint32_t*>(&header->bytes_transferred);
+        if (*transferred != PortMemoryLayout::own_data_bytes) return Error::device_misbehaves;
+        copy_bytes(data, at(PortMemoryLayout::own_data), sizeof(data));
+        return {};
+    }
+
+    Status run_first_slot() {
         write_raw<PortCommandIssue>(1);
         // The task file still has the last command's error until the device answers this one: not it is
         // asked, but what was cleared.
@@ -260,17 +278,13 @@ class PortEngine {
             causes = read<PortInterruptStatus>().raw;
             return (causes & error_causes) != 0 || (read<PortCommandIssue>().raw & 1) == 0;
         });
-        header.table = table_iova(0).value;
         if (!ended.ok()) return ended.error();
         if (causes == all_ones) return Error::device_gone;
-        if ((causes & error_causes) != 0 ||
-            (read<PortTaskFile>().raw &
-             (PortTaskFile::error_status.mask | PortTaskFile::device_fault.mask)) != 0)
+        const PortTaskFile task_file = read<PortTaskFile>();
+        if ((causes & error_causes) != 0 || task_file.test(PortTaskFile::error_status) ||
+            task_file.test(PortTaskFile::device_fault))
             return Error::not_supported;
         dma_read_barrier();
-        const auto* const transferred = static_cast<const volatile std::uint32_t*>(&header.bytes_transferred);
-        if (*transferred != PortMemoryLayout::own_data_bytes) return Error::device_misbehaves;
-        copy_bytes(data, at(PortMemoryLayout::own_data), sizeof(data));
         return {};
     }
 

@@ -40,12 +40,14 @@ constexpr Outcome outcome_of(const DeviceError& failure) {
     constexpr std::uint8_t device_fault = 1u << 5;  // of the status
     constexpr std::uint8_t interface_crc = 1u << 7;
     constexpr std::uint8_t uncorrectable = 1u << 6;
+    // Of an address that is below the disk's number of blocks; the way to say that a write failed.
+    constexpr std::uint8_t id_not_found = 1u << 4;
     constexpr std::uint8_t address_mark_not_found = 1u << 0;
-    if ((failure.error & (uncorrectable | address_mark_not_found)) != 0 ||
+    if ((failure.error & (uncorrectable | id_not_found | address_mark_not_found)) != 0 ||
         (failure.status & device_fault) != 0)
         return Outcome::medium_error;
     if ((failure.error & interface_crc) != 0) return Outcome::transport_error;
-    // Aborted, an address that it does not find, or no reason at all.
+    // Aborted, or no reason at all.
     return Outcome::refused;
 }
 

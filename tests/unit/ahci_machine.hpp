@@ -102,6 +102,28 @@ inline std::unique_ptr<PersistentDisk> make_disk_mapper(DiskMachine& machine, Pe
     return mapper;
 }
 
+// What tests that get between driver and device derive from.
+class ForwardingPlatform {
+  public:
+    using Lock = DiskPlatform::Lock;
+    explicit ForwardingPlatform(DiskPlatform& platform) : platform_{platform} {}
+    std::uint32_t read32(std::uint32_t offset) { return platform_.read32(offset); }
+    void write32(std::uint32_t offset, std::uint32_t value) { platform_.write32(offset, value); }
+    Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
+    void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
+    void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
+    Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
+    void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }
+    void* cpu_address(Memory buffer) { return platform_.cpu_address(buffer); }
+    std::uint64_t now_ns() { return platform_.now_ns(); }
+    void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
+    void log(LogLevel level, const char* message) { platform_.log(level, message); }
+
+  private:
+    DiskPlatform& platform_;
+};
+
 struct Ended {
     std::uint32_t port;
     std::uint32_t tag;

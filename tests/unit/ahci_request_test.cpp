@@ -10,34 +10,20 @@
 namespace dmatoll::test {
 
 // Counts what the driver asks of the device.
-class CountingPlatform {
+class CountingPlatform : public ForwardingPlatform {
   public:
-    using Lock = DiskPlatform::Lock;
-    explicit CountingPlatform(DiskPlatform& platform) : platform_{platform} {}
+    using ForwardingPlatform::ForwardingPlatform;
     std::uint32_t read32(std::uint32_t offset) {
         ++reads;
-        return platform_.read32(offset);
+        return ForwardingPlatform::read32(offset);
     }
     void write32(std::uint32_t offset, std::uint32_t value) {
         ++writes;
-        platform_.write32(offset, value);
+        ForwardingPlatform::write32(offset, value);
     }
-    Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
-    void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
-    Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
-    void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
-    Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
-    void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }
-    void* cpu_address(Memory buffer) { return platform_.cpu_address(buffer); }
-    std::uint64_t now_ns() { return platform_.now_ns(); }
-    void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
-    void log(LogLevel level, const char* message) { platform_.log(level, message); }
 
     std::uint64_t reads = 0;
     std::uint64_t writes = 0;
-
-  private:
-    DiskPlatform& platform_;
 };
 
 namespace {
