@@ -64,6 +64,8 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
         if (metrics.contains("kills"))
             result = fmt::format("{} faults, {} recoveries", metrics["kills"].dump(),
                                  metrics["recoveries"].dump());
+        else if (metrics.contains("bytes_verified"))
+            result = fmt::format("{} bytes verified", metrics["bytes_verified"].dump());
         else
             result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
         if (const auto outage = metrics.value("outage_ns", nlohmann::json::object());
@@ -72,6 +74,8 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
         if (metrics.contains("instructions_per_packet"))
             result +=
                 fmt::format(" {:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>());
+        if (metrics.contains("instructions_per_io"))
+            result += fmt::format(" {:7.0f} instructions/IO", metrics["instructions_per_io"].get<double>());
         if (metrics.contains("cpu_utilisation"))
             result += fmt::format(" {:5.1f} % CPU", metrics["cpu_utilisation"].get<double>() * 100);
     } else {

@@ -33,9 +33,20 @@ nlohmann::json parse_sync_read(std::string_view output) {
     return latency;
 }
 
+std::uint64_t offered_load_bps(const Parameters& parameters) {
+    const std::uint64_t rate = parameters.at("model_bytes_per_second");
+    if (rate == 0) return parameters.at("load_bps");
+    if (parameters.at("load_bps") > 0)
+        fail("A workload has a load_bps, or a model of a disk that gives one, not both");
+    const auto block = static_cast<double>(parameters.at("block_bytes"));
+    const double seconds =
+        static_cast<double>(parameters.at("model_request_us")) * 1e-6 + block / static_cast<double>(rate);
+    return static_cast<std::uint64_t>(block * 8 / seconds);
+}
+
 SyncRead::SyncRead(const Trial& trial, const TrafficPlaces& places)
     : block_bytes_{trial.parameters.at("block_bytes")},
-      load_bps_{trial.parameters.at("load_bps")},
+      load_bps_{offered_load_bps(trial.parameters)},
       warm_up_ms_{trial.parameters.at("warm_up_ms")},
       disk_{*places.disk} {
     const fs::path program = our_program(program_name);

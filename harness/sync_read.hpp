@@ -19,6 +19,10 @@ namespace dmatoll::harness {
 // what is expected.
 nlohmann::json parse_sync_read(std::string_view output);
 
+// In bits a second: the trial's load_bps, or what its model of a disk gives at its block size, which is a time for
+// each request, and one for each byte. 0: none is offered. Throws Failure if both are asked for.
+std::uint64_t offered_load_bps(const Parameters& parameters);
+
 class SyncRead final : public Traffic {
   public:
     SyncRead(const Trial& trial, const TrafficPlaces& places);

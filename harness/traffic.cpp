@@ -65,6 +65,8 @@ const std::vector<TrafficProgram>& traffic_programs() {
          with({{"block_bytes", 512, 1 << 20},
                {"region_bytes", 512, std::uint64_t{1} << 40},
                {"load_bps", 0, most_load_bps},
+               {"model_request_us", 0, 1'000'000},
+               {"model_bytes_per_second", 0, 1'000'000'000'000},
                {"direct", 0, 1},
                {"port", 0, most_port}}),
          start<SyncRead>},
