@@ -16,6 +16,10 @@ GROUPS = (
     "page table",
     "invalidation",
     "ip stack",
+    "block layer",
+    "scsi and libata",
+    "ublk",
+    "io_uring",
     "tap and system calls",
     "scheduler",
     "copy",
@@ -27,7 +31,10 @@ GROUPS = (
 
 # Objects that are for one thing as a whole: modules, programs, libraries.
 OBJECTS = (
-    ("driver", r"dmatoll-net-user.*|dmatoll_net|e1000e?"),
+    ("driver", r"dmatoll-(net|disk)-user.*|dmatoll_(net|blk)|e1000e?|(lib)?ahci"),
+    ("scsi and libata", r"libata|scsi_\w+|sd_mod"),
+    ("ublk", r"ublk_drv"),
+    ("io_uring", r"liburing.*"),
     ("tap and system calls", r"tun|tap|vfio\w*|irqbypass|\[vdso\]"),
     ("ip stack", r"ip_tables|nf_\w+|ipv6|tcp_\w+|af_packet|sch_\w+|veth"),
     ("workload", r"(?!kernel$).*"),
@@ -40,7 +47,9 @@ SOURCES = (
     ("page table", r"kernel/(module/)?kernel_backend\.hpp|user/vfio_container\..*"),
     ("mapping", r"mapping/.*|kernel/(module/)?linux_dma\.hpp"),
     ("tap and system calls", r"user/(tap|tap_header|virtio_header)\..*"),
-    ("driver", r"(e1000|kernel|user)/.*"),
+    ("ublk", r"user/ublk_\w+\..*"),
+    ("io_uring", r"user/ring\..*"),
+    ("driver", r"(e1000|ahci|kernel|user)/.*"),
 )
 
 # The C half of the module, which has no inlined functions of ours.
@@ -65,6 +74,10 @@ KERNEL = (
         __iommu_map_ __iommu_unmap_ iommu_pgsize_ clflush_
     """),
     ("mapping", "dma_map_ dma_unmap_ iommu_dma_ dma_direct_ __dma_ dma_sync_ dma_pool_ iommu_ debug_dma_"),
+    ("block layer", """
+        blk_ __blk_ bio_ __bio_ submit_bio_ __submit_bio_ blkdev_ __blkdev_ bdev_ disk_ part_ sbitmap_ __sbitmap_ rq_qos_ bvec_ elv_ wbt_ block_ should_fail_bio
+        update_io_ticks bdget_ I_BDEV dio_ __rq_qos_
+    """),
     ("interrupt", """
         asm_common_interrupt asm_sysvec_ sysvec_ common_interrupt_ __common_interrupt handle_edge_ handle_level_ handle_fasteoi_ handle_irq_ __handle_irq_
         handle_softirqs do_softirq_ __do_softirq __irq_ irq_ irqentry_ generic_handle_ note_interrupt add_interrupt_randomness fast_mix apic_
@@ -81,7 +94,7 @@ KERNEL = (
     """),
     ("memory", """
         kmalloc_ __kmalloc_ kfree kmem_cache_ __kmem_ slab_ __slab_ ___slab_ build_detached_freelist alloc_pages_ __alloc_pages_ alloc_ free_ __free_ get_page_ put_page_
-        __page_frag_ page_frag_ page_pool_ __page_pool_ rmqueue_ __rmqueue_ get_partial_ put_cpu_ memcg_ mem_cgroup_ obj_cgroup_ __mod_ mod_ folio_ __folio_ lru_
+        __page_frag_ page_frag_ page_pool_ __page_pool_ rmqueue_ __rmqueue_ get_partial_ put_cpu_ gup_ pin_user_ unpin_user_ internal_get_user_ follow_ memcg_ mem_cgroup_ obj_cgroup_ __mod_ mod_ folio_ __folio_ lru_
         handle_mm_ __handle_mm_ do_user_addr_ exc_page_fault napi_alloc_ blkcg_
     """),
     ("ip stack", """
@@ -90,10 +103,11 @@ KERNEL = (
         release_sock __release_sock __lock_sock_ datagram_ __build_skb_ build_skb_ consume_skb kfree_skb_ __kfree_skb_ __alloc_skb alloc_skb_ cubictcp_ bictcp_ compute_score jhash_
         sch_ page_to_ __local_bh_ bpf_ security_sock_ security_socket_ apparmor_socket_ aa_sk_ aa_inet_ move_addr_ __sys_sendto __sys_recvfrom ____sys_ ___sys_ import_iovec
     """),
+    ("io_uring", "io_ __io_ tctx_task_work_ task_work_ wake_on_ uring_"),
     ("tap and system calls", """
         do_syscall_ entry_ x64_sys_ __x64_sys_ syscall_ __do_sys_ __se_sys_ ksys_ vfs_ fdget_ __fdget_ __fget_ fput_ new_sync_ rw_verify_ do_iter_ iov_iter_ __import_iovec do_writev
         do_readv do_epoll_ ep_ __ep_ eventfd_ security_ apparmor_ aa_ fsnotify_ __fsnotify_ exit_to_user_ arch_exit_to_user_ do_select do_pselect_ __pollwait fpregs_assert_ __cond_resched core_sys_select kern_select poll_ do_poll_ do_sys_poll
-        timerfd_ signalfd_ io_ __io_ get_timespec64 put_timespec64 timespec64_ set_normalized_ set_user_sigmask get_sigset_ restore_saved_ file_ sockfd_ srso_ its_ retbleed_ __x86_
+        timerfd_ signalfd_ get_timespec64 put_timespec64 timespec64_ set_normalized_ set_user_sigmask get_sigset_ restore_saved_ file_ sockfd_ srso_ its_ retbleed_ __x86_
         virtqueue_ vring_ select_estimate_ max_select_fd remove_wait_queue add_wait_queue_
     """),
     ("ip stack", "_raw_spin_lock_bh _raw_spin_unlock_bh"),
@@ -129,6 +143,6 @@ def group_of(place, name):
     if place == "kernel":
         name = re.sub(r"\.(isra|constprop|part|cold)\b.*", "", name)
         return next((group for group, rule in KERNEL_RULES if rule.fullmatch(name)), "other")
-    if place == "dmatoll_net":
+    if place in ("dmatoll_net", "dmatoll_blk"):
         return next((group for group, rule in MODULE_RULES if rule.fullmatch(name)), "driver")
     return next((group for group, rule in OBJECT_RULES if rule.fullmatch(place)), "other")

@@ -113,13 +113,16 @@ Check kernel() {
             "install a newer kernel, on Debian 12: linux-image-6.12-amd64; the lab brings its own"};
 }
 
-Check cards() {
-    std::vector<std::string> found;
+Check devices(DeviceKind kind, const std::string& name) {
+    std::vector<std::string> found, drivable;
+    for (const auto& device : device_models())
+        if (device.kind == kind) drivable.emplace_back(device.model);
     for (const auto& device : pci_devices())
-        if (const DeviceModel* model = find_device_model(device.vendor, device.device, device.class_code))
+        if (const DeviceModel* model = find_device_model(device.vendor, device.device, device.class_code);
+            model && model->kind == kind)
             found.push_back(fmt::format("{} ({})", device.bdf, model->model));
-    if (!found.empty()) return {"network cards", true, join(found, ", "), ""};
-    return {"network cards", false, "none that dmatoll drives (" + join(device_model_names(), ", ") + ")",
+    if (!found.empty()) return {name, true, join(found, ", "), ""};
+    return {name, false, "none that dmatoll drives (" + join(drivable, ", ") + ")",
             "use the lab"};
 }
 
@@ -152,6 +155,7 @@ Diagnosis diagnose() {
         program("qemu-system-x86_64", "qemu-system-x86"),
         file("lab kernel", artefacts / "vmlinuz", build),
         file("lab image", artefacts / "initramfs.cpio", build),
+        file("lab image, disks", artefacts / "disk.cpio", build),
         meter(artefacts / "libdmatoll_meter.so", build),
         python_packages(),
     };
@@ -159,7 +163,7 @@ Diagnosis diagnose() {
         privilege(),
         kernel(),
         iommu(),
-        cards(),
+        devices(DeviceKind::network, "network cards"),
         two_cpus(),
         module_or_driver("VFIO", "vfio-pci", system_paths().sys / "bus/pci/drivers/vfio-pci",
                          "a kernel with CONFIG_VFIO_PCI"),
@@ -174,6 +178,12 @@ Diagnosis diagnose() {
         program("modprobe", "kmod"),
     };
     diagnosis.optional = {
+        devices(DeviceKind::disk, "disk controllers"),
+        file("kernel module, disks", our_module("dmatoll_blk"), "as the other kernel module"),
+        file("user driver, disks", our_program("dmatoll-disk-user"), build),
+        module_or_driver("ublk", "ublk_drv", "/dev/ublk-control", "a kernel with CONFIG_BLK_DEV_UBLK"),
+        program("fio", "fio"),
+        program("wipefs", "util-linux"),
         file("user driver, kernel-like", our_program("dmatoll-net-user-kernel-like"), build),
         hugepages(),
         kvm(),

@@ -17,7 +17,7 @@ struct Check {
 struct Diagnosis {
     std::vector<Check> lab;       // what `run --target lab` needs; all must be there
     std::vector<Check> hardware;  // what `run --target local` needs
-    std::vector<Check> optional;  // what makes something faster or better
+    std::vector<Check> optional;  // what makes something faster or better, and what trials of disks need
 
     [[nodiscard]] bool lab_ready() const;
     [[nodiscard]] bool hardware_ready() const;

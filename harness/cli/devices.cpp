@@ -4,6 +4,7 @@
 #include "../catalogue.hpp"
 #include "../failure.hpp"
 #include "../process.hpp"
+#include "../target/disk.hpp"
 #include "../target/ownership.hpp"
 #include "../target/pci.hpp"
 #include "../target/system.hpp"
@@ -20,7 +21,9 @@ nlohmann::json device_json(const PciDevice& device, const DeviceModel& model) {
                         {"driver", device.driver},
                         {"interfaces", device.interfaces},
                         {"default_route", device.default_route},
+                        {"disks", nlohmann::json::array()},
                         {"group_companions", group_companions(device)}};
+    for (const auto& disk : disks_of(device.bdf)) json["disks"].push_back(disk.name);
     if (device.group) {
         json["group"] = *device.group;
         json["group_type"] = device.group_type;
@@ -39,18 +42,18 @@ void print_devices(bool as_json) {
     }
     if (list.empty()) {
         fmt::print(
-            "This machine has no network card that dmatoll can drive (it drives: {}). The emulated lab has "
-            "one: dmatoll run "
-            "quick\n",
+            "This machine has no network card or disk controller that dmatoll can drive (it drives: {}). The "
+            "emulated lab has them: dmatoll run quick\n",
             join(device_model_names(), ", "));
         return;
     }
-    fmt::print("{:13} {:10} {:8} {:12} {:12} {}\n", "address", "id", "model", "driver", "interface",
+    fmt::print("{:13} {:10} {:9} {:12} {:14} {}\n", "address", "id", "model", "driver", "interface/disk",
                "IOMMU group");
     for (const auto& device : list) {
-        const auto interfaces = device["interfaces"].get<std::vector<std::string>>();
+        auto interfaces = device["interfaces"].get<std::vector<std::string>>();
+        for (const auto& disk : device["disks"]) interfaces.push_back(disk.get<std::string>());
         const auto companions = device["group_companions"].get<std::vector<std::string>>();
-        fmt::print("{:13} {:10} {:8} {:12} {:12} {}{}{}\n", device["bdf"].get<std::string>(),
+        fmt::print("{:13} {:10} {:9} {:12} {:14} {}{}{}\n", device["bdf"].get<std::string>(),
                    device["pci_id"].get<std::string>(), device["model"].get<std::string>(),
                    device["driver"].get<std::string>(), join(interfaces, ","),
                    device.contains("group") ? fmt::format("{} ({})", device["group"].get<int>(),
@@ -98,7 +101,7 @@ int restore_devices() {
 
 void add_devices(CLI::App& program, Outcome& outcome) {
     auto* devices =
-        program.add_subcommand("devices", "Lists this machine's network cards that dmatoll can drive");
+        program.add_subcommand("devices", "Lists this machine's network cards and disk controllers that dmatoll can drive");
     auto json = std::make_shared<bool>(false);
     devices->add_flag("--json", *json, "as a JSON array");
     devices->callback([json] { print_devices(*json); });
@@ -109,13 +112,13 @@ void add_devices(CLI::App& program, Outcome& outcome) {
     };
     auto options = std::make_shared<Bind>();
     auto* bind_command =
-        program.add_subcommand("bind", "Takes a network card from its driver and gives it to another");
+        program.add_subcommand("bind", "Takes a device from its driver and gives it to another");
     bind_command->add_option("BDF", options->bdf, "PCI address, as `dmatoll devices` prints it")->required();
-    bind_command->add_option("DRIVER", options->driver, "for example vfio-pci, dmatoll-net, e1000")
+    bind_command->add_option("DRIVER", options->driver, "for example vfio-pci, dmatoll-net, dmatoll-blk, e1000")
         ->required();
-    bind_command->add_flag("--force", options->force, "even if it carries this machine's default route");
+    bind_command->add_flag("--force", options->force, "even if it carries this machine's default route, or its disks are in use");
     bind_command->footer(
-        "How the card was is written down first: `dmatoll restore` undoes it, even after a crash.");
+        "How the device was is written down first: `dmatoll restore` undoes it, even after a crash.");
     bind_command->callback([options] { bind_device(options->bdf, options->driver, options->force); });
 
     auto* restore =

@@ -8,6 +8,7 @@ import pytest
 import program
 
 DEVICE = "0000:00:04.0"
+BOARDS_AHCI = "0000:00:1f.2"
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,9 @@ def steps(dmatoll, guest_image):
 
 def device(step):
     listed = json.loads(step.text)
-    assert [each["bdf"] for each in listed] == [DEVICE]
+    # The board has an AHCI controller of its own, in a group with other functions.
+    assert [each["bdf"] for each in listed] == [DEVICE, BOARDS_AHCI]
+    assert listed[1]["model"] == "ICH9-AHCI" and listed[1]["group_companions"]
     return listed[0]
 
 

@@ -203,6 +203,17 @@ TEST(LabInstructions, BecomeMetrics) {
         << "not measured is absent, never zero";
 }
 
+TEST(LabInstructions, OfDisksAreForEachIo) {
+    nlohmann::json record{{"window_ns", 1000},
+                          {"ios_interval_ns", 1500},
+                          {"metrics", {{"ios", 4}}},
+                          {"meters", {{"lab_instructions", {{"window", 3}}}}}};
+    add_lab_instructions(record, {{.number = 3, .vcpus = {{.user = 400}, {.user = 1}}, .unavailable = ""}});
+    EXPECT_DOUBLE_EQ(record["metrics"]["instructions_per_io"].get<double>(), 150.0);
+    EXPECT_DOUBLE_EQ(record["metrics"]["cpu_utilisation"].get<double>(), 0.4);
+    EXPECT_FALSE(record["metrics"].contains("instructions_per_packet"));
+}
+
 TEST(LabInstructions, OfOneVcpuAreNotTheDevicesAlone) {
     nlohmann::json record{{"window_ns", 1000},
                           {"metrics", {{"packets", 4}}},

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Disks: which a controller has, what must not be taken or written to, and what the programs for them print.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "catalogue.hpp"
+#include "disk_window.hpp"
+#include "fio.hpp"
+#include "plan.hpp"
+#include "sync_read.hpp"
+#include "system_tree.hpp"
+#include "target/disk.hpp"
+#include "target/ownership.hpp"
+#include "target/user_driver.hpp"
+
+namespace dmatoll::harness {
+namespace {
+
+constexpr const char* controller = "0000:00:09.0";
+
+class DiskTest : public TargetTest {
+  protected:
+    DiskTest() {
+        device(controller, "0x2922", "0x010601", 9);
+        fs::create_directories(root_ / "sys/block");
+    }
+    // `below` the controller; returns its folder below the root.
+    std::string disk(const std::string& name, const std::string& below, const std::string& number) {
+        const std::string folder =
+            std::string{"sys/bus/pci/devices/"} + controller + "/" + below + "/block/" + name;
+        put(folder + "/dev", number + "\n");
+        fs::create_directory_symlink(root_ / folder, root_ / "sys/block" / name);
+        return folder;
+    }
+    void partition(const std::string& folder, const std::string& name, const std::string& number) {
+        put(folder + "/" + name + "/partition", "1\n");
+        put(folder + "/" + name + "/dev", number + "\n");
+    }
+    std::string refusal() {
+        Ownership ownership;
+        return complaint([&] { ownership.take(controller, false); });
+    }
+    static bool has(const std::string& text, const std::string& words) {
+        return text.find(words) != std::string::npos;
+    }
+};
+
+TEST_F(DiskTest, AnAhciControllerIsOneByItsClass) {
+    device("0000:00:0a.0", "0xa352", "0x010601", 10);
+    for (const auto* bdf : {controller, "0000:00:0a.0"})
+        EXPECT_EQ(complaint([&] { require_drivable(pci_device(bdf)); }), "no complaint");
+    device("0000:00:0b.0", "0x2922", "0x010400", 11);
+    EXPECT_TRUE(has(complaint([] { require_drivable(pci_device("0000:00:0b.0")); }), "dmatoll drives"));
+}
+
+TEST_F(DiskTest, PortsAreLibatasOrTheModulesOrInOrder) {
+    disk("sdc", "ata4/host3/target3:0:0/3:0:0:0", "8:32");
+    put(std::string{"sys/bus/pci/devices/"} + controller + "/ata4/ata_port/ata4/port_no", "2\n");
+    auto disks = disks_of(controller);
+    ASSERT_EQ(disks.size(), 1U);
+    EXPECT_EQ(disks[0].name, "sdc");
+    EXPECT_EQ(disks[0].port, 1U) << "libata counts from 1";
+
+    fs::remove(root_ / "sys/block/sdc");
+    disk("dmatoll0", "", "252:0");
+    disk("dmatoll1", "", "252:1");
+    disks = disks_of(controller);
+    ASSERT_EQ(disks.size(), 2U);
+    EXPECT_EQ(disks[1].port, 1U);
+    put(std::string{"sys/bus/pci/devices/"} + controller + "/dmatoll/disks", "3 dmatoll0\n0 dmatoll1\n");
+    disks = disks_of(controller);
+    EXPECT_EQ(disks[0].name, "dmatoll1");
+    EXPECT_EQ(disks[1].port, 3U);
+
+    fs::create_directories(root_ / "sys/devices/virtual/block/loop0");
+    fs::create_directory_symlink(root_ / "sys/devices/virtual/block/loop0", root_ / "sys/block/loop0");
+    EXPECT_EQ(disks_of(controller).size(), 2U) << "another's disk";
+}
+
+TEST_F(DiskTest, WhatHoldsADiskIsTold) {
+    const std::string folder = disk("sdx", "ata1/host0", "8:128");
+    partition(folder, "sdx1", "8:129");
+    EXPECT_EQ(refusal(), "no complaint");
+
+    put("proc/self/mountinfo", "22 1 8:129 / /home rw,relatime shared:1 - ext4 /dev/sdx1 rw\n");
+    EXPECT_TRUE(has(refusal(), "sdx1 is mounted at /home")) << refusal();
+    EXPECT_TRUE(has(refusal(), "--force"));
+    // A file system with numbers of its own tells the file only.
+    put("proc/self/mountinfo", "22 1 0:33 /sub /data rw - btrfs /dev/sdx rw\n");
+    EXPECT_TRUE(has(refusal(), "sdx is mounted at /data"));
+    put("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\ngarbage\n");
+    EXPECT_EQ(refusal(), "no complaint");
+
+    put("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sdx1   partition\t1\t0\t-2\n");
+    EXPECT_TRUE(has(refusal(), "sdx1 is swap space"));
+    put("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sdx11   partition\t1\t0\t-2\n");
+    EXPECT_EQ(refusal(), "no complaint");
+
+    put(folder + "/holders/dm-0/dm/name", "vg-root\n");
+    EXPECT_TRUE(has(refusal(), "sdx is part of dm-0 (vg-root)"));
+    Ownership ownership;
+    EXPECT_EQ(complaint([&] { ownership.take(controller, true); }), "no complaint");
+}
+
+TEST_F(DiskTest, QueueAndStatisticsAreTheKernels) {
+    const std::string folder = disk("sdx", "ata1/host0", "8:128");
+    put(folder + "/queue/scheduler", "none [mq-deadline]\n");
+    put(folder + "/queue/max_sectors_kb", "1280\n");
+    put(folder + "/stat", "   12 0 96 5   7 1 56 6 0 0 0 0\n");
+    put(folder + "/size", "2097152\n");
+    const Disk disk{"sdx"};
+    EXPECT_EQ(disk.queue().at("scheduler"), "mq-deadline");
+    disk.set_queue(256);
+    EXPECT_EQ(disk.queue().at("max_sectors_kb"), 256);
+    EXPECT_EQ(disk.bytes(), 1U << 30);
+    const Counts counts = disk.statistics();
+    EXPECT_EQ(counts.at("read_requests"), 12U);
+    EXPECT_EQ(counts.at("bytes_read"), 96U * 512);
+    EXPECT_EQ(counts.at("write_requests"), 7U);
+    EXPECT_EQ(counts.at("bytes_written"), 56U * 512);
+    put(folder + "/stat", "1 2\n");
+    EXPECT_TRUE(has(complaint([&] { (void)disk.statistics(); }), "stat"));
+}
+
+TEST_F(DiskTest, TheUserDriversDisksAreCheckedBeforeUse) {
+    const auto event = nlohmann::json::parse(
+        R"({"event": "ready", "disks": [{"port": 1, "block": "/dev/ublkb4", "blocks": 8}]})");
+    const auto disks = disks_of_event(event);
+    ASSERT_EQ(disks.size(), 1U);
+    EXPECT_EQ(disks[0].port, 1U);
+    EXPECT_EQ(disks[0].name, "ublkb4");
+    for (const auto* wrong :
+         {R"({})", R"({"disks": 5})", R"({"disks": [{"port": 0}]})", R"({"disks": [{"port": "a", "block": "/dev/x"}]})",
+          R"({"disks": [{"port": 0, "block": "/etc/passwd"}]})", R"({"disks": [{"port": 0, "block": "/dev/../x"}]})",
+          R"({"disks": [{"port": 0, "block": "/dev/"}]})"})
+        EXPECT_TRUE(has(complaint([&] { disks_of_event(nlohmann::json::parse(wrong)); }), "user driver")) << wrong;
+}
+
+constexpr const char* fio_output = R"(note: something that fio had to say
+{"fio version": "fio-3.33", "jobs": [{"error": 0,
+  "read": {"io_bytes": 409600, "total_ios": 100, "short_ios": 0, "drop_ios": 0,
+    "lat_ns": {"min": 5, "max": 900, "mean": 40.5, "N": 100, "percentile":
+      {"50.000000": 30, "90.000000": 60, "99.000000": 700, "99.900000": 900}}},
+  "write": {"io_bytes": 0, "total_ios": 0, "short_ios": 0, "drop_ios": 0, "lat_ns": {"N": 0}}}]})";
+
+std::string with(std::string text, const std::string& from, const std::string& to) {
+    return text.replace(text.find(from), from.size(), to);
+}
+
+std::string fio_complaint(const std::string& output) {
+    try {
+        parse_fio(output, "read");
+    } catch (const Failure& failure) {
+        return failure.what();
+    }
+    return "no complaint";
+}
+
+TEST(FioOutput, IsReadByDirection) {
+    const FioTotals read = parse_fio(fio_output, "read");
+    EXPECT_EQ(read.ios, 100U);
+    EXPECT_EQ(read.bytes, 409600U);
+    EXPECT_EQ(read.latency_ns.at("p99_9"), 900);
+    EXPECT_EQ(read.latency_ns.at("n"), 100);
+    EXPECT_EQ(read.latency_ns.at("mean"), 40.5);
+    EXPECT_TRUE(parse_fio(fio_output, "write").latency_ns.is_null());
+}
+
+TEST(FioOutput, IsNotTrusted) {
+    for (const auto* garbage : {"", "fio: cannot open", "{", "[1]", "\n{]", "{}", R"({"jobs": 5})", R"({"jobs": []})"})
+        EXPECT_NE(fio_complaint(garbage), "no complaint") << garbage;
+    EXPECT_NE(fio_complaint(with(fio_output, "\"error\": 0", "\"error\": 5")).find("Input/output error"),
+              std::string::npos);
+    EXPECT_NE(fio_complaint(with(fio_output, "\"short_ios\": 0", "\"short_ios\": 3")).find("3 I/Os"), std::string::npos);
+    EXPECT_NE(fio_complaint(with(fio_output, "\"99.900000\"", "\"99.950000\"")).find("lacks"), std::string::npos);
+    EXPECT_NE(fio_complaint(with(fio_output, "409600", "\"many\"")).find("lacks"), std::string::npos);
+}
+
+TEST(SyncReadOutput, IsReadOrRefused) {
+    const auto latency = parse_sync_read(
+        R"({"reads": 9, "latency_ns": {"n": 9, "min": 1, "mean": 2.5, "p50": 2, "p90": 3, "p99": 4, "p99_9": 5, "max": 6}})");
+    EXPECT_EQ(latency.at("max"), 6);
+    EXPECT_TRUE(parse_sync_read(R"({"reads": 0})").is_null());
+    for (const auto* garbage : {"", "[]", "{}", R"({"reads": 9})", R"({"reads": 9, "latency_ns": {"n": 9}})"})
+        EXPECT_THROW(parse_sync_read(garbage), Failure) << garbage;
+}
+
+TEST(OfferedLoad, IsGivenOrFollowsTheModel) {
+    Parameters parameters{
+        {"load_bps", 5000}, {"model_request_us", 100}, {"model_bytes_per_second", 0}, {"block_bytes", 4096}};
+    EXPECT_EQ(offered_load_bps(parameters), 5000U);
+    parameters["model_bytes_per_second"] = 50'000'000;
+    EXPECT_THROW(offered_load_bps(parameters), Failure) << "two loads";
+    parameters["load_bps"] = 0;
+    // 4096 bytes each 181.92 us.
+    EXPECT_NEAR(static_cast<double>(offered_load_bps(parameters)), 4096 * 8 / 181.92e-6, 10);
+}
+
+MeasuredWindow disk_window() {
+    MeasuredWindow window;
+    window.closed_ns = 500'000'000;
+    window.disk_ns = 500'000'000;
+    window.disk = {{"read_requests", 2000}, {"bytes_read", 400 << 20}, {"write_requests", 0}, {"bytes_written", 0}};
+    window.device = {{"bytes_read", (400 << 20) + 4096}, {"bytes_written", 0}};
+    window.device_source = "test";
+    return window;
+}
+
+TEST(DiskMetrics, CountTheProgramsIosWhateverTheyWereCutInto) {
+    const auto metrics = disk_metrics(1 << 20, disk_window());
+    EXPECT_EQ(metrics.at("ios"), 400);
+    EXPECT_DOUBLE_EQ(metrics.at("iops"), 800);
+    EXPECT_DOUBLE_EQ(metrics.at("throughput_bps"), 800.0 * (8 << 20));
+    MeasuredWindow stock = disk_window();
+    stock.device.clear();
+    EXPECT_EQ(disk_metrics(1 << 20, stock), metrics) << "a driver that counts nothing";
+}
+
+TEST(DiskMetrics, AreRefusedIfNothingMovedOrTheDriverCountedSomethingElse) {
+    MeasuredWindow idle = disk_window();
+    idle.disk["bytes_read"] = 512;
+    EXPECT_THROW(disk_metrics(4096, idle), Failure);
+    for (const std::uint64_t counted : {0, 800 << 20}) {
+        MeasuredWindow other = disk_window();
+        other.device["bytes_read"] = counted;
+        EXPECT_THROW(disk_metrics(4096, other), Failure) << counted;
+    }
+}
+
+const char* const two_kinds = R"([suite]
+name = "small"
+summary = "for a test"
+[axes]
+device = ["82540EM", "ICH9-AHCI"]
+placement = ["stock", "kernel"]
+strategy = ["linux-lazy"]
+[driver]
+mtu = [1500, 9000]
+max_sectors_kb = [256, 1024]
+[[workload]]
+name = "fio-randwrite"
+io_depth = [1, 32]
+[[workload]]
+name = "iperf3-tcp-tx"
+)";
+
+TEST(DiskPlan, WorkloadsGoToTheDevicesThatTheyAreFor) {
+    const Plan plan = make_plan(parse_suite(two_kinds, "small.toml"), 1, "");
+    std::size_t disks = 0;
+    for (const auto& trial : plan.trials) {
+        const bool disk = trial.device == "ICH9-AHCI";
+        disks += disk ? 1 : 0;
+        EXPECT_EQ(trial.workload, disk ? "fio-randwrite" : "iperf3-tcp-tx") << trial.id;
+        EXPECT_EQ(trial.writes_to_disk(), disk);
+        EXPECT_TRUE(!disk || trial.settings.mtu == 1500) << "an MTU of a disk: " << trial.id;
+        EXPECT_TRUE(disk || trial.settings.max_sectors_kb == 256) << trial.id;
+        EXPECT_FALSE(disk && trial.placement == "stock" && trial.settings.max_sectors_kb > 256) << trial.id;
+    }
+    // The distribution's driver has one length of requests, ours two; each two depths.
+    EXPECT_EQ(disks, 2U + 4U);
+    EXPECT_EQ(plan.trials.size(), disks + 4);
+    bool told = false;
+    for (const auto& excluded : plan.excluded) told = told || excluded.reason.find("256 KiB") != std::string::npos;
+    EXPECT_TRUE(told);
+    const Plan read = plan_from_json(to_json(plan));
+    EXPECT_EQ(to_json(read), to_json(plan));
+    EXPECT_TRUE(std::any_of(read.trials.begin(), read.trials.end(),
+                            [](const Trial& trial) { return trial.pattern == Pattern::randwrite; }));
+}
+
+TEST(DiskPlan, TheStorageBenchTakesLessThanFortyMinutes) {
+    EXPECT_LT(estimate(make_plan(load_suite("storage"), 1, ""), true, ClockKind::virtual_clock, 2).total_seconds, 2400);
+    const Plan verified = make_plan(load_suite("storage-verify"), 1, "");
+    std::uint64_t bytes = 0;
+    for (const auto& trial : verified.trials) bytes += trial.parameters.at("verify_bytes");
+    EXPECT_GE(bytes, 10'000'000'000U);
+}
+
+TEST(DiskWorkload, HasAPatternAndNoFlow) {
+    const std::string text =
+        "name = \"x\"\nsummary = \"y\"\nprogram = \"fio\"\npattern = \"randread\"\n[parameters]\nblock_bytes = 4096\n"
+        "io_depth = 1\nport = 0\nwarm_up_ms = 1\nwindow_ms = 1\n";
+    EXPECT_EQ(parse_workload(text, "x.toml").pattern, Pattern::randread);
+    const auto complains = [&](const std::string& from, const std::string& to, const std::string& words) {
+        try {
+            parse_workload(with(text, from, to), "x.toml");
+        } catch (const Failure& failure) {
+            return std::string{failure.what()}.find(words) != std::string::npos;
+        }
+        return false;
+    };
+    EXPECT_TRUE(complains("randread", "randred", "did you mean 'randread'"));
+    EXPECT_TRUE(complains("pattern = \"randread\"", "pattern = \"read\"\nflow = \"both\"", "flow"));
+    EXPECT_TRUE(complains("block_bytes = 4096", "block_bytes = 5", "out of range"));
+}
+
+}  // namespace
+}  // namespace dmatoll::harness
