@@ -169,6 +169,9 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 print_message("an earlier supervisor left " + path + " behind: taking it over");
                 print_event({{"event", "taken_over"}, {"device", pci.bdf}, {"block", path}});
                 place->become(std::move(*kept));
+            } else if (!is_abandoned(commands_, marked.number)) {
+                throw Failure{path + " of port " + std::to_string(marked.port) + " of device " + pci.bdf +
+                              " is served by another process"};
             } else {
                 print_message("an earlier supervisor left " + path +
                               " behind, which fits no disk of today: removing it");
@@ -265,9 +268,13 @@ int remove_left_behind(const std::string& bdf) {
     int result = 0;
     for (const Marked& marked : left_behind(commands, bdf)) {
         const std::string path = "/dev/ublkb" + std::to_string(marked.number);
-        const bool removed = commands.stop(marked.number) == 0 && commands.remove(marked.number) == 0;
+        const bool abandoned = is_abandoned(commands, marked.number);
+        const bool removed =
+            abandoned && commands.stop(marked.number) == 0 && commands.remove(marked.number) == 0;
         std::fprintf(stderr, "%s %s: %s %s\n", program, bdf.c_str(), path.c_str(),
-                     removed ? "is removed" : "cannot be removed: its server may still run, or something has it open");
+                     removed      ? "is removed"
+                     : !abandoned ? "is being served. End its dmatoll-disk-user by SIGTERM; that removes it, too."
+                                  : "cannot be removed: something has it open");
         result |= removed ? 0 : 1;
     }
     return result;

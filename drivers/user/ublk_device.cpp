@@ -66,6 +66,17 @@ std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& 
     return port;
 }
 
+bool is_abandoned(UblkCommands& commands, std::uint32_t number) {
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        ublksrv_ctrl_dev_info info{};
+        if (commands.get_info(number, info) != 0 || info.state != UBLK_S_DEV_LIVE) {
+            return true;
+        }
+        commands.pause();
+    }
+    return false;
+}
+
 UblkDevice::UblkDevice(UblkCommands& commands, std::string bdf, DiskDescription disk)
     : commands_{&commands}, bdf_{std::move(bdf)}, disk_{std::move(disk)} {}
 
@@ -73,14 +84,8 @@ std::optional<UblkDevice> UblkDevice::left_behind(UblkCommands& commands, const 
                                                   const DiskDescription& disk, std::uint32_t number) {
     ublksrv_ctrl_dev_info info{};
     ublk_params parameters{};
-    // The process that served it may still be ending.
-    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
-        if (commands.get_info(number, info) != 0 || info.state != UBLK_S_DEV_LIVE) {
-            break;
-        }
-        commands.pause();
-    }
-    if (info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk) ||
+    if (!is_abandoned(commands, number) || commands.get_info(number, info) != 0 ||
+        info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk) ||
         commands.get_parameters(number, parameters) != 0 ||
         !same_parameters(parameters, ublk_parameters(disk))) {
         return std::nullopt;

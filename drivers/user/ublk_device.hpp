@@ -23,6 +23,9 @@ std::optional<std::uint64_t> ublk_mark(const std::string& bdf, std::uint32_t por
 // Whether the mark is of that controller; its port then.
 std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& bdf);
 
+// Whether nobody serves it, and nobody who did is about to end.
+bool is_abandoned(UblkCommands& commands, std::uint32_t number);
+
 class UblkDevice {
   public:
     // Nothing is there before open_for_server(). `commands` outlives it.
