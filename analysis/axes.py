@@ -12,6 +12,7 @@ TITLES = {
     "interrupts_per_second": "Interrupt moderation (interrupts per second)",
     "receive_descriptors": "Receive ring (descriptors)",
     "transmit_descriptors": "Transmit ring (descriptors)",
+    "queue_depth": "Queue depth of the disk's driver (requests)",
     "copybreak": "Copybreak of the distribution's driver (bytes)",
 }
 CODE = (

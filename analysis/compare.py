@@ -63,10 +63,10 @@ def sections(cells):
 
 
 def family_of(cell):
-    """stream, echo, raw-frames or crash: workloads whose figures are of one kind."""
+    """stream, echo, raw-frames, crash, sync-read or fio: workloads whose figures are of one kind."""
     if cell.workload == "udp-echo":
         return "echo"
-    for family in ("raw-frames", "crash"):
+    for family in ("raw-frames", "crash", "sync-read", "fio"):
         if cell.workload.startswith(family):
             return family
     return "stream"
@@ -82,6 +82,7 @@ USUAL = {
     "receive_descriptors": 256,
     "transmit_descriptors": 256,
     "copybreak": 256,
+    "queue_depth": 32,
 }
 
 
@@ -129,7 +130,7 @@ class Labels:
         self.loads = {}
         for name in {name for name, _ in section.loads}:
             variants = [parameters for other, parameters in section.loads if other == name]
-            for parameters, suffix in suffixes(variants).items():
+            for parameters, suffix in suffixes(variants, ALWAYS_NAMED).items():
                 self.loads[(name, parameters)] = name + load_suffix(parameters) + suffix
         self.configurations = {}
         axes = {}
@@ -158,22 +159,40 @@ class Labels:
 
 
 LOAD = "load_bps"  # the workloads' parameter of the offered load; 0: as much as there is
+BLOCK, DEPTH = "block_bytes", "queue_depth"  # of a disk's workload
+ALWAYS_NAMED = (LOAD, BLOCK, DEPTH)
 
 
 def load_suffix(parameters):
-    load_bps = statistics.parameters_of(parameters).get(LOAD)
-    if not isinstance(load_bps, (int, float)):
-        return ""
-    return f" at {load_bps / 1e6:,.10g} Mb/s" if load_bps > 0 else " unpaced"
+    """What a workload always goes by: block size and queue depth of a disk's, and the load."""
+    values = statistics.parameters_of(parameters)
+    block, depth, load_bps = (values.get(key) if is_number(values.get(key)) else None for key in (BLOCK, DEPTH, LOAD))
+    text = f" {size(block)}" if block else ""
+    text += f" QD{depth:g}" if depth else ""
+    if load_bps is None or (block and not load_bps):
+        return text
+    return text + (f" at {load_bps / 1e6:,.10g} Mb/s" if load_bps > 0 else " unpaced")
 
 
-def suffixes(variants):
-    """{parameters as text: ' key=value ...' for the keys that differ, less the load, which is always named}."""
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def size(count):
+    """A number of bytes as 512 B, 4 KiB or 1 MiB."""
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:g} {unit}"
+    return f"{count:g} B"
+
+
+def suffixes(variants, named=(LOAD,)):
+    """{parameters as text: ' key=value ...' for the keys that differ, less those that are named anyway}."""
     variants = list(dict.fromkeys(variants))
     parsed = [statistics.parameters_of(variant) for variant in variants]
-    if len({load.canonical(value.get(LOAD)) for value in parsed}) == len(parsed):
+    if len({load.canonical([value.get(key) for key in named]) for value in parsed}) == len(parsed):
         return dict.fromkeys(variants, "")
-    parsed = [{key: value for key, value in parameters.items() if key != LOAD} for parameters in parsed]
+    parsed = [{key: value for key, value in parameters.items() if key not in named} for parameters in parsed]
     keys = differing(parsed) if len(parsed) > 1 else []
     return {
         variant: "".join(f" {key}={short(value[key])}" for key in keys if key in value)
@@ -191,7 +210,7 @@ class Comparison:
     denominator: statistics.Cell
     metric: str
     ratio: statistics.Ratio
-    bound: float
+    bound: float | None  # None: nothing is held against it
     equal_load: bool | None  # None: closed loop, or not known
 
     @property
@@ -203,6 +222,8 @@ class Comparison:
     def verdict(self):
         if not self.comparable:
             return "not comparable: achieved loads differ by more than 2 %"
+        if self.bound is None:
+            return "no bound here"
         return statistics.verdict(self.ratio, self.bound)
 
 

@@ -64,6 +64,12 @@ METRICS = [
     Metric("throughput_bps", "Throughput", "Mb/s", 1e-6, 0, loop="closed", may_cut=False),
 ]
 
+DISK_METRICS = [
+    Metric("instructions_per_io", "Instructions per I/O", "instructions per I/O", 1, 0),
+    Metric("cycles_per_io", "Cycles per I/O", "cycles per I/O", 1, 0),
+    Metric("iops", "I/O operations per second", "thousand IOPS", 1e-3, 2, loop="closed", may_cut=False),
+]
+
 
 def figure_cells(section, metric):
     """The cells that the figure of `metric` shows."""

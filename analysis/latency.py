@@ -5,12 +5,12 @@ import functools
 
 from matplotlib import ticker
 
-from analysis import compare, echo, figures, histogram, lines, statistics
+from analysis import compare, disk, echo, figures, histogram, lines, statistics
 from analysis.blocks import Block, Drawing, Table
 
 
 def blocks(section):
-    cells = [cell for cell in section.cells if cell.histogram]
+    cells = [cell for cell in section.cells if cell.histogram and compare.family_of(cell) not in disk.FAMILIES]
     if not cells:
         return []
     labels = compare.Labels(compare.Section(section.environment, section.device, cells))

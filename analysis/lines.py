@@ -3,9 +3,11 @@
 
 from matplotlib import pyplot, ticker
 
-from analysis import figures
+from analysis import compare, figures
 
 DASHES = {"linux-lazy": (0, (1, 1.2)), "linux-strict": (0, (5, 1.5, 1, 1.5)), "linux-identity": (0, (5, 3))}
+# For series that are no placements.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7b4fa3", "#444444")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -49,3 +51,15 @@ def series(axis, points, scale=1, **style):
     """A line with intervals through [(x, Summary)]."""
     summaries = [summary for _, summary in points]
     axis.errorbar([x for x, _ in points], [s.mean * scale for s in summaries], yerr=errors(summaries, scale), capsize=2.5, elinewidth=1, **style)
+
+
+MOST_TICKS = 11
+
+
+def block_sizes(axis, sizes):
+    """Block sizes on x, a doubling as wide as the next, named in the usual units."""
+    axis.set_xscale("log", base=2)
+    step = -(-len(sizes) // MOST_TICKS)
+    axis.set_xticks(sizes[::step], [compare.size(size).replace(" KiB", "K").replace(" MiB", "M").replace(" B", "") for size in sizes[::step]])
+    axis.xaxis.set_minor_locator(ticker.NullLocator())
+    axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)

@@ -282,23 +282,27 @@ def counted_ns(record):
     return number(record.get("window_ns") if interval is None else interval)
 
 
+# What work is counted by: the metric that counts it, and the name of one in other metrics.
+UNITS = {"packets": "packet", "ios": "io"}
+
+
 def system_calls(record):
-    """System calls per packet of the driver's own process; a driver in the kernel has none to count."""
+    """System calls per packet or I/O of the driver's own process; a driver in the kernel has none to count."""
     meter = (record.get("meters") or {}).get("driver_counters")
-    packets = (record.get("metrics") or {}).get("packets")
-    if not isinstance(meter, dict) or not meter.get("available") or not packets:
+    if not isinstance(meter, dict) or not meter.get("available"):
         return {}
     counts = meter.get("counts")
     if not isinstance(counts, dict) or "process_system_calls" not in counts:
         return {}
-    return {"system_calls_per_packet": number(counts["process_system_calls"]) / packets}
+    metrics = record.get("metrics") or {}
+    calls = number(counts["process_system_calls"])
+    return {f"system_calls_per_{unit}": calls / metrics[counted] for counted, unit in UNITS.items() if metrics.get(counted)}
 
 
 def instruction_split(record):
-    """User-mode and kernel-mode instructions per packet of the device-under-test vCPU, which is vCPU 0, if it was metered."""
+    """User-mode and kernel-mode instructions per packet or I/O of the device-under-test vCPU, which is vCPU 0, if it was metered."""
     meter = (record.get("meters") or {}).get("lab_instructions")
-    work = (record.get("metrics") or {}).get("instructions_per_packet")
-    if not isinstance(meter, dict) or not meter.get("available") or work is None:
+    if not isinstance(meter, dict) or not meter.get("available"):
         return {}
     vcpus = meter.get("vcpus")
     if not isinstance(vcpus, list) or not vcpus or not isinstance(vcpus[0], dict):
@@ -306,7 +310,9 @@ def instruction_split(record):
     executed = {mode: number(vcpus[0].get(mode)) for mode in ("user", "kernel")}
     if not sum(executed.values()) > 0:
         return {}
-    return {f"{mode}_instructions_per_packet": number(work) * count / sum(executed.values()) for mode, count in executed.items()}
+    metrics = record.get("metrics") or {}
+    works = [f"instructions_per_{unit}" for unit in UNITS.values() if metrics.get(f"instructions_per_{unit}") is not None]
+    return {f"{mode}_{work}": number(metrics[work]) * count / sum(executed.values()) for work in works for mode, count in executed.items()}
 
 
 def replicate(record):

@@ -9,6 +9,8 @@ These series stand beside the raw ones, never in their place, and only where the
 import math
 
 COSTS = (0, 1000, 2100)  # cycles an invalidation; 0 is the raw figure
+# What counts the work, how long it was counted, and the metric of the work of one.
+WORKS = (("packets", "packets_ns", "instructions_per_packet"), ("ios", "window_ns", "instructions_per_io"))
 KINDS = ("lab-virtual",)  # where a cycle is an instruction
 
 
@@ -23,10 +25,11 @@ def columns(row):
         return {}
     result = {}
     for cost in COSTS:
-        if row.get("packets", 0) > 0 and "instructions_per_packet" in row:
-            # Counters and packets were watched for different times: a rate for a rate.
-            added = cost * invalidations / row["counted_ns"] * row["packets_ns"] / row["packets"]
-            result[name("instructions_per_packet", cost)] = row["instructions_per_packet"] + added
+        # What was counted was watched for different times: a rate for a rate.
+        for counted, watched_ns, work in WORKS:
+            if row.get(counted, 0) > 0 and work in row:
+                added = cost * invalidations / row["counted_ns"] * row[watched_ns] / row[counted]
+                result[name(work, cost)] = row[work] + added
         if row["window_ns"] > 0 and "cpu_utilisation" in row:
             result[name("cpu_utilisation", cost)] = row["cpu_utilisation"] + cost * invalidations / row["counted_ns"]
     return result

@@ -5,20 +5,23 @@ import functools
 
 from matplotlib import patches, pyplot, ticker
 
-from analysis import compare, figures, lines, modelled, statistics, tables
+from analysis import compare, disk, figures, lines, modelled, statistics, tables
 from analysis.blocks import Block, Drawing, Table
 
-TITLES = {"stream": "streams", "echo": "UDP echo", "raw-frames": "raw frames"}
+TITLES = {"stream": "streams", "echo": "UDP echo", "raw-frames": "raw frames", "sync-read": "synchronous read", "fio": "fio"}
 MOST_LOADS = 4  # of the figure; the table has all
 
 
 def blocks(section):
-    return [block for family in TITLES if (block := family_block(section.part(family), family)) is not None]
+    parts = {family: disk.part(section, family) if family in disk.FAMILIES else section.part(family) for family in TITLES}
+    return [block for family, part in parts.items() if (block := family_block(part, family)) is not None]
 
 
 def family_block(part, family):
-    known = [cell for cell in part.cells if cell.metric(modelled.name("instructions_per_packet", modelled.COSTS[-1]))]
-    if not any(cell.metric("invalidations_per_packet").mean > 0 for cell in known if cell.metric("invalidations_per_packet")):
+    work = tables.work_metric(part)
+    counted = work.name.replace("instructions", "invalidations")
+    known = [cell for cell in part.cells if cell.metric(modelled.name(work.name, modelled.COSTS[-1]))]
+    if not any(cell.metric(counted).mean > 0 for cell in known if cell.metric(counted)):
         return None
     labels = compare.Labels(part)
     stamp = f"modelled from {part.stamp}"
@@ -32,31 +35,31 @@ def family_block(part, family):
             "Left out: what runs on Linux's DMA API (linux-strict, linux-lazy), which does not tell how often it invalidates.",
         ],
     )
-    block.tables = [table(part, labels, stamp)]
-    make = functools.partial(draw, part, labels, stamp, family)
+    block.tables = [table(part, labels, stamp, work, counted)]
+    make = functools.partial(draw, part, labels, stamp, family, work)
     block.drawings = [Drawing(f"modelled-{family}", f"Modelled cost of invalidations, {TITLES[family]}", make)]
     return block
 
 
-def table(part, labels, stamp):
-    work, cpu = tables.METRIC["instructions_per_packet"], tables.METRIC["cpu_utilisation"]
+def table(part, labels, stamp, work, counted):
+    cpu = tables.METRIC["cpu_utilisation"]
     result = Table(
         f"{stamp}; means over boots",
-        ["workload", "placement", "strategy", "invalidations per packet"]
-        + [f"instructions per packet, {cost:,}" for cost in modelled.COSTS]
+        ["workload", "placement", "strategy", work.unit.replace("instructions", "invalidations")]
+        + [f"{work.unit}, {cost:,}" for cost in modelled.COSTS]
         + [f"CPU %, {cost:,}" for cost in modelled.COSTS],
         [],
         left=3,
     )
     for cell in part.cells:
-        invalidations = cell.metric("invalidations_per_packet")
+        invalidations = cell.metric(counted)
         raw = cell.metric(work.name)
         if raw is None:
             continue
         if invalidations is None:
             values = ["not known", tables.mean_text(raw, work), *["–"] * (len(modelled.COSTS) * 2 - 1)]
         else:
-            values = [tables.per_packet_text("invalidations_per_packet", invalidations)]
+            values = [tables.operations_text("invalidations", invalidations)]
             values += [tables.mean_text(cell.metric(modelled.name(work.name, cost)), work) for cost in modelled.COSTS]
             offered = statistics.open_loop(cell)
             values += [tables.mean_text(cell.metric(modelled.name(cpu.name, cost)), cpu) if offered else "–" for cost in modelled.COSTS]
@@ -64,9 +67,9 @@ def table(part, labels, stamp):
     return result
 
 
-def draw(part, labels, stamp, family):
+def draw(part, labels, stamp, family, work):
     """Raw bars, longer by what 1000 and 2100 cycles an invalidation add."""
-    metric = "instructions_per_packet"
+    metric = work.name
     names = [modelled.name(metric, cost) for cost in modelled.COSTS]
     shown = [cell for cell in part.cells if all(cell.metric(name) for name in names)]
     loads = [load for load in part.loads if any(cell.load == load for cell in shown)]
@@ -78,7 +81,7 @@ def draw(part, labels, stamp, family):
     columns = min(len(chosen), 2)
     rows = -(-len(chosen) // columns)
     figure, axes = grid(rows, columns, panel, margin)
-    figure.text(0.01, 1 - 0.1 / figure.get_figheight(), f"Modelled: instructions per packet, {TITLES[family]}", fontsize=12, fontweight="bold", va="top")
+    figure.text(0.01, 1 - 0.1 / figure.get_figheight(), f"Modelled: {work.unit}, {TITLES[family]}", fontsize=12, fontweight="bold", va="top")
     boots = figures.boots_text([cell.metric(metric) for cell in shown])
     figure.text(0.01, 0.1 / figure.get_figheight(), f"{stamp} · {boots}", fontsize=8.5, va="bottom")
     for index, axis in enumerate(axes.flat):

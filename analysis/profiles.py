@@ -99,7 +99,7 @@ class Names:
         self.loads = {}
         for name in {keys["workload"] for keys, _ in own}:
             variants = [keys["workload_parameters"] for keys, _ in own if keys["workload"] == name]
-            for parameters, suffix in compare.suffixes(variants).items():
+            for parameters, suffix in compare.suffixes(variants, compare.ALWAYS_NAMED).items():
                 self.loads[(name, parameters)] = name + compare.load_suffix(parameters) + suffix
         self.others = compare.suffixes([self.varying(keys) for keys, _ in own])
 

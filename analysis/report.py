@@ -21,7 +21,7 @@ try:
     import jinja2
     import markupsafe
 
-    from analysis import compare, families, figures, load, profiles, provenance, statistics, tables, text
+    from analysis import compare, disk, families, figures, load, profiles, provenance, statistics, tables, text
 except ModuleNotFoundError as error:
     print(
         f"report: the Python package {error.name} is missing for {sys.executable}; install python3-numpy python3-pandas "
@@ -97,7 +97,7 @@ def block_view(block, index):
 def streams_view(run, section, index):
     """The comparison of the streams with the baseline and with passthrough."""
     labels = compare.Labels(section)
-    columns, per_packet = tables.per_packet_table(section)
+    columns, per_packet = tables.operations_table(section)
     pairs, loads, protection = tables.protection_table(run, section)
     return {
         "stamp": section.stamp,
@@ -182,12 +182,21 @@ def aggregated(run, sections):
                         "comparisons": [comparison_json(comparison) for comparison in claim.comparisons],
                         "missing": [{"workload": load_[0], "reason": reason} for load_, reason in claim.missing],
                     }
-                    for claim in compare.claims(section.part("stream"))
+                    for claim in all_claims(section)
                 ],
             }
             for section in sections
         ],
     }
+
+
+def all_claims(section):
+    """Of the streams, and of a disk's workloads where there are any."""
+    found = compare.claims(section.part("stream"))
+    for family in disk.FAMILIES:
+        part = disk.part(section, family)
+        found += disk.claims(part) if part.cells else []
+    return found
 
 
 def comparison_json(comparison):

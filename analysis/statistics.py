@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas
 from scipy import stats
 
-from analysis import histogram, point
+from analysis import histogram, load, point
 
 CONFIDENCE = 0.95
 
@@ -202,12 +202,8 @@ class Cell:
 
 COUNTED = ("kills", "recoveries", "packets_lost", "packets_sent", "kernel_messages")
 
-PER_PACKET = {
-    "maps_per_packet": "iommu_maps",
-    "unmaps_per_packet": "iommu_unmaps",
-    "invalidations_per_packet": "iommu_invalidations",
-    "polls_per_packet": "polls",
-}
+# What the driver does for a packet or an I/O: the name of the column in a record's row.
+OPERATIONS = {"maps": "iommu_maps", "unmaps": "iommu_unmaps", "invalidations": "iommu_invalidations", "polls": "polls"}
 
 
 def cells(frame):
@@ -217,9 +213,10 @@ def cells(frame):
     frame = frame.copy()
     for key in CELL_KEYS:
         frame[key] = frame[key].astype(object).where(frame[key].notna(), None)
-    for name, source in PER_PACKET.items():
-        if source in frame:
-            frame[name] = frame[source] / frame["packets"].where(frame["packets"] > 0)
+    for name, source in OPERATIONS.items():
+        for counted, unit in load.UNITS.items():
+            if source in frame and counted in frame:
+                frame[f"{name}_per_{unit}"] = frame[source] / frame[counted].where(frame[counted] > 0)
     numeric = [
         column
         for column in frame.columns

@@ -5,7 +5,7 @@ from analysis import compare, figures, load, point, provenance, statistics
 
 ABSENT = "–"
 
-METRIC = {metric.name: metric for metric in figures.METRICS}
+METRIC = {metric.name: metric for metric in (*figures.METRICS, *figures.DISK_METRICS)}
 
 
 def mean_text(summary, metric):
@@ -56,8 +56,8 @@ def relative(cell, reference, name):
 
 
 def work_metric(section):
-    """What stands for work per packet in this section: instructions where they were metered, otherwise cycles."""
-    names = ("instructions_per_packet", "cycles_per_packet")
+    """What stands for work per packet or I/O in this section: instructions where they were metered, otherwise cycles."""
+    names = ("instructions_per_packet", "instructions_per_io", "cycles_per_packet", "cycles_per_io")
     for name in names:
         if any(cell.metric(name) is not None for cell in section.cells):
             return METRIC[name]
@@ -128,12 +128,12 @@ def claim_rows(section, claim):
                 "load": labels.load(top),
                 "pair": f"{labels.cell(top)} : {labels.cell(bottom)}",
                 "metric": "CPU utilisation" if metric.name == "cpu_utilisation" else metric.unit,
-                "modes": modes_text(top, bottom) if comparison.metric == "instructions_per_packet" else "",
+                "modes": modes_text(comparison.metric, top, bottom),
                 "values": f"{mean_text(top.metric(metric.name), metric)} : {mean_text(bottom.metric(metric.name), metric)}",
                 "ratio": f"{result.value:.3f}",
                 "interval": ratio_interval_text(result),
                 "boots": pairing_text(result),
-                "bound": f"{comparison.bound:.2f}",
+                "bound": ABSENT if comparison.bound is None else f"{comparison.bound:.2f}",
                 "verdict": comparison.verdict,
                 "state": state(comparison),
             }
@@ -141,34 +141,34 @@ def claim_rows(section, claim):
     return rows
 
 
-def modes_text(*cells):
-    """Kernel-mode + user-mode instructions per packet of each cell; empty unless all were metered."""
+def modes_text(metric, *cells):
+    """Kernel-mode + user-mode instructions per packet or I/O of each cell; empty unless all were metered."""
     parts = []
     for cell in cells:
-        modes = [cell.metric(f"{mode}_instructions_per_packet") for mode in ("kernel", "user")]
+        modes = [cell.metric(f"{mode}_{metric}") for mode in ("kernel", "user")]
         if None in modes:
             return ""
         parts.append(" + ".join(f"{mode.mean:,.0f}" for mode in modes))
     return " : ".join(parts)
 
 
-def gap_rows(section, claim):
-    """Where the instructions go that a driver at user level needs beyond the one in the kernel, a packet; differences of means."""
+def gap_rows(section, claim, unit="packet"):
+    """Where the instructions go that a driver at user level needs beyond the one in the kernel; differences of means."""
     labels = compare.Labels(section)
     rows = []
     for comparison in claim.comparisons:
         top, bottom = comparison.numerator, comparison.denominator
-        if comparison.metric != "instructions_per_packet" or (top.placement, bottom.placement) != ("user", "kernel"):
+        if comparison.metric != f"instructions_per_{unit}" or (top.placement, bottom.placement) != ("user", "kernel"):
             continue
-        names = [f"{mode}instructions_per_packet" for mode in ("", "kernel_", "user_")]
+        names = [f"{mode}instructions_per_{unit}" for mode in ("", "kernel_", "user_")]
         if None in [cell.metric(name) for cell in (top, bottom) for name in names]:
             continue
-        calls = top.metric("system_calls_per_packet")
+        calls = top.metric(f"system_calls_per_{unit}")
         rows.append(
             {
                 "load": labels.load(top),
                 "values": [f"{top.metric(name).mean - bottom.metric(name).mean:+,.0f}" for name in names]
-                + [per_packet_text("system_calls_per_packet", calls)],
+                + [operations_text("system_calls", calls)],
             }
         )
     return rows
@@ -183,20 +183,20 @@ def state(comparison):
     return "open"
 
 
-PER_PACKET = (
-    ("maps_per_packet", "maps"),
-    ("unmaps_per_packet", "unmaps"),
-    ("invalidations_per_packet", "invalidations"),
-    ("polls_per_packet", "polls"),
-    ("system_calls_per_packet", "driver's system calls"),
-    ("kernel_instructions_per_packet", "kernel-mode instructions"),
-    ("user_instructions_per_packet", "user-mode instructions"),
+OPERATIONS = (
+    ("maps", "maps"),
+    ("unmaps", "unmaps"),
+    ("invalidations", "invalidations"),
+    ("polls", "polls"),
+    ("system_calls", "driver's system calls"),
+    ("kernel_instructions", "kernel-mode instructions"),
+    ("user_instructions", "user-mode instructions"),
 )
 
 
-def per_packet_table(section):
-    """(columns, [(load, rows)]): mapping work a packet, and in which mode the instructions were executed."""
-    columns = [(name, title) for name, title in PER_PACKET if any(cell.metric(name) for cell in section.cells)]
+def operations_table(section, unit="packet"):
+    """(columns, [(load, rows)]): mapping work a packet or an I/O, and in which mode the instructions were executed."""
+    columns = [(name, title) for name, title in OPERATIONS if any(cell.metric(f"{name}_per_{unit}") for cell in section.cells)]
     labels = compare.Labels(section)
     groups = []
     for load_ in section.loads:
@@ -207,8 +207,8 @@ def per_packet_table(section):
                 continue
             values = [
                 ABSENT  # a driver in the kernel makes none: there is nothing to measure
-                if name == "system_calls_per_packet" and cell.placement != "user"
-                else per_packet_text(name, cell.metric(name))
+                if name == "system_calls" and cell.placement != "user"
+                else operations_text(name, cell.metric(f"{name}_per_{unit}"))
                 for name, _ in columns
             ]
             faults = cell.metric("iommu_faults")
@@ -224,7 +224,7 @@ def per_packet_table(section):
     return [title for _, title in columns], groups
 
 
-def per_packet_text(name, summary):
+def operations_text(name, summary):
     if summary is None:
         return "not measured"
     if "instructions" in name:

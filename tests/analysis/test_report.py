@@ -198,7 +198,7 @@ def test_the_page_says_where_the_instructions_of_the_user_placement_go(tmp_path)
     content = program.page(run, [section])
     assert "Where the difference goes" in content
 
-    titles, groups = tables.per_packet_table(section)
+    titles, groups = tables.operations_table(section)
     column = titles.index("driver's system calls")
     shown = {row["placement"]: row["values"][column] for row in groups[0]["rows"]}
     assert shown == {"stock": tables.ABSENT, "kernel": tables.ABSENT, "user": "3"}
@@ -206,7 +206,7 @@ def test_the_page_says_where_the_instructions_of_the_user_placement_go(tmp_path)
 
 def test_without_its_counter_no_system_calls_are_claimed(tmp_path):
     _, (section,) = sections_of(synthetic.records(), tmp_path)
-    assert "driver's system calls" not in tables.per_packet_table(section)[0]
+    assert "driver's system calls" not in tables.operations_table(section)[0]
     assert all(row["values"][-1] == "not measured" for row in tables.gap_rows(section, compare.claims(section)[1]))
 
 
