@@ -28,13 +28,35 @@ def blocks(section):
             HELD,
         ],
     )
-    if len({disk.block(cell) for cell in part.cells}) > 1:
-        note = "Thick: our driver under the matched strategy. Thin: references." + (f" {disk.EMULATED}" if part.environment != "hardware" else "")
-        block.drawings.append(Drawing("seed-ide", "Synchronous read by block size", functools.partial(draw, part, labels), note))
+    note = "Thick: our driver under the matched strategy. Thin: references." + (f" {disk.EMULATED}" if part.environment != "hardware" else "")
+    for title, cells in figures_of(part.cells).items():
+        name = "seed-ide" + (f"-{len(block.drawings) + 1}" if block.drawings else "")
+        block.drawings.append(Drawing(name, title, functools.partial(draw, part, labels, title, cells), note))
     ratios = [ratio_table(part, labels, "user", "kernel", strategy) for strategy in matched_first(disk.strategies(part.cells))]
     ratios.append(ratio_table(part, labels, "kernel", *compare.BASELINE))
     block.tables = [table for table in (*ratios, point_table(part, labels)) if table.rows]
     return [block]
+
+
+def figures_of(cells):
+    """{title: cells}: a figure's cells differ in their block size alone, and in the load, which may follow it."""
+    found = {}
+    for cell in cells:
+        parameters = statistics.parameters_of(cell.workload_parameters)
+        others = {key: value for key, value in parameters.items() if key not in (compare.BLOCK, compare.LOAD)}
+        found.setdefault((compare.load.canonical(others), statistics.open_loop(cell)), []).append(cell)
+    found = {key: own for key, own in found.items() if len({disk.block(cell) for cell in own}) > 1}
+    suffixes = compare.suffixes([others for others, _ in found])
+    both = len({paced for _, paced in found}) > 1
+    pace = {True: " at a given load", False: " unpaced"} if both else {True: "", False: ""}
+    return {f"Synchronous read by block size{suffixes[others]}{pace[paced]}": own for (others, paced), own in found.items()}
+
+
+def block_text(part, labels, cell):
+    """The block size; where that is not all that tells the workloads apart, the rest, too."""
+    if len(part.loads) == len({disk.block(other) for other in part.cells}) and disk.block(cell):
+        return compare.size(disk.block(cell))
+    return labels.load(cell).removeprefix(cell.workload).strip() or cell.workload
 
 
 def matched_first(strategies):
@@ -66,7 +88,7 @@ def point_table(part, labels):
         first = next(iter(cell.metrics.values()), None)
         table.rows.append(
             [
-                compare.size(disk.block(cell)),
+                block_text(part, labels, cell),
                 cell.placement,
                 labels.strategy(cell.configuration),
                 str(first.n) if first is not None else "0",
@@ -110,7 +132,7 @@ def ratio_table(part, labels, one, other, strategy):
         same = labels.strategy(top.configuration) == labels.strategy(bottom.configuration) == strategy
         table.rows.append(
             [
-                compare.size(disk.block(top)),
+                block_text(part, labels, top),
                 "" if same else f"{labels.strategy(top.configuration)} : {labels.strategy(bottom.configuration)}",
                 *(tables.mean_text(cell.metric(disk.CPU.name), disk.CPU) for cell in (bottom, top)),
                 disk.ratio_text(cpu) if alike else "throughputs differ",
@@ -136,17 +158,17 @@ def drawn(cells):
     return list(found) or list(dict.fromkeys(cell.configuration for cell in cells))
 
 
-def draw(part, labels):
-    shown = [cell for cell in part.cells if cell.configuration in drawn(part.cells) and disk.block(cell)]
+def draw(part, labels, title, cells):
+    shown = [cell for cell in cells if cell.configuration in drawn(cells) and disk.block(cell)]
     summaries = [cell.metric(disk.CPU.name) or cell.metric(disk.MEGABYTES.name) for cell in shown]
     summaries = [summary for summary in summaries if summary is not None]
     boots = figures.boots_text(summaries, each=" a point") if summaries else "nothing measured"
     stamp = f"{part.stamp} · {boots} · {figures.spread_text(summaries)} · bars: 95 % CI"
-    figure, (axis,) = lines.panels(1, "Synchronous read by block size", stamp, height=4.6, width=9.6)
+    figure, (axis,) = lines.panels(1, title, stamp, height=4.6, width=9.6)
     figure.subplots_adjust(right=0.66)
     right = axis.twinx()
     handles, marked, falls_short = [], [], False
-    for index, configuration in enumerate(drawn(part.cells)):
+    for index, configuration in enumerate(drawn(cells)):
         own = [cell for cell in shown if cell.configuration == configuration]
         if not own:
             continue

@@ -242,7 +242,7 @@ def test_points_that_did_not_reach_their_load_are_marked(tmp_path):
     table = table_of(block, "CPU with its 95 % interval")
     assert [row[-1] for row in table.rows] == ["", "load not reached, load missed", "", ""] and table.flagged == {1}
     assert ">load not reached<" in figures.draw_drawing(block.drawings[0], "x")
-    calm = seed_block(tmp_path, [line for line in lines if line["workload"]["parameters"]["block_bytes"] == 4096] + disks.sync_reads(sizes=(8192,)))
+    calm = seed_block(tmp_path, [line for line in lines if line["workload"]["parameters"]["block_bytes"] == 4096] + disks.sync_reads(sizes=(8192,), load_bps=8e6))
     assert ">load not reached<" not in figures.draw_drawing(calm.drawings[0], "x")
 
 
@@ -251,6 +251,23 @@ def test_the_seed_figure_is_stamped_and_has_its_axes(tmp_path):
     for expected in ("emulated, virtual clock · n = 3 boots a point", "largest spread", "CPU utilisation, % (solid)", "throughput, MB/s (dashed, log)",
                      "block size", ">1K<", ">1M<", "kernel, persistent", "user, persistent", "stock, linux-lazy"):
         assert expected in svg
+
+
+def test_what_differs_in_more_than_the_block_is_drawn_apart(tmp_path):
+    lines = disks.sync_reads(seeds=(1, 2), sizes=(1024, 4096)) + disks.sync_reads(seeds=(1, 2), sizes=(1024, 4096), load_bps=8e6)
+    block = seed_block(tmp_path, lines)
+    assert [(d.name, d.title) for d in block.drawings] == [
+        ("seed-ide", "Synchronous read by block size unpaced"), ("seed-ide-2", "Synchronous read by block size at a given load"),
+    ]
+    assert [row[0] for row in table_of(block, "user : kernel").rows] == ["1 KiB", "1 KiB at 8 Mb/s", "4 KiB", "4 KiB at 8 Mb/s"]
+    for line in lines[: len(lines) // 2]:
+        line["workload"]["parameters"]["direct"] = True
+    (tmp_path / "other").mkdir()
+    block = seed_block(tmp_path / "other", lines[: len(lines) // 2] + [
+        {**line, "trial": line["trial"] + "buffered", "workload": {"name": "sync-read", "parameters": {**line["workload"]["parameters"], "direct": False}}}
+        for line in lines[: len(lines) // 2]
+    ])
+    assert [d.title for d in block.drawings] == [f"Synchronous read by block size direct={value}" for value in (False, True)]
 
 
 def test_hardware_is_not_called_emulated(tmp_path):
