@@ -63,9 +63,11 @@ def sections(cells):
 
 
 def family_of(cell):
-    """stream, echo, raw-frames, crash, sync-read or fio: workloads whose figures are of one kind."""
+    """stream, echo, raw-frames, crash, sync-read, fio or fio-verify: workloads whose figures are of one kind."""
     if cell.workload == "udp-echo":
         return "echo"
+    if cell.workload == "fio-verify":
+        return cell.workload
     for family in ("raw-frames", "crash", "sync-read", "fio"):
         if cell.workload.startswith(family):
             return family
@@ -159,7 +161,7 @@ class Labels:
 
 
 LOAD = "load_bps"  # the workloads' parameter of the offered load; 0: as much as there is
-BLOCK, DEPTH = "block_bytes", "queue_depth"  # of a disk's workload
+BLOCK, DEPTH = "block_bytes", "io_depth"  # of a disk's workload
 ALWAYS_NAMED = (LOAD, BLOCK, DEPTH)
 
 

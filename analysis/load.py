@@ -32,6 +32,8 @@ METRICS = (
     "packets",
     "ios",
     "iops",
+    "bytes_written",
+    "bytes_verified",
     "cpu_utilisation",
     "instructions_per_packet",
     "instructions_per_io",
@@ -269,6 +271,8 @@ def row(record):
                     result[f"{name}_{inner}"] = number(inner_value)
         elif name in METRICS:
             result[name] = number(value)
+    if metrics.get("ios") is not None:
+        result["ios_ns"] = number(record.get("ios_interval_ns", record.get("window_ns")))
     result.update(instruction_split(record))
     result.update(system_calls(record))
     result.update(modelled.columns(result))

@@ -82,7 +82,7 @@ def fio(seed, placement, strategy, pattern="randread", block=4096, depth=1, work
     meters = {"lab_instructions": {"available": True, "vcpus": [{"user": user * work * ios, "kernel": (1 - user) * work * ios}]}}
     if placement == "user":
         meters["driver_counters"] = {"available": True, "counts": {"process_system_calls": 2 * ios}, "interval_ns": 100_000_000}
-    workload = {"name": f"fio-{pattern}", "parameters": {"block_bytes": block, "queue_depth": depth, "load_bps": load_bps}}
+    workload = {"name": f"fio-{pattern}", "parameters": {"block_bytes": block, "io_depth": depth, "load_bps": load_bps}}
     trial = f"fio/{placement}/{strategy}/{pattern}/{block}/{depth}/{load_bps}/{seed}/{json.dumps(changes, sort_keys=True)}"
     return base(seed, placement, strategy, trial, metrics, workload, **{"window_ns": 100_000_000, "meters": meters, **changes})
 

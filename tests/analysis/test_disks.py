@@ -60,7 +60,7 @@ def test_broken_metrics_of_a_disk_are_refused_by_name(tmp_path, metric, value, e
 
 def test_block_size_depth_and_disk_are_different_points(tmp_path):
     lines = []
-    for number, change in enumerate(({}, {"block_bytes": 8192}, {"queue_depth": 2}, {"disk": "file"})):
+    for number, change in enumerate(({}, {"block_bytes": 8192}, {"io_depth": 2}, {"port": 1})):
         line = disks.fio(1, "kernel", "strict")
         line["workload"]["parameters"].update(change)
         lines.append({**line, "trial": str(number)})
@@ -78,13 +78,14 @@ def test_work_is_split_by_mode_and_counted_a_request(tmp_path):
 
 def test_a_modelled_invalidation_of_a_disk_is_a_rate(tmp_path):
     line = disks.fio(1, "kernel", "strict", work=20_000)
-    # 5,000 requests in the window of 100 ms; counters were watched for twice as long and saw 10,000 invalidations.
+    # 5,000 requests in 100 ms, a little more than the window; counters were watched for twice as long and saw 10,000 invalidations.
+    line["window_ns"], line["ios_interval_ns"] = 99_000_000, 100_000_000
     line["metrics"]["iommu"]["invalidations"] = 10_000
     line["meters"]["driver_counters"] = {"available": True, "interval_ns": 200_000_000}
     row = load.row(line)
     assert row[modelled.name("instructions_per_io", 1000)] == pytest.approx(21_000)
     assert row[modelled.name("instructions_per_io", 0)] == 20_000
-    assert row[modelled.name("cpu_utilisation", 1000)] == pytest.approx(1 + 5_000 * 1000 / 100e6)
+    assert row[modelled.name("cpu_utilisation", 1000)] == pytest.approx(1 + 10_000 * 1000 / 200e6)
 
 
 # fio
@@ -110,7 +111,7 @@ def test_operations_a_request(tmp_path):
 def test_our_driver_is_held_against_the_distributions_with_no_allowance(tmp_path):
     lines = [disks.fio(s, p, "linux-lazy", depth=depth, work=w * s) for s in (1, 2, 3) for p, w in (("stock", 10_000), ("kernel", 10_001)) for depth in (1, 32)]
     for line in lines:
-        if line["workload"]["parameters"]["queue_depth"] == 32 and line["placement"] == "kernel":
+        if line["workload"]["parameters"]["io_depth"] == 32 and line["placement"] == "kernel":
             line["metrics"]["instructions_per_io"] *= 10_000 / 10_001
     table = table_of(only(blocks_of(tmp_path, lines), "Disk: fio"), "distribution's")
     assert [row[7] for row in table.rows] == ["exceeds", "holds"] and table.flagged == {0}
@@ -197,6 +198,18 @@ def test_many_workloads_are_drawn_in_part_and_all_in_the_tables(tmp_path):
     assert svg.count(">fio-randread 4 KiB QD") == fio.MOST_PANELS and "QD12" in svg and "QD1<" in svg
     assert "tables have all" in block.drawings[0].note
     assert sum("means over boots; × baseline" in table.caption for table in block.tables) == 12
+
+
+def test_what_was_verified_is_summed_and_no_cost(tmp_path):
+    lines = []
+    for seed in (1, 2):
+        line = disks.fio(seed, "user", "strict")
+        line["workload"] = {"name": "fio-verify", "parameters": {"most_block_bytes": 262144, "io_depth": 17, "port": 1, "verify_bytes": 1 << 30}}
+        line["metrics"] = {"bytes_written": 1 << 30, "bytes_verified": 1 << 30, "ios": 5000}
+        lines.append(line)
+    blocks = blocks_of(tmp_path, lines)
+    assert list(blocks) == ["Disk: data written and read back"]
+    assert only(blocks, "Disk: data").tables[0].rows == [["fio-verify QD17", "user", "strict", "2", "2,048", "2,048"]]
 
 
 # The disk figure of 2005
@@ -322,12 +335,12 @@ def test_disk_and_network_stand_side_by_side(tmp_path, report):
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"block_bytes": 4096, "queue_depth": 32, "load_bps": 0}, " 4 KiB QD32"),
+        ({"block_bytes": 4096, "io_depth": 32, "load_bps": 0}, " 4 KiB QD32"),
         ({"block_bytes": 1 << 20}, " 1 MiB"),
         ({"block_bytes": 512, "load_bps": 8e6}, " 512 B at 8 Mb/s"),
         ({"block_bytes": 1536}, " 1.5 KiB"),
         ({"load_bps": 0}, " unpaced"),
-        ({"queue_depth": "4"}, ""),
+        ({"io_depth": "4"}, ""),
     ],
 )
 def test_what_a_workload_always_goes_by(parameters, expected):
