@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reads claims.toml. What is wrong in it is said with the file and the claim."""
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis import compare, load, statistics
+
+FILE = Path(__file__).resolve().parent / "claims.toml"
+
+# How sure we are of what a source says. VERIFIED: read in the source itself; VERIFIED-2nd: in somebody else's notes on it; DERIVED:
+# arithmetic or reasoning from the field's published costs; RECALLED: from memory, with that confidence. Only what is VERIFIED is printed as
+# published.
+LABELS = ("VERIFIED", "VERIFIED-2nd", "DERIVED", "RECALLED-hi", "RECALLED-med", "RECALLED-lo")
+RELATIONS = ("at most", "at least", "equal to")
+NUMBERS = [name for name in load.METRICS if name not in load.NESTED]
+
+
+class ClaimsError(Exception):
+    """A claims file that cannot be used. The message names the file and the claim."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The trials of one side of a comparison."""
+
+    placement: str
+    strategy: str
+
+    def __str__(self):
+        return f"{self.placement}/{self.strategy}"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What has to be there for a verdict."""
+
+    filter: str
+    boots: int
+    points: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    id: str
+    statement: str
+    source: str
+    label: str
+    published: str | None  # what the source says; None where it may not be printed as published
+    because: str | None  # why an emulator cannot tell; None where it can
+    suite: str | None = None  # None: nothing here measures it
+    full: Amount | None = None
+    quick: Amount | None = None
+    metric: str | None = None
+    numerator: Selection | None = None
+    denominator: Selection | None = None
+    relation: str | None = None
+    value: float | None = None
+    tolerance: float = 0.0
+    where: dict = field(default_factory=dict)
+    note: str | None = None
+
+    def amount(self, quick):
+        return self.quick if quick else self.full
+
+    @property
+    def low(self):
+        """The ratio must not be below; None: as low as it likes."""
+        return None if self.relation == "at most" else self.value * (1 - self.tolerance)
+
+    @property
+    def high(self):
+        return None if self.relation == "at least" else self.value * (1 + self.tolerance)
+
+    @property
+    def expected(self):
+        """As text: user/persistent : kernel/persistent, CPU utilisation at most 1.10."""
+        if self.metric is None:
+            return "–"
+        margin = f" ± {self.tolerance * 100:g} %" if self.relation == "equal to" else f" (tolerance {self.tolerance * 100:g} %)" if self.tolerance else ""
+        return f"{METRIC_NAMES.get(self.metric, self.metric)}, {self.numerator} : {self.denominator}, {self.relation} {self.value:.2f}{margin}{self.where_text}"
+
+    @property
+    def where_text(self):
+        parts = [where_part(key, wanted) for key, wanted in self.where.items()]
+        return f" ({', '.join(parts)})" if parts else ""
+
+
+def where_part(key, wanted):
+    if key == "workload":
+        return wanted
+    if key == compare.LOAD and wanted == {"min": 1}:
+        return "at an offered load"
+    shown = compare.size if key.endswith("_bytes") else (lambda value: f"{value:g}" if isinstance(value, (int, float)) else str(value))
+    name = "blocks" if key == compare.BLOCK else key.replace("_", " ")
+    if not isinstance(wanted, dict):
+        return f"{name} of {shown(wanted)}"
+    limits = {"min": "of at least", "max": "of at most"}
+    return f"{name} " + " and ".join(f"{limits[limit]} {shown(value)}" for limit, value in wanted.items())
+
+
+METRIC_NAMES = {
+    "cpu_utilisation": "CPU utilisation",
+    "throughput_bps": "throughput",
+    "load_achieved_bps": "achieved load",
+    "instructions_per_packet": "instructions per packet",
+    "instructions_per_io": "instructions per I/O",
+}
+
+TEXT = {"id": True, "statement": True, "source": True, "label": True, "published": False, "because": False, "note": False}
+RUN = {"suite", "filter", "quick_filter", "boots", "quick_boots", "points", "quick_points", "minutes", "quick_minutes", "metric", "numerator", "denominator",
+       "relation", "value", "tolerance", "where"}
+OPTIONAL = {"tolerance", "where"}
+
+
+def read(path=FILE):
+    """The claims in their order. Raises ClaimsError."""
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ClaimsError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClaimsError(f"{path}: not TOML: {error}") from error
+    unknown = [key for key in content if key != "claim"]
+    if unknown:
+        raise ClaimsError(f"{path}: {unknown[0]}: unknown; expected [[claim]] only")
+    tables = content.get("claim")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ClaimsError(f"{path}: expected at least one [[claim]]")
+    result, seen = [], set()
+    for number, table in enumerate(tables, start=1):
+        name = table.get("id") if isinstance(table.get("id"), str) else f"number {number}"
+        try:
+            claim = parse(table)
+            if claim.id in seen:
+                raise ValueError("id: another claim has it, too")
+        except ValueError as error:
+            raise ClaimsError(f"{path}: claim {name}: {error}") from error
+        seen.add(claim.id)
+        result.append(claim)
+    return result
+
+
+def parse(table):
+    for key in table:
+        if key not in TEXT and key not in RUN:
+            near = difflib.get_close_matches(key, [*TEXT, *RUN], n=1)
+            raise ValueError(f"{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
+    texts = {key: text(table, key, needed) for key, needed in TEXT.items()}
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", texts["id"]):
+        raise ValueError(f"id: expected small letters, digits and single dashes, got {texts['id']!r}")
+    one_of("label", texts["label"], LABELS)
+    if texts["published"] is not None and texts["label"] != "VERIFIED":
+        raise ValueError(f"published: what is {texts['label']} is not printed as published; leave it out, or read the source itself and say VERIFIED")
+    if "suite" not in table:
+        extra = sorted(RUN & table.keys())
+        if extra:
+            raise ValueError(f"{extra[0]}: needs a suite to run")
+        if texts["because"] is None:
+            raise ValueError("expected a suite to run, or because: why it cannot be tested here")
+        return Claim(**texts)
+    missing = sorted(RUN - OPTIONAL - table.keys())
+    if missing:
+        raise ValueError(f"{missing[0]}: missing")
+    one_of("metric", text(table, "metric"), NUMBERS)
+    one_of("relation", text(table, "relation"), RELATIONS)
+    tolerance = number(table, "tolerance", least=0) if "tolerance" in table else 0.0
+    if tolerance >= 1:
+        raise ValueError(f"tolerance: expected a fraction below 1, got {tolerance!r}")
+    value = number(table, "value", least=0)
+    if value == 0:
+        raise ValueError("value: expected a positive number, got 0")
+    return Claim(
+        **texts,
+        suite=text(table, "suite"),
+        full=amount(table, ""),
+        quick=amount(table, "quick_"),
+        metric=table["metric"],
+        numerator=selection(table, "numerator"),
+        denominator=selection(table, "denominator"),
+        relation=table["relation"],
+        value=value,
+        tolerance=tolerance,
+        where=where(table.get("where", {})),
+    )
+
+
+def amount(table, prefix):
+    found = Amount(
+        text(table, f"{prefix}filter"), whole(table, f"{prefix}boots"), whole(table, f"{prefix}points"), number(table, f"{prefix}minutes", least=0)
+    )
+    if found.boots < 2:
+        raise ValueError(f"{prefix}boots: expected at least 2: one boot has no interval")
+    return found
+
+
+def text(table, key, needed=True):
+    value = table.get(key)
+    if value is None and not needed:
+        return None
+    if value is None:
+        raise ValueError(f"{key}: missing")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key}: expected text, got {value!r}")
+    return " ".join(value.split())
+
+
+def number(table, key, least):
+    value = table[key]
+    # NaN is refused, too: it is not at least anything.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+        raise ValueError(f"{key}: expected a number of at least {least}, got {value!r}")
+    return float(value)
+
+
+def whole(table, key):
+    value = table[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key}: expected a whole number of at least 1, got {value!r}")
+    return value
+
+
+def one_of(key, value, known):
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        raise ValueError(f"{key}: expected one of {', '.join(known)}, got {value!r}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def selection(table, key):
+    found = table[key]
+    if not isinstance(found, dict) or set(found) != {"placement", "strategy"}:
+        raise ValueError(f"{key}: expected {{ placement = ..., strategy = ... }}, got {found!r}")
+    for name, known in (("placement", load.PLACEMENTS), ("strategy", statistics.STRATEGIES)):
+        if not isinstance(found[name], str):
+            raise ValueError(f"{key}.{name}: expected text, got {found[name]!r}")
+        one_of(f"{key}.{name}", found[name], known)
+    return Selection(**found)
+
+
+def where(found):
+    """{workload: glob, parameter: value or {min, max}}."""
+    if not isinstance(found, dict):
+        raise ValueError(f"where: expected a table, got {found!r}")
+    for key, wanted in found.items():
+        if isinstance(wanted, dict):
+            if not wanted or not set(wanted) <= {"min", "max"}:
+                raise ValueError(f"where.{key}: expected min, max or both, got {wanted!r}")
+            for limit in wanted:
+                number(wanted, limit, least=0)
+        elif key == "workload":
+            if not isinstance(wanted, str):
+                raise ValueError(f"where.{key}: expected text, got {wanted!r}")
+        elif not isinstance(wanted, (int, float, str)):
+            raise ValueError(f"where.{key}: expected a value, or {{ min = ..., max = ... }}, got {wanted!r}")
+    return found

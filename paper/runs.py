@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where records are, which run fits a claim, and how the missing ones are run."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis import load, report
+from paper import verdicts
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "results" / "runs"
+REFERENCE = ROOT / "results" / "reference"
+
+
+class RunError(Exception):
+    """The dmatoll program cannot be used, or said no. The message is for the user."""
+
+
+@dataclass
+class Results:
+    """A run directory, loaded; `error` says why it is not."""
+
+    directory: Path
+    suite: str | None
+    filter: str
+    sections: list
+    run: load.Run | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `dmatoll run`, for every claim that wants the same of the same suite."""
+
+    suite: str
+    filter: str
+
+    @property
+    def directory(self):
+        """Always the same for the same job, so that one that was interrupted is found again."""
+        return RUNS / f"reproduce-{self.suite}-{zlib.crc32(self.filter.encode()):08x}"
+
+    def arguments(self):
+        """Of `dmatoll`: a new run, or what is left of one that was begun."""
+        if (self.directory / "manifest.json").exists():
+            return ["run", self.suite, "--resume", str(self.directory), "--no-report"]
+        return ["run", self.suite, "--filter", self.filter, "--output", str(self.directory), "--no-report"]
+
+
+def directories(given):
+    """Run directories, those given first, then ours, then the user's, then those that are committed; newest first of each."""
+    found = []
+    for place in given:
+        if not place.is_dir():
+            raise RunError(f"{place}: no such directory; --results takes a run directory, or one that holds some")
+        inside = [place] if (place / "trials.jsonl").exists() else runs_below(place)
+        if not inside:
+            raise RunError(f"{place}: neither a run (no trials.jsonl) nor a directory of runs")
+        found += inside
+    below = runs_below(RUNS)
+    found += [path for path in below if path.name.startswith("reproduce-")] + [path for path in below if not path.name.startswith("reproduce-")]
+    found += runs_below(REFERENCE)
+    return list(dict.fromkeys(path.resolve() for path in found))
+
+
+def runs_below(place):
+    if not place.is_dir():
+        return []
+    inside = [path for path in place.iterdir() if (path / "trials.jsonl").is_file()]
+    return sorted(inside, key=lambda path: (path / "trials.jsonl").stat().st_mtime, reverse=True)
+
+
+def read(directory):
+    try:
+        run = load.load_run(directory)
+        plan = run.manifest.get("plan")
+        plan = plan if isinstance(plan, dict) else {}
+        suite, filter_ = plan.get("suite"), plan.get("filter", "")
+        sections = report.analyse(run)
+    except load.LoadError as error:
+        return Results(directory, None, "", [], None, str(error))
+    return Results(directory, suite if isinstance(suite, str) else None, filter_ if isinstance(filter_, str) else "", sections, run)
+
+
+def fits(results, claim, amount):
+    """Whether a run is of the claim's suite, and not of less of it: the whole suite, or what the claim filters, in full or quickly."""
+    return results.suite == claim.suite and results.filter in ("", claim.full.filter, amount.filter)
+
+
+def best(claim, amount, known):
+    """(Results, Judgement) of the first run that has enough; (None, Judgement) with the reason if there is none."""
+    if claim.suite is None:
+        return None, verdicts.judge(claim, amount, [])
+    short = []
+    for results in known:
+        if not fits(results, claim, amount):
+            continue
+        judgement = verdicts.judge(claim, amount, results.sections)
+        if judgement.verdict != verdicts.NOT_RUN:
+            return results, judgement
+        short.append(f"{shown(results.directory)}: {judgement.reason}")
+    return None, verdicts.Judgement(verdicts.NOT_RUN, "; ".join(short) or f"no run of the suite {claim.suite}")
+
+
+def shown(path):
+    """Below the source tree as it is written there."""
+    path = Path(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def find_program(given):
+    if given is not None:
+        if not os.access(given, os.X_OK) or Path(given).is_dir():
+            raise RunError(f"{given}: no program; --program takes the path of dmatoll")
+        return Path(given).resolve()
+    built = ROOT / "build" / "release" / "harness" / "dmatoll"
+    if os.access(built, os.X_OK):
+        return built
+    found = shutil.which("dmatoll")
+    if found:
+        return Path(found)
+    raise RunError(
+        f"dmatoll is neither {shown(built)} nor in PATH; build it (cmake --preset release && cmake --build --preset release), name it with "
+        "--program, or judge what is there with --no-run"
+    )
+
+
+def estimate(program, job):
+    """(trials, seconds of this machine) of a job, from `dmatoll plan`."""
+    command = [str(program), "plan", job.suite, "--filter", job.filter, "--json"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunError(f"{program}: {error}") from error
+    if done.returncode != 0:
+        raise RunError((done.stderr.strip() or f"dmatoll plan ended with status {done.returncode}").splitlines()[-1])
+    try:
+        plan = json.loads(done.stdout)
+        return len(plan["trials"]), float(plan["estimate"]["total_seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{shlex.join(command)}: its answer is no plan: {error}") from error
+
+
+def execute(program, job):
+    """Runs a job to its end; True if it was interrupted. Raises RunError if it broke off."""
+    try:
+        process = subprocess.Popen([str(program), *job.arguments()], cwd=ROOT, stdout=2)
+    except OSError as error:
+        raise RunError(f"{program}: {error.strerror}") from error
+    interrupted = False
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            # The terminal told dmatoll, too: it gives every device back, and is waited for.
+            interrupted = True
+    if interrupted or status == 130:
+        return True
+    if status not in (0, 3):  # 3: some trials are errors, which their records say
+        raise RunError(f"dmatoll {shlex.join(job.arguments())} ended with status {status}")
+    return False

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Verdicts, computed from records.
+
+A claim is about a ratio at one or more points (workloads with their parameters). At a point it holds if the whole 95 % interval of the
+ratio is where the claim says, edges included; it fails if the whole interval is outside; otherwise the point is open. The claim is
+reproduced if it holds at every point, contradicted if it fails at any, and otherwise not decided.
+"""
+
+import fnmatch
+from dataclasses import dataclass, field
+
+from analysis import compare, disk, echo, statistics
+
+REPRODUCED = "reproduced"
+CONTRADICTED = "contradicted"
+NOT_DECIDED = "not decided"
+NOT_TESTABLE = "not testable here"
+NOT_RUN = "not run"
+VERDICTS = (REPRODUCED, CONTRADICTED, NOT_DECIDED, NOT_TESTABLE, NOT_RUN)
+
+HOLDS, FAILS, OPEN, LEFT_OUT = "holds", "fails", "open", "left out"
+
+
+@dataclass
+class Point:
+    name: str
+    state: str
+    ratio: statistics.Ratio | None
+    numerator: float | None = None  # means
+    denominator: float | None = None
+    reason: str = ""  # why it is left out or open
+
+
+@dataclass
+class Judgement:
+    """What one run says about one claim."""
+
+    verdict: str
+    reason: str
+    points: list = field(default_factory=list)
+    stamp: str = ""  # where the numbers come from
+    boots: int = 0  # the fewest of any point compared
+
+
+def judge(claim, amount, sections):
+    """Of a run's sections (environments, devices) the first that decides; one that may not, or has too little, if there is no other."""
+    if claim.suite is None:
+        return Judgement(NOT_TESTABLE, claim.because)
+    found = [judge_section(claim, amount, section) for section in sections]
+    if not found:
+        return Judgement(NOT_RUN, "no finished trial")
+    return min(found, key=lambda judgement: (NOT_TESTABLE, NOT_RUN).index(judgement.verdict) if judgement.verdict in (NOT_TESTABLE, NOT_RUN) else -1)
+
+
+def judge_section(claim, amount, section):
+    if claim.because is not None and section.environment != "hardware":
+        return Judgement(NOT_TESTABLE, claim.because, stamp=section.stamp)
+    pairs = matching(claim, section)
+    if not pairs:
+        return Judgement(NOT_RUN, f"no finished trials of both {claim.numerator} and {claim.denominator}{claim.where_text}", stamp=section.stamp)
+    points = [point(claim, amount, *pair) for pair in pairs]
+    points = [found for found in points if found is not None]
+    if len(points) < amount.points:
+        return Judgement(NOT_RUN, f"{len(points)} of {amount.points} points have {amount.boots} boots on both sides", points, section.stamp)
+    held = [found for found in points if found.state != LEFT_OUT]
+    boots = min((found.ratio.n for found in held), default=0)
+    return Judgement(*overall(held, len(points)), points, section.stamp, boots)
+
+
+def overall(held, count):
+    """(verdict, reason) of the points that could be compared."""
+    out = f"; {count - len(held)} left out" if len(held) < count else ""
+    failing = [found for found in held if found.state == FAILS]
+    open_ = [found for found in held if found.state == OPEN]
+    if failing:
+        return CONTRADICTED, f"fails at {len(failing)} of {len(held)} points{out}"
+    if not held:
+        return NOT_DECIDED, f"none of {count} points can be compared"
+    if open_:
+        return NOT_DECIDED, f"open at {len(open_)} of {len(held)} points: the interval reaches beyond the bound{out}"
+    return REPRODUCED, f"holds at {'all ' if len(held) > 1 else ''}{len(held)} point{'s' if len(held) > 1 else ''}{out}"
+
+
+def matching(claim, section):
+    """[(label, numerator's cell, denominator's cell)] at the usual settings."""
+    result = []
+    for family in dict.fromkeys(compare.family_of(cell) for cell in section.cells):
+        part = disk.part(section, family) if family in disk.FAMILIES else section.part(family)
+        labels = compare.Labels(part)
+        tops = statistics.find(part.cells, claim.numerator.placement, claim.numerator.strategy)
+        for top in sorted(tops, key=echo.offered) if family == "echo" else tops:
+            if not selected(claim.where, top):
+                continue
+            for bottom in statistics.find(part.cells, claim.denominator.placement, claim.denominator.strategy, load=top.load):
+                if compare.same_settings(top, bottom) and native(top) and native(bottom):
+                    result.append((labels.load(top), top, bottom))
+    return result
+
+
+def native(cell):
+    return cell.code_generation != "kernel-like"
+
+
+def selected(where, cell):
+    parameters = statistics.parameters_of(cell.workload_parameters)
+    for key, wanted in where.items():
+        if key == "workload":
+            if not fnmatch.fnmatchcase(cell.workload, wanted):
+                return False
+            continue
+        value = parameters.get(key)
+        if isinstance(wanted, dict):
+            if not compare.is_number(value) or not wanted.get("min", value) <= value <= wanted.get("max", value):
+                return False
+        elif value != wanted:
+            return False
+    return True
+
+
+def point(claim, amount, name, top, bottom):
+    """None if the trials are too few; otherwise what this point says."""
+    values = [cell.metric(claim.metric) for cell in (top, bottom)]
+    if None in values or min(value.n for value in values) < amount.boots:
+        return None
+    means = [value.mean for value in values]
+    reason = not_comparable(claim, top, bottom)
+    if reason:
+        return Point(name, LEFT_OUT, None, *means, reason)
+    ratio = statistics.ratio(*values)
+    if ratio is None:
+        return Point(name, LEFT_OUT, None, *means, "a ratio of what is not positive says nothing")
+    if ratio.n < amount.boots:
+        return None  # boots with no seed in common
+    state = side(claim, ratio)
+    return Point(name, state, ratio, *means, "the interval reaches beyond the bound" if state == OPEN else "")
+
+
+def not_comparable(claim, top, bottom):
+    if echo.not_offered(top) or echo.not_offered(bottom):
+        return "the load was not offered"
+    if claim.metric != "cpu_utilisation":
+        return ""
+    alike = disk.carried_alike(top, bottom) if compare.family_of(top) in disk.FAMILIES else statistics.equal_load(top, bottom) is True
+    return "" if alike else "loads differ"
+
+
+def side(claim, ratio):
+    if ratio.low is None:
+        return OPEN
+    low = claim.low if claim.low is not None else 0.0
+    high = claim.high if claim.high is not None else float("inf")
+    if low <= ratio.low and ratio.high <= high:
+        return HOLDS
+    return FAILS if ratio.high < low or ratio.low > high else OPEN
