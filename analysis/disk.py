@@ -34,6 +34,12 @@ def parameter(cell, name):
     return value if compare.is_number(value) else 0
 
 
+def series(cell, but=()):
+    """As text what else than its block size makes a workload what it is; how long it is measured does not. `but`: left out, too."""
+    found = statistics.parameters_of(cell.workload_parameters)
+    return compare.load.canonical({key: value for key, value in found.items() if key not in (compare.BLOCK, *but) and not key.endswith("_ms")})
+
+
 def block(cell):
     """In bytes; 0 where the record does not say."""
     return parameter(cell, compare.BLOCK)

@@ -200,8 +200,7 @@ def ratios(part):
 
 def series_of(cell):
     depth = disk.parameter(cell, compare.DEPTH)
-    others = {key: value for key, value in statistics.parameters_of(cell.workload_parameters).items() if key not in (compare.BLOCK, compare.DEPTH)}
-    return (cell.workload + (f" QD{depth:g}" if depth else ""), compare.load.canonical(others))
+    return (cell.workload + (f" QD{depth:g}" if depth else ""), disk.series(cell, (compare.DEPTH,)))
 
 
 def draw_ratios(part, found):
@@ -211,7 +210,8 @@ def draw_ratios(part, found):
     figure, axes = lines.panels(len(found), "Instructions per I/O, user : kernel, by block size", f"{part.stamp} · {counts} pairs of boots a point · bars: 95 % CI")
     handles = {}
     names = list(dict.fromkeys(strategy for by in found.values() for strategy in by))
-    for axis, ((title, _), by) in zip(axes, found.items()):
+    suffixes = compare.suffixes([others for _, others in found])
+    for axis, ((title, others), by) in zip(axes, found.items()):
         for strategy, points in by.items():
             points.sort(key=lambda point: point[0])
             style = {"color": lines.COLOURS[names.index(strategy) % len(lines.COLOURS)], "marker": lines.MARKERS[names.index(strategy) % len(lines.MARKERS)],
@@ -226,7 +226,7 @@ def draw_ratios(part, found):
         axis.axhline(1, color="#cccccc", linewidth=0.8, zorder=1)
         if sizes[-1] >= disk.REALISTIC_BLOCK_BYTES:
             axis.plot([max(sizes[0], disk.REALISTIC_BLOCK_BYTES), sizes[-1]], [compare.PLACEMENT_BOUND] * 2, color=figures.INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_title(title + suffixes[others], fontsize=9, loc="left")
         axis.set_xlabel("block size")
         axis.set_ylim(bottom=min(0.9, axis.get_ylim()[0]))
         lines.plain(axis)

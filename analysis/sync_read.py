@@ -42,9 +42,7 @@ def figures_of(cells):
     """{title: cells}: a figure's cells differ in their block size alone, and in the load, which may follow it."""
     found = {}
     for cell in cells:
-        parameters = statistics.parameters_of(cell.workload_parameters)
-        others = {key: value for key, value in parameters.items() if key not in (compare.BLOCK, compare.LOAD)}
-        found.setdefault((compare.load.canonical(others), statistics.open_loop(cell)), []).append(cell)
+        found.setdefault((disk.series(cell, (compare.LOAD,)), statistics.open_loop(cell)), []).append(cell)
     found = {key: own for key, own in found.items() if len({disk.block(cell) for cell in own}) > 1}
     suffixes = compare.suffixes([others for others, _ in found])
     both = len({paced for _, paced in found}) > 1

@@ -191,6 +191,19 @@ def test_figures_of_fio_are_stamped(tmp_path):
     assert "fio-randread 4 KiB QD1 at 8 Mb/s" in figures.draw_drawing(block.drawings[2], "x")
 
 
+def test_disks_of_two_kinds_are_drawn_apart(tmp_path):
+    points = [("randread", 4096, 1), ("randread", 65536, 1)]
+    lines = []
+    for port in (0, 1):
+        for line in disks.fios(seeds=(1, 2), points=points):
+            line["workload"]["parameters"].update(port=port, window_ms=line["workload"]["parameters"]["block_bytes"])
+            lines.append({**line, "trial": f"{port}{line['trial']}"})
+    block = only(blocks_of(tmp_path, lines), "Disk: fio")
+    svg = figures.draw_drawing(next(d for d in block.drawings if d.name == "fio-placement"), "x")
+    assert ">fio-randread QD1 port=0<" in svg and ">fio-randread QD1 port=1<" in svg
+    assert table_of(block, "both strict").rows[0][0].startswith("fio-randread 4 KiB QD1 port=0")
+
+
 def test_many_workloads_are_drawn_in_part_and_all_in_the_tables(tmp_path):
     points = [("randread", 4096, depth) for depth in range(1, 13)]
     block = only(blocks_of(tmp_path, disks.fios(seeds=(1,), links=[("kernel", "strict")], points=points)), "Disk: fio")
@@ -281,6 +294,16 @@ def test_what_differs_in_more_than_the_block_is_drawn_apart(tmp_path):
         for line in lines[: len(lines) // 2]
     ])
     assert [d.title for d in block.drawings] == [f"Synchronous read by block size direct={value}" for value in (False, True)]
+
+
+def test_how_long_a_block_size_is_measured_does_not_make_another_figure(tmp_path):
+    lines = disks.sync_reads(seeds=(1, 2))
+    for line in lines:
+        parameters = line["workload"]["parameters"]
+        parameters["window_ms"] = 2000 if parameters["block_bytes"] > 65536 else 500
+    block = seed_block(tmp_path, lines)
+    assert [d.title for d in block.drawings] == ["Synchronous read by block size"]
+    assert [row[0] for row in table_of(block, "user : kernel").rows][-1] == "1 MiB"
 
 
 def test_hardware_is_not_called_emulated(tmp_path):
