@@ -93,6 +93,8 @@ class Claim:
 def where_part(key, wanted):
     if key == "workload":
         return wanted
+    if key == "port":
+        return f"disk {wanted}"
     if key == compare.LOAD and wanted == {"min": 1}:
         return "at an offered load"
     shown = compare.size if key.endswith("_bytes") else (lambda value: f"{value:g}" if isinstance(value, (int, float)) else str(value))

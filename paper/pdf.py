@@ -166,7 +166,7 @@ def front(pages, made):
 
 
 def one(pages, claim, made):
-    pages.paragraph(f"{claim['id']}: {claim['verdict']}", 11, bold=True, colour=COLOURS.get(claim["verdict"], figures.INK), keep=1.2)
+    pages.paragraph(f"{claim['id']}: {claim['verdict']}", 11, bold=True, colour=COLOURS.get(claim["verdict"], figures.INK), keep=2.2)
     pages.paragraph(claim["statement"], after=0.03)
     pages.paragraph(f"Source: {claim['source']}." + (f" It says: {claim['published']}." if claim["published"] else ""), 8.5, colour=figures.FAINT, after=0.03)
     if claim["note"]:
