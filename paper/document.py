@@ -194,7 +194,7 @@ def as_text(judged, quick):
     lines = text.columns(["claim", "verdict", "why", ""], rows, left=4)
     for view in found:
         if view["verdict"] == verdicts.NOT_RUN:
-            lines += ["", f"{view['id']} is not run. It needs about {view['minutes']} minutes:", f"  {text.printable(view['command'])}"]
+            lines += ["", f"{view['id']} is not run. What runs it, in about {view['minutes']} min:", f"  {text.printable(view['command'])}"]
     return "\n".join([*lines, "", counts(judged)]) + "\n"
 
 
