@@ -196,6 +196,11 @@ def suffixes(variants, named=(LOAD,)):
         return dict.fromkeys(variants, "")
     parsed = [{key: value for key, value in parameters.items() if key not in named} for parameters in parsed]
     keys = differing(parsed) if len(parsed) > 1 else []
+    # How long a workload is measured names it only where nothing else does.
+    telling = [key for key in keys if not key.endswith("_ms")]
+    whole = [statistics.parameters_of(variant) for variant in variants]
+    if len({load.canonical([value.get(key) for key in (*named, *telling)]) for value in whole}) == len(whole):
+        keys = telling
     return {
         variant: "".join(f" {key}={short(value[key])}" for key in keys if key in value)
         for variant, value in zip(variants, parsed)

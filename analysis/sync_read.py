@@ -188,7 +188,8 @@ def draw(part, labels, title, cells):
     lines.block_sizes(axis, sorted({disk.block(cell) for cell in shown}))
     axis.set_xlabel("block size")
     axis.set_ylabel("CPU utilisation, % (solid)")
-    axis.set_ylim(0, max(100.0, axis.get_ylim()[1]) * 1.02)
+    # From zero, and not to 100 %: at large blocks a disk leaves the CPU nearly idle, and what differs has to be seen.
+    axis.set_ylim(0, max([(cpu.high or cpu.mean) * 100 for cell in shown if (cpu := cell.metric(disk.CPU.name))], default=100) * 1.12)
     wide = [value for value in marked if value > 0]
     logarithmic = bool(wide) and max(wide) > 30 * min(wide)
     if logarithmic:

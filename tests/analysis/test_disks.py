@@ -201,7 +201,7 @@ def test_disks_of_two_kinds_are_drawn_apart(tmp_path):
     block = only(blocks_of(tmp_path, lines), "Disk: fio")
     svg = figures.draw_drawing(next(d for d in block.drawings if d.name == "fio-placement"), "x")
     assert ">fio-randread QD1 port=0<" in svg and ">fio-randread QD1 port=1<" in svg
-    assert table_of(block, "both strict").rows[0][0].startswith("fio-randread 4 KiB QD1 port=0")
+    assert table_of(block, "both strict").rows[0][0] == "fio-randread 4 KiB QD1 port=0"
 
 
 def test_many_workloads_are_drawn_in_part_and_all_in_the_tables(tmp_path):
