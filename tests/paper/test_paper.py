@@ -257,6 +257,7 @@ def test_the_committed_claims_are_sound():
     known = claims.read()
     assert {"seed-net-throughput", "seed-net-cpu", "seed-disk-throughput", "seed-disk-cpu-worst", "seed-disk-cpu-realistic", "seed-disk-driver"} <= {c.id for c in known}
     for claim in known:
+        assert claim.suite is None or (ROOT / "harness" / "suites" / f"{claim.suite}.toml").is_file(), claim.suite
         assert not (claim.published and claim.label != "VERIFIED")
 
 
