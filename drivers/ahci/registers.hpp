@@ -161,7 +161,7 @@ constexpr PortOffset offset_of_port(std::uint32_t port) {
     return PortOffset{first_port_offset + port * port_stride};
 }
 
-// Beside those of a port, below.
+// Those of the adapter, beside the ones of a port below, which would hide them.
 using dmatoll::read_register;
 using dmatoll::write_register;
 
