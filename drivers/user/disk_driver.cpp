@@ -172,7 +172,7 @@ class Queues {
             if (!message) {
                 return false;
             }
-            if (message->port != disk.port || message->depth > disk.queue_depth + 1) {
+            if (message->port != disk.port || message->depth > ublk_queue_depth(disk.queue_depth)) {
                 throw Failure{"the supervisor gave a queue for port " + std::to_string(message->port) +
                               " of " + std::to_string(message->depth) + " requests for the disk at port " +
                               std::to_string(disk.port)};

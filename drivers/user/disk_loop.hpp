@@ -23,6 +23,7 @@
 #include "fault.hpp"
 #include "published_counters.hpp"
 #include "ring.hpp"
+#include "ublk_parameters.hpp"
 #include "ublk_request.hpp"
 #include "vfio_device.hpp"
 
@@ -135,8 +136,8 @@ class DiskLoop {
   private:
     static constexpr std::uint64_t watched = std::uint64_t{1} << 63;
     static constexpr std::uint8_t no_disk = 0xff;
-    // Looks at the device before the kernel is asked whether it has something, when polling.
-    static constexpr std::uint32_t looks_between_enters = 64;
+    // Looks at the devices between two signs of life, when polling.
+    static constexpr std::uint32_t looks_between_signs = 64;
 
     struct Disk {
         ServedDisk served;
@@ -144,8 +145,8 @@ class DiskLoop {
         std::uint32_t free_tags = 0;                           // of the device's
         std::array<std::uint16_t, ahci::most_tags> request{};  // ublk's, by the device's tag
         std::array<std::int32_t, ahci::most_tags> answer{};    // if it goes well
-        // Requests that wait, the first in front. Rare: there is a tag for each but one.
-        std::array<std::uint16_t, ahci::most_tags + 1> waiting{};
+        // Requests that wait, the first in front. Rare, unless the disk has less tags than ublk_requests() says.
+        std::array<std::uint16_t, ublk_queue_depth(ahci::most_tags)> waiting{};
         std::uint32_t waiting_count = 0;
     };
 
@@ -276,14 +277,24 @@ class DiskLoop {
         return count;
     }
 
-    [[gnu::noinline, gnu::cold]] void recover(Disk& disk) {
+    // A reset of the adapter for one disk stops the others' ports as well.
+    [[gnu::noinline, gnu::cold]] void recover(Disk& failed) {
+        recover_port(failed);
+        for (Disk& disk : disks_) {
+            if (driver_.needs_recovery(disk.served.port)) {
+                recover_port(disk);
+            }
+        }
+    }
+
+    void recover_port(Disk& disk) {
         driver_.recover(disk.served.port,
                         [&](std::uint32_t tag, ahci::Outcome outcome) { finish(disk, tag, outcome); });
     }
 
-    // Until there is something in the ring, or somebody to be answered.
+    // Until there is something for the kernel to do; not for too long, since somebody may look for a sign of life.
     void poll() {
-        for (std::uint32_t look = 0; look < looks_between_enters && !ring_.has_work(); ++look) {
+        for (std::uint32_t look = 0; look < looks_between_signs && !ring_.has_work(); ++look) {
             std::uint32_t done = 0;
             for (Disk& disk : disks_) {
                 if (busy(disk)) {
@@ -294,8 +305,10 @@ class DiskLoop {
                 start_all_waiting();
             }
         }
-        ring_.enter();
-        ++system_calls_;
+        if (ring_.has_work()) {
+            ring_.enter();
+            ++system_calls_;
+        }
     }
 
     [[nodiscard]] static bool busy(const Disk& disk) {

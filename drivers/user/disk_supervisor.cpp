@@ -140,7 +140,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 continue;
             }
             const Descriptor channel = device->open_for_server();
-            send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk)}, channel);
+            send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)}, channel);
             served_.push_back(device);
             // Closed here: the device's server is told from everybody else by having it.
         }

@@ -85,7 +85,7 @@ std::optional<UblkDevice> UblkDevice::left_behind(UblkCommands& commands, const 
     ublksrv_ctrl_dev_info info{};
     ublk_params parameters{};
     if (!is_abandoned(commands, number) || commands.get_info(number, info) != 0 ||
-        info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk) ||
+        info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk.queue_depth) ||
         commands.get_parameters(number, parameters) != 0 ||
         !same_parameters(parameters, ublk_parameters(disk))) {
         return std::nullopt;
@@ -103,7 +103,7 @@ std::string UblkDevice::name() const {
 void UblkDevice::make() {
     ublksrv_ctrl_dev_info info{};
     info.nr_hw_queues = 1;
-    info.queue_depth = ublk_queue_depth(disk_);
+    info.queue_depth = static_cast<std::uint16_t>(ublk_queue_depth(disk_.queue_depth));
     info.max_io_buf_bytes = ahci::most_transfer_bytes;
     info.flags = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE;
     info.ublksrv_flags = ublk_mark(bdf_, disk_.port).value_or(0);
@@ -213,7 +213,7 @@ void limit_requests(const UblkDevice& device) {
         }
     };
     set("scheduler", "none");
-    set("nr_requests", std::to_string(device.disk().queue_depth));
+    set("nr_requests", std::to_string(ublk_requests(device.disk().queue_depth)));
 }
 
 bool write_back(const UblkDevice& device, int patience_ms) {

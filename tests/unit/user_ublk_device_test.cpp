@@ -222,6 +222,14 @@ TEST(UblkParameters, SayWhatTheDiskIs) {
     EXPECT_LE(std::uint64_t{parameters.discard.max_discard_sectors} * 512, UINT32_MAX);
 }
 
+// The kernel refuses to hold a queue to fewer than four.
+TEST(UblkParameters, OneMorePlaceThanRequestsAndNoFewerThanFive) {
+    EXPECT_EQ(ublk_queue_depth(32), 33u);
+    EXPECT_EQ(ublk_requests(32), 32u);
+    EXPECT_EQ(ublk_queue_depth(1), 5u);
+    EXPECT_EQ(ublk_requests(1), 4u);
+}
+
 TEST(UblkParameters, ADiskWithoutACacheNeedsNoFlush) {
     DiskDescription disk = a_disk();
     disk.write_cache = false;
