@@ -38,6 +38,7 @@ class DiskTest : public TargetTest {
         put(folder + "/" + name + "/dev", number + "\n");
     }
     std::string refusal() {
+        fs::remove(Ownership::state_file());  // what was taken is not asked about again
         Ownership ownership;
         return complaint([&] { ownership.take(controller, false); });
     }
@@ -100,6 +101,7 @@ TEST_F(DiskTest, WhatHoldsADiskIsTold) {
     put(folder + "/holders/dm-0/dm/name", "vg-root\n");
     EXPECT_TRUE(has(refusal(), "sdx is part of dm-0 (vg-root)"));
     Ownership ownership;
+    fs::remove(Ownership::state_file());
     EXPECT_EQ(complaint([&] { ownership.take(controller, true); }), "no complaint");
 }
 
@@ -111,8 +113,8 @@ TEST_F(DiskTest, QueueAndStatisticsAreTheKernels) {
     put(folder + "/size", "2097152\n");
     const Disk disk{"sdx"};
     EXPECT_EQ(disk.queue().at("scheduler"), "mq-deadline");
-    disk.set_queue(256);
-    EXPECT_EQ(disk.queue().at("max_sectors_kb"), 256);
+    disk.set_queue(1024);
+    EXPECT_EQ(disk.queue().at("max_sectors_kb"), 1024);
     EXPECT_EQ(disk.bytes(), 1U << 30);
     const Counts counts = disk.statistics();
     EXPECT_EQ(counts.at("read_requests"), 12U);

@@ -41,8 +41,12 @@ suite /tmp/read.toml fio-randread 0
 suite /tmp/nowhere.toml fio-randread 5
 modprobe ahci
 modprobe sd_mod
-until_true 10 ls /dev/sda /dev/sdb || fail "the disks did not appear"
-for disk in sda sdb; do echo 256 >/sys/block/$disk/queue/max_sectors_kb; done
+# Whenever the stock driver was given its device: it looks for disks for a while.
+settle() {
+    until_true 10 ls /dev/sda /dev/sdb || fail "the disks did not appear"
+    for disk in sda sdb; do echo 256 >/sys/block/$disk/queue/max_sectors_kb; done
+}
+settle
 step devices dmatoll devices --json
 step state-before state
 
@@ -57,8 +61,8 @@ umount /mnt
 # A file system that nobody uses may be taken, and is not written to.
 step not-empty local_run /tmp/write.toml
 step after-not-empty state
-sh -c 'exec 3</dev/sdb; sleep 0.1'
 step readable local_run /tmp/read.toml --filter placement=stock
+settle
 wipefs -q --all /dev/sdb
 mkswap /dev/sdb >/dev/null && swapon /dev/sdb || fail "no swap space"
 step swap local_run /tmp/read.toml
@@ -69,6 +73,7 @@ step after-swap state
 # There is no such disk.
 step no-disk local_run /tmp/nowhere.toml --filter placement=stock
 step after-no-disk state
+settle
 
 # An error of the medium reaches who reads, and what is beside it can be read.
 read_at() { dd if="$1" of=/dev/null bs=512 skip="$2" count=1 iflag=direct; }
@@ -77,7 +82,7 @@ faulty() {
     step "$1-good" read_at "$2" 80008
     step "$1-bad-again" read_at "$2" 80000
     step "$1-fio" fio --name=x --thread --filename="$2" --ioengine=io_uring --direct=1 --rw=read --bs=4k \
-        --offset=40940k --size=64k --iodepth=8 --output-format=json
+        --offset=39980k --size=64k --iodepth=8 --output-format=json
     step "$1-fio-beside" fio --name=x --thread --filename="$2" --ioengine=io_uring --direct=1 --rw=randread --bs=4k \
         --size=16m --io_size=1m --iodepth=8 --output-format=json
     step "$1-beyond" dd if=/dev/zero of="$2" bs=512 seek=2097152 count=1 oflag=direct
