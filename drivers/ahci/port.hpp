@@ -109,7 +109,9 @@ class Port {
             }
         }
         engine_.log(LogLevel::error, "the disk is gone: all of its requests end");
-        static_cast<void>(engine_.stop());
+        // Their memory goes back: a port that is there and does not let go of it takes the adapter with it.
+        if (engine_.template read<PortCommand>().raw != all_ones && !engine_.stop().ok())
+            static_cast<void>(adapter.reset());
         static_cast<void>(queue_.freeze(sink));
         queue_.end_all(sink);
     }
