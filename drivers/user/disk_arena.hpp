@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory of a disk controller's driver. Buffers: for each disk one of the longest transfer for each request that ublk may
-// have with its server. A buffer begins on a page of its own, so that with strict mappings the device reaches one and
-// nothing beside it.
+// Memory of a disk controller's driver. Buffers: for each disk one of the longest transfer for each request
+// that ublk may have with its server. A buffer begins on a page of its own, so that with strict mappings the
+// device reaches one and nothing beside it.
 #pragma once
 
 #include <cstddef>

@@ -93,8 +93,9 @@ void check_ports(const VfioDevice& device) {
     const std::uint32_t ports = device.registers()[ports_implemented / sizeof(std::uint32_t)];
     const auto end = port_offset + port_bytes * static_cast<std::size_t>(std::bit_width(ports));
     if (end > device.register_bytes()) {
-        throw Failure{"device " + device.name() + ": its registers are " + std::to_string(device.register_bytes()) +
-                      " bytes long and end before those of port " + std::to_string(std::bit_width(ports) - 1)};
+        throw Failure{"device " + device.name() + ": its registers are " +
+                      std::to_string(device.register_bytes()) + " bytes long and end before those of port " +
+                      std::to_string(std::bit_width(ports) - 1)};
     }
 }
 
@@ -127,7 +128,8 @@ void map_buffers(PersistentMapper& mapper, const Arena& arena, const DiskChildOp
                     .premap(memory_at(arena.start() + done), std::min(arena.bytes() - done, most),
                             Direction::bidirectional)
                     .error(),
-                "device " + options.process.bdf + ": cannot map the buffers (is the limit of locked memory too low?)");
+                "device " + options.process.bdf +
+                    ": cannot map the buffers (is the limit of locked memory too low?)");
     }
 }
 
@@ -155,8 +157,8 @@ class Queues {
     Queues(const Queues&) = delete;
     Queues& operator=(const Queues&) = delete;
 
-    // Waits for what the supervisor gives for each of the disks. False: SIGTERM came first, or the supervisor is
-    // gone. Throws Failure.
+    // Waits for what the supervisor gives for each of the disks. False: SIGTERM came first, or the supervisor
+    // is gone. Throws Failure.
     bool receive(int socket, int stop, const std::vector<DiskDescription>& disks) {
         for (const DiskDescription& disk : disks) {
             std::array<pollfd, 2> waiting{{{socket, POLLIN, 0}, {stop, POLLIN, 0}}};
@@ -187,11 +189,11 @@ class Queues {
 
     // Throws Failure.
     static const ublksrv_io_desc* map(Queue& queue) {
-        queue.requests = ::mmap(nullptr, queue.bytes(), PROT_READ, MAP_SHARED | MAP_POPULATE, queue.channel.get(),
-                                UBLKSRV_CMD_BUF_OFFSET);
+        queue.requests = ::mmap(nullptr, queue.bytes(), PROT_READ, MAP_SHARED | MAP_POPULATE,
+                                queue.channel.get(), UBLKSRV_CMD_BUF_OFFSET);
         if (queue.requests == MAP_FAILED) {
-            throw system_failure("cannot map the requests for the disk at port " + std::to_string(queue.message.port),
-                                 errno);
+            throw system_failure(
+                "cannot map the requests for the disk at port " + std::to_string(queue.message.port), errno);
         }
         return static_cast<const ublksrv_io_desc*>(queue.requests);
     }
@@ -269,8 +271,8 @@ class Service {
             descriptors.push_back(queue.channel.get());
         }
         ring.register_descriptors(descriptors);
-        DiskLoop<Driver, Mapper> loop{driver_,        mapper_, device_, ring, clock.get(),
-                                      inherited_bell, shared_, options_.driver.poll};
+        DiskLoop<Driver, Mapper> loop{driver_,     mapper_,        device_, ring,
+                                      clock.get(), inherited_bell, shared_, options_.driver.poll};
         unsigned place = first_queue_place;
         std::byte* buffers = arena.start();
         for (Queue& queue : queues.all()) {
@@ -376,8 +378,11 @@ int drive_disks(const char* options) {
         run(disk_child_options(options));
         return 0;
     } catch (const std::exception& error) {
-        send_report(to_text(DiskReport{
-            .kind = DiskReport::Kind::failed, .disks = {}, .arena = {}, .note = {}, .failure = error.what()}));
+        send_report(to_text(DiskReport{.kind = DiskReport::Kind::failed,
+                                       .disks = {},
+                                       .arena = {},
+                                       .note = {},
+                                       .failure = error.what()}));
         std::fprintf(stderr, "%s: %s\n", program, error.what());
         return 1;
     }

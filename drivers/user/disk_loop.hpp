@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The data path: requests from ublk to the driver and back, in one thread that sleeps when there is nothing to do.
+// The data path: requests from ublk to the driver and back, in one thread that sleeps when there is nothing
+// to do.
 //
-// Everything that can happen is found in one ring: a request of the block layer's, the interrupt, the supervisor's bell,
-// clocks, SIGTERM. What it costs is entering the kernel, and being woken up; so one enter() hands over all answers, which
-// fetch the next requests at the same time, and brings back all that came since. The device is looked at once for all
-// interrupts of a batch.
+// Everything that can happen is found in one ring: a request of the block layer's, the interrupt, the
+// supervisor's bell, clocks, SIGTERM. What it costs is entering the kernel, and being woken up; so one
+// enter() hands over all answers, which fetch the next requests at the same time, and brings back all that
+// came since. The device is looked at once for all interrupts of a batch.
 #pragma once
 
 #include <unistd.h>
@@ -32,10 +33,10 @@ namespace dmatoll::user {
 // One disk and the queue that it is served by.
 struct ServedDisk {
     std::uint32_t port = 0;
-    unsigned place = 0;                               // of the queue's descriptor in the ring's list
-    std::uint32_t depth = 0;                          // requests that ublk may have here at a time
+    unsigned place = 0;                                  // of the queue's descriptor in the ring's list
+    std::uint32_t depth = 0;                             // requests that ublk may have here at a time
     const volatile ublksrv_io_desc* requests = nullptr;  // the kernel's description of each
-    std::byte* buffers = nullptr;                     // one of most_transfer_bytes for each
+    std::byte* buffers = nullptr;                        // one of most_transfer_bytes for each
 };
 
 // What else the ring's list holds, before the queues.
@@ -68,8 +69,8 @@ class DiskLoop {
     DiskLoop(const DiskLoop&) = delete;
     DiskLoop& operator=(const DiskLoop&) = delete;
 
-    // Fetches requests of the queue at `place`. All commands go to the kernel by one call, which a death does not
-    // interrupt: there is either none, or all (see ublk_device.hpp).
+    // Fetches requests of the queue at `place`. All commands go to the kernel by one call, which a death does
+    // not interrupt: there is either none, or all (see ublk_device.hpp).
     void fetch(const ServedDisk& served) {
         Disk disk{};
         disk.served = served;
@@ -110,8 +111,8 @@ class DiskLoop {
             publish(shared_.wakeups, ++wakeups_);
             ring_.take_all([this](std::uint64_t tag, std::int32_t result, std::uint32_t flags) {
                 if ((tag & watched) == 0) [[likely]] {
-                    take_request(static_cast<std::uint32_t>(tag >> 16), static_cast<std::uint32_t>(tag & 0xffff),
-                                 result);
+                    take_request(static_cast<std::uint32_t>(tag >> 16),
+                                 static_cast<std::uint32_t>(tag & 0xffff), result);
                 } else {
                     take_event(static_cast<unsigned>(tag & 0xffff), flags);
                 }
@@ -145,7 +146,8 @@ class DiskLoop {
         std::uint32_t free_tags = 0;                           // of the device's
         std::array<std::uint16_t, ahci::most_tags> request{};  // ublk's, by the device's tag
         std::array<std::int32_t, ahci::most_tags> answer{};    // if it goes well
-        // Requests that wait, the first in front. Rare, unless the disk has less tags than ublk_requests() says.
+        // Requests that wait, the first in front. Rare, unless the disk has less tags than ublk_requests()
+        // says.
         std::array<std::uint16_t, ublk_queue_depth(ahci::most_tags)> waiting{};
         std::uint32_t waiting_count = 0;
     };
@@ -269,8 +271,8 @@ class DiskLoop {
 
     std::uint32_t complete(Disk& disk) {
         const std::uint32_t port = disk.served.port;
-        const std::uint32_t count =
-            driver_.complete(port, [&](std::uint32_t tag, ahci::Outcome outcome) { finish(disk, tag, outcome); });
+        const std::uint32_t count = driver_.complete(
+            port, [&](std::uint32_t tag, ahci::Outcome outcome) { finish(disk, tag, outcome); });
         if (driver_.needs_recovery(port)) [[unlikely]] {
             recover(disk);
         }
@@ -292,7 +294,8 @@ class DiskLoop {
                         [&](std::uint32_t tag, ahci::Outcome outcome) { finish(disk, tag, outcome); });
     }
 
-    // Until there is something for the kernel to do; not for too long, since somebody may look for a sign of life.
+    // Until there is something for the kernel to do; not for too long, since somebody may look for a sign of
+    // life.
     void poll() {
         for (std::uint32_t look = 0; look < looks_between_signs && !ring_.has_work(); ++look) {
             std::uint32_t done = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// dmatoll-disk-user: an AHCI controller driven by an unprivileged process. The process that the user starts is the
-// supervisor; it starts this program once more as the driver.
+// dmatoll-disk-user: an AHCI controller driven by an unprivileged process. The process that the user starts
+// is the supervisor; it starts this program once more as the driver.
 #include "disk_driver.hpp"
 #include "disk_options.hpp"
 #include "disk_supervisor.hpp"

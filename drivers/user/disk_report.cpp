@@ -27,8 +27,8 @@ bool is_possible(const DiskDescription& disk) {
            std::has_single_bit(disk.block_bytes) && disk.block_bytes >= 512 && disk.block_bytes <= 4096 &&
            std::has_single_bit(disk.physical_block_bytes) && disk.physical_block_bytes >= disk.block_bytes &&
            disk.physical_block_bytes <= largest_physical_block && disk.queue_depth >= 1 &&
-           disk.queue_depth <= ahci::most_tags && disk.most_trim_ranges <= 0xffff && is_name(disk.model, 40) &&
-           is_name(disk.serial, 20) && is_name(disk.firmware, 8);
+           disk.queue_depth <= ahci::most_tags && disk.most_trim_ranges <= 0xffff &&
+           is_name(disk.model, 40) && is_name(disk.serial, 20) && is_name(disk.firmware, 8);
 }
 
 void from_json(const json& json, DiskDescription& disk) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the driver process of a disk controller says: first which disks there are, or why it does not run; then,
-// when it has been given their queues, that it serves them.
+// What the driver process of a disk controller says: first which disks there are, or why it does not run;
+// then, when it has been given their queues, that it serves them.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,8 @@ struct DiskReport {
 
 // One line, without its newline.
 std::string to_text(const DiskReport& report);
-// Nothing if it is not such a report, or describes an impossible disk: the process that wrote it is not trusted.
+// Nothing if it is not such a report, or describes an impossible disk: the process that wrote it is not
+// trusted.
 std::optional<DiskReport> parse_disk_report(const std::string& text);
 
 void to_json(nlohmann::json& json, const DiskDescription& disk);

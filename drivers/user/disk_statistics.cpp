@@ -14,8 +14,8 @@ std::uint64_t read(const SharedState::Value& value) { return value.load(std::mem
 
 }  // namespace
 
-std::string disk_statistics(const DiskState& state, const DiskOptions& options, const nlohmann::json& disks, pid_t pid,
-                            unsigned restarts) {
+std::string disk_statistics(const DiskState& state, const DiskOptions& options, const nlohmann::json& disks,
+                            pid_t pid, unsigned restarts) {
     using nlohmann::json;
     json counters = json::object();
     for (std::size_t i = 0; i < storage_counter_names.size(); ++i) {

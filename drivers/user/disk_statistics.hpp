@@ -12,9 +12,9 @@
 
 namespace dmatoll::user {
 
-// One line of JSON, without its newline. pid 0: no driver process runs at the moment. `disks`: as in the event
-// `ready`.
-std::string disk_statistics(const DiskState& state, const DiskOptions& options, const nlohmann::json& disks, pid_t pid,
-                            unsigned restarts);
+// One line of JSON, without its newline. pid 0: no driver process runs at the moment. `disks`: as in the
+// event `ready`.
+std::string disk_statistics(const DiskState& state, const DiskOptions& options, const nlohmann::json& disks,
+                            pid_t pid, unsigned restarts);
 
 }  // namespace dmatoll::user

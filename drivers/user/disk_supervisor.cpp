@@ -33,9 +33,9 @@ constexpr std::uint32_t ahci_controller = 0x010601;
 // What lies in caches for a disk that is to go. A disk that is written to for longer has much to lose.
 constexpr int write_back_patience_ms = 30'000;
 
-// The buffers count twice, as they are locked by the process and pinned by VFIO, once more what waits in the queue
-// of deferred unmappings, and the shadows of strategy `copy`; the rest is for rings and for the program itself. How
-// many disks there are, nobody knows yet.
+// The buffers count twice, as they are locked by the process and pinned by VFIO, once more what waits in the
+// queue of deferred unmappings, and the shadows of strategy `copy`; the rest is for rings and for the program
+// itself. How many disks there are, nobody knows yet.
 rlim_t locked_bytes(const DiskDriverOptions& driver) {
     const rlim_t buffers = rlim_t{ahci::most_ports} * disk_buffer_bytes(driver.queue_depth);
     const rlim_t deferred = rlim_t{driver.deferred_entries} * ahci::most_transfer_bytes;
@@ -68,7 +68,8 @@ struct DiskParts {
         if (pci.kind != ahci_controller) {
             char kind[8];
             std::snprintf(kind, sizeof(kind), "%06x", pci.kind);
-            throw Failure{"device " + pci.bdf + " (" + identity_text(pci.vendor, pci.model) + ") is of class " + kind +
+            throw Failure{"device " + pci.bdf + " (" + identity_text(pci.vendor, pci.model) +
+                          ") is of class " + kind +
                           " and not an AHCI controller (010601). `lspci -nn` lists what is in this machine."};
         }
     }
@@ -140,7 +141,8 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 continue;
             }
             const Descriptor channel = device->open_for_server();
-            send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)}, channel);
+            send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)},
+                       channel);
             served_.push_back(device);
             // Closed here: the device's server is told from everybody else by having it.
         }
@@ -150,15 +152,17 @@ class DiskSupervisor : private DiskParts, public Supervisor {
         }
     }
 
-    // Block devices for the disks: those that a supervisor left behind which was killed, if they are of the same
-    // disks, and new ones.
+    // Block devices for the disks: those that a supervisor left behind which was killed, if they are of the
+    // same disks, and new ones.
     void take_over(const std::vector<DiskDescription>& found) {
         const std::vector<Marked> old = left_behind(commands_, pci.bdf);
         for (const DiskDescription& disk : found) {
             devices_.emplace_back(commands_, pci.bdf, disk);
         }
         for (const Marked& marked : old) {
-            const auto same_port = [&marked](const UblkDevice& device) { return device.disk().port == marked.port; };
+            const auto same_port = [&marked](const UblkDevice& device) {
+                return device.disk().port == marked.port;
+            };
             const auto place = std::find_if(devices_.begin(), devices_.end(), same_port);
             std::optional<UblkDevice> kept;
             if (place != devices_.end() && !place->live()) {
@@ -223,16 +227,16 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 continue;
             }
             if (const std::string holder = holder_of(device); !holder.empty()) {
-                print_message(device.path() + " is " + holder +
-                              ": what it wrote is brought to the disk now, and what is asked of it from now on "
-                              "ends with errors. Unmount or close it before the driver is stopped.");
-                print_event({{"event", "in_use"},
-                             {"device", pci.bdf},
-                             {"block", device.path()},
-                             {"holder", holder}});
+                print_message(
+                    device.path() + " is " + holder +
+                    ": what it wrote is brought to the disk now, and what is asked of it from now on "
+                    "ends with errors. Unmount or close it before the driver is stopped.");
+                print_event(
+                    {{"event", "in_use"}, {"device", pci.bdf}, {"block", device.path()}, {"holder", holder}});
             }
             if (!write_back(device, write_back_patience_ms)) {
-                print_message("not all that was written to " + device.path() + " could be brought to the disk");
+                print_message("not all that was written to " + device.path() +
+                              " could be brought to the disk");
             }
             device.stop();
         }
@@ -256,9 +260,10 @@ class DiskSupervisor : private DiskParts, public Supervisor {
 
     const DiskOptions& options_;
     UblkControl commands_;
-    std::vector<UblkDevice> devices_;   // by port; of all disks that were there at the first start, and still are
-    std::vector<UblkDevice*> served_;   // whose queues the process has been given, and does not serve yet
-    Descriptor socket_;                 // to the process
+    std::vector<UblkDevice>
+        devices_;  // by port; of all disks that were there at the first start, and still are
+    std::vector<UblkDevice*> served_;  // whose queues the process has been given, and does not serve yet
+    Descriptor socket_;                // to the process
     std::string note_;
     std::string arena_;
 };
@@ -272,9 +277,10 @@ int remove_left_behind(const std::string& bdf) {
         const bool removed =
             abandoned && commands.stop(marked.number) == 0 && commands.remove(marked.number) == 0;
         std::fprintf(stderr, "%s %s: %s %s\n", program, bdf.c_str(), path.c_str(),
-                     removed      ? "is removed"
-                     : !abandoned ? "is being served. End its dmatoll-disk-user by SIGTERM; that removes it, too."
-                                  : "cannot be removed: something has it open");
+                     removed ? "is removed"
+                     : !abandoned
+                         ? "is being served. End its dmatoll-disk-user by SIGTERM; that removes it, too."
+                         : "cannot be removed: something has it open");
         result |= removed ? 0 : 1;
     }
     return result;
@@ -285,7 +291,8 @@ int remove_left_behind(const std::string& bdf) {
 int supervise_disks(const DiskOptions& options) {
     if (::geteuid() != 0) {
         throw Failure{
-            "this program needs root to open VFIO's group and to make block devices (the driver itself then runs "
+            "this program needs root to open VFIO's group and to make block devices (the driver itself then "
+            "runs "
             "as `" +
             options.user + "`). Start it with sudo."};
     }

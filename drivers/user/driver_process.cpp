@@ -44,8 +44,8 @@ constexpr std::size_t longest_report = 32768;
     if (cpus != nullptr && ::sched_setaffinity(0, sizeof(*cpus), cpus) != 0) {
         ::_exit(126);
     }
-    // Work for the driver does not interrupt the one who makes it: that one goes on until it waits or its time is
-    // up, and then the driver finds a batch.
+    // Work for the driver does not interrupt the one who makes it: that one goes on until it waits or its
+    // time is up, and then the driver finds a batch.
     const sched_param no_priority{};
     ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
     sigset_t none;
@@ -74,8 +74,12 @@ DriverProcess::DriverProcess(const char* program, std::optional<unsigned> cpu, P
         CPU_SET(*cpu, &cpus);
     }
     // In the order of InheritedDescriptor.
-    const std::array given{start.vfio.container.get(), start.vfio.device.get(), start.counters,
-                           start.bell,                 report_end.get(),        start.own};
+    const std::array given{start.vfio.container.get(),
+                           start.vfio.device.get(),
+                           start.counters,
+                           start.bell,
+                           report_end.get(),
+                           start.own};
     pid_ = ::fork();
     if (pid_ < 0) {
         throw system_failure("cannot start the driver process", errno);

@@ -38,8 +38,8 @@ struct ProcessStart {
 
 class DriverProcess {
   public:
-    // Starts the program again as its own driver. VFIO's descriptors are closed here when this returns: only the
-    // process itself holds the device, so that its death, however it comes, stops it. Throws Failure.
+    // Starts the program again as its own driver. VFIO's descriptors are closed here when this returns: only
+    // the process itself holds the device, so that its death, however it comes, stops it. Throws Failure.
     DriverProcess(const char* program, std::optional<unsigned> cpu, ProcessStart start);
 
     [[nodiscard]] pid_t pid() const { return pid_; }

@@ -23,16 +23,16 @@
 #include <cstdint>
 #include <span>
 
-#include "packet_arena.hpp"
 #include "e1000/driver.hpp"
 #include "e1000/offload.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "interrupt_gate.hpp"
 #include "network_options.hpp"
+#include "network_state.hpp"
+#include "packet_arena.hpp"
 #include "published_network_counters.hpp"
 #include "receive_merger.hpp"
-#include "network_state.hpp"
 #include "slot_stack.hpp"
 #include "tap.hpp"
 #include "tap_header.hpp"

@@ -8,7 +8,6 @@
 #include <exception>
 #include <string>
 
-#include "packet_arena.hpp"
 #include "driver_process.hpp"
 #include "e1000/driver.hpp"
 #include "event_loop.hpp"
@@ -21,10 +20,11 @@
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 #include "network_options.hpp"
-#include "raw_loop.hpp"
-#include "sandbox.hpp"
 #include "network_report.hpp"
 #include "network_state.hpp"
+#include "packet_arena.hpp"
+#include "raw_loop.hpp"
+#include "sandbox.hpp"
 #include "user_platform.hpp"
 #include "vfio_container.hpp"
 #include "vfio_device.hpp"
@@ -102,10 +102,10 @@ void operate(const NetworkChildOptions& options, Driver& driver, ChosenMapper& m
     const bool started = result.ok();
     if (started) {
         NetworkReport ready{.ready = true,
-                     .mac = driver.mac(),
-                     .arena = arena.hugepages() ? "hugepages" : "4KiB",
-                     .note = {},
-                     .failure = {}};
+                            .mac = driver.mac(),
+                            .arena = arena.hugepages() ? "hugepages" : "4KiB",
+                            .note = {},
+                            .failure = {}};
         ready.note = arena.fallback_reason();
         send_report(to_text(ready));
         result = loop.run(waiting);
@@ -119,7 +119,8 @@ void operate(const NetworkChildOptions& options, Driver& driver, ChosenMapper& m
     if (tap >= 0) {
         set_carrier(tap, false);
     }
-    require(result, "device " + options.process.bdf + (started ? ": driving it ended" : ": it cannot be started"));
+    require(result,
+            "device " + options.process.bdf + (started ? ": driving it ended" : ": it cannot be started"));
 }
 
 template <class ChosenMapper>
@@ -128,7 +129,8 @@ void drive(const NetworkChildOptions& options, ChosenMapper& mapper, Platform& p
     using Driver = e1000::Driver<Platform, ChosenMapper>;
     prepare(mapper, arena, options);
     const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
-    if (part == nullptr) throw Failure{"device " + options.process.bdf + " is not a part that this driver knows"};
+    if (part == nullptr)
+        throw Failure{"device " + options.process.bdf + " is not a part that this driver knows"};
     Driver driver{platform, mapper, *part,
                   e1000::Settings{.receive_descriptors = options.driver.receive_descriptors,
                                   .transmit_descriptors = options.driver.transmit_descriptors,
@@ -152,8 +154,9 @@ void run(const NetworkChildOptions& options) {
     const SharedPage<NetworkState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device{Descriptor{inherited_device}, options.process.bdf, 0, register_bytes, register_bytes};
-    const PacketArena arena{arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors),
-                      options.driver.page_size};
+    const PacketArena arena{
+        arena_layout(options.driver.receive_descriptors, options.driver.transmit_descriptors),
+        options.driver.page_size};
     publish(shared->hugepages, arena.hugepages() ? 1 : 0);
 
     IovaAllocator allocator;
@@ -189,7 +192,8 @@ int drive_network(const char* options) {
         run(network_child_options(options));
         return 0;
     } catch (const std::exception& error) {
-        send_report(to_text(NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = error.what()}));
+        send_report(to_text(
+            NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = error.what()}));
         std::fprintf(stderr, "dmatoll-net-user: %s\n", error.what());
         return 1;
     }

@@ -15,8 +15,8 @@ std::uint64_t read(const SharedState::Value& value) { return value.load(std::mem
 
 }  // namespace
 
-std::string network_statistics(const NetworkState& state, const NetworkOptions& options, const e1000::Part& part,
-                            pid_t pid, unsigned restarts) {
+std::string network_statistics(const NetworkState& state, const NetworkOptions& options,
+                               const e1000::Part& part, pid_t pid, unsigned restarts) {
     using nlohmann::json;
     json counters = json::object();
     for (std::size_t i = 0; i < counter_names.size(); ++i) {

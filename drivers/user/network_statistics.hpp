@@ -13,7 +13,7 @@
 namespace dmatoll::user {
 
 // One line of JSON, without its newline. pid 0: no driver process runs at the moment.
-std::string network_statistics(const NetworkState& state, const NetworkOptions& options, const e1000::Part& part,
-                            pid_t pid, unsigned restarts);
+std::string network_statistics(const NetworkState& state, const NetworkOptions& options,
+                               const e1000::Part& part, pid_t pid, unsigned restarts);
 
 }  // namespace dmatoll::user

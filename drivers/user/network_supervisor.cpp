@@ -56,7 +56,9 @@ struct NetworkParts {
 class NetworkSupervisor : private NetworkParts, public Supervisor {
   public:
     explicit NetworkSupervisor(const NetworkOptions& options)
-        : NetworkParts{options.device}, Supervisor{"dmatoll-net-user", options, pci, *state}, options_{options} {
+        : NetworkParts{options.device},
+          Supervisor{"dmatoll-net-user", options, pci, *state},
+          options_{options} {
         if (options.driver.raw == Raw::none) {
             // First, so that it misses nothing.
             interface_watch_.emplace();

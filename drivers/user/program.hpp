@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the programs of this room begin with: one of them is the supervisor, which starts itself again as the driver.
+// What the programs of this room begin with: one of them is the supervisor, which starts itself again as the
+// driver.
 #pragma once
 
 #include <cstdio>

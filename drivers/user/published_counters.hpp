@@ -13,11 +13,11 @@
 
 namespace dmatoll::user {
 
-// A device's counters and the mapping's by the table of names, when they were counted, and how many system calls it
-// took. finish_publication() comes after whatever the caller adds.
+// A device's counters and the mapping's by the table of names, when they were counted, and how many system
+// calls it took. finish_publication() comes after whatever the caller adds.
 template <class Names, class Own>
-void show_counters(const Names& names, const Own& own, const MappingCounters& mapping, std::uint64_t system_calls,
-                   SharedState& shared) {
+void show_counters(const Names& names, const Own& own, const MappingCounters& mapping,
+                   std::uint64_t system_calls, SharedState& shared) {
     timespec now{};
     ::clock_gettime(CLOCK_MONOTONIC, &now);
     publish(shared.counted_at_ns,

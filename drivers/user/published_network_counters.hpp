@@ -14,9 +14,11 @@ namespace dmatoll::user {
 // The driver's counters and its Mapper's, and how many system calls that makes: `own_calls` are the caller's,
 // and VFIO maps by one each, and unmaps by one for what adjoins.
 template <class Driver, class Mapper>
-void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64_t own_calls, NetworkState& shared) {
+void publish_counters_of(const Driver& driver, const Mapper& mapper, std::uint64_t own_calls,
+                         NetworkState& shared) {
     const MappingCounters mapping = mapper.counters();
-    show_counters(counter_names, driver.counters(), mapping, own_calls + mapping.maps + mapping.unmap_calls, shared);
+    show_counters(counter_names, driver.counters(), mapping, own_calls + mapping.maps + mapping.unmap_calls,
+                  shared);
 }
 
 // Reads the device's own statistics and shows them.

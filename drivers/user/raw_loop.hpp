@@ -12,15 +12,15 @@
 #include <cstdint>
 #include <cstring>
 
-#include "packet_arena.hpp"
 #include "core/mac_address.hpp"
 #include "e1000/driver.hpp"
 #include "fault.hpp"
 #include "internet_checksum.hpp"
 #include "interrupt_gate.hpp"
 #include "network_options.hpp"
-#include "published_network_counters.hpp"
 #include "network_state.hpp"
+#include "packet_arena.hpp"
+#include "published_network_counters.hpp"
 #include "slot_stack.hpp"
 #include "vfio_device.hpp"
 #include "wait_set.hpp"
@@ -45,8 +45,8 @@ template <class Driver, class Mapper>
 class RawLoop {
   public:
     // All outlive it. `options.raw` is not `none`.
-    RawLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const PacketArena& arena, NetworkState& shared,
-            const NetworkDriverOptions& options)
+    RawLoop(Driver& driver, Mapper& mapper, VfioDevice& device, const PacketArena& arena,
+            NetworkState& shared, const NetworkDriverOptions& options)
         : driver_{driver},
           mapper_{mapper},
           gate_{driver, device},

@@ -11,7 +11,8 @@ Ring::Ring(unsigned entries) {
                        IORING_SETUP_COOP_TASKRUN;
     if (const int error = ::io_uring_queue_init_params(entries, &ring_, &parameters); error < 0) {
         throw system_failure(
-            "cannot make an io_uring (Linux 6.1 has what it takes; /proc/sys/kernel/io_uring_disabled tells whether "
+            "cannot make an io_uring (Linux 6.1 has what it takes; /proc/sys/kernel/io_uring_disabled tells "
+            "whether "
             "it is forbidden to unprivileged processes)",
             -error);
     }
@@ -24,7 +25,8 @@ Ring::Ring(unsigned entries) {
 Ring::~Ring() { ::io_uring_queue_exit(&ring_); }
 
 void Ring::register_descriptors(std::span<const int> descriptors) {
-    if (const int error = ::io_uring_register_files(&ring_, descriptors.data(), static_cast<unsigned>(descriptors.size()));
+    if (const int error =
+            ::io_uring_register_files(&ring_, descriptors.data(), static_cast<unsigned>(descriptors.size()));
         error < 0) {
         throw system_failure("cannot register what the driver process waits for with its io_uring", -error);
     }

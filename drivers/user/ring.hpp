@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // An io_uring of one thread: what the driver process of disks waits on, and answers the block layer by.
 //
-// Nothing of the kernel's runs in this thread but within enter(): it interrupts nobody, and what came in meanwhile is
-// done at one go. Descriptors are registered, and so is the ring's own.
+// Nothing of the kernel's runs in this thread but within enter(): it interrupts nobody, and what came in
+// meanwhile is done at one go. Descriptors are registered, and so is the ring's own.
 #pragma once
 
 #include <liburing.h>
@@ -81,9 +81,9 @@ class Ring {
     io_uring_sqe* next() {
         io_uring_sqe* entry = ::io_uring_get_sqe(&ring_);
         while (entry == nullptr) [[unlikely]] {
-            ::io_uring_submit(&ring_);
-            entry = ::io_uring_get_sqe(&ring_);
-        }
+                ::io_uring_submit(&ring_);
+                entry = ::io_uring_get_sqe(&ring_);
+            }
         return entry;
     }
 

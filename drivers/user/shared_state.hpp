@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The page through which the driver process shows what it counts, when the supervisor's bell asks for it: the
-// data path itself stores one number. What the supervisor asks for goes the other way. What a kind of device has
-// beside it stands in network_state.hpp and disk_state.hpp.
+// data path itself stores one number. What the supervisor asks for goes the other way. What a kind of device
+// has beside it stands in network_state.hpp and disk_state.hpp.
 #pragma once
 
 #include <atomic>
@@ -43,8 +43,8 @@ inline void publish(SharedState::Value& place, std::uint64_t value) {
     place.store(value, std::memory_order_relaxed);
 }
 
-// A page with a State, which begins with the SharedState that it is. It cannot be made smaller by the process that
-// shares it.
+// A page with a State, which begins with the SharedState that it is. It cannot be made smaller by the process
+// that shares it.
 class SharedMemory {
   public:
     ~SharedMemory();

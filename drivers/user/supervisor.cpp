@@ -176,8 +176,8 @@ void Supervisor::look_after_process() {
     if (process_ && report_due_ms_ && now >= *report_due_ms_) {
         report_due_ms_.reset();
         if (failure_.empty()) {
-            failure_ = "it hung: no valid report within " + std::to_string(start_patience_ms) +
-                       " ms of its start";
+            failure_ =
+                "it hung: no valid report within " + std::to_string(start_patience_ms) + " ms of its start";
         }
         ::kill(process_->pid(), SIGKILL);
     }
@@ -210,8 +210,8 @@ void Supervisor::ask_for_counters() const {
     }
     const std::uint64_t before = state_.published.load(std::memory_order_relaxed);
     ring_bell();
-    for (unsigned step = 0;
-         step < most_steps && state_.published.load(std::memory_order_acquire) == before; ++step) {
+    for (unsigned step = 0; step < most_steps && state_.published.load(std::memory_order_acquire) == before;
+         ++step) {
         ::usleep(step_us);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The privileged process: it holds what the user sees (an interface, disks), starts the driver process, watches it,
-// starts it again after a crash, and answers questions. It never touches the device itself.
+// The privileged process: it holds what the user sees (an interface, disks), starts the driver process,
+// watches it, starts it again after a crash, and answers questions. It never touches the device itself.
 #pragma once
 
 #include <poll.h>
@@ -26,25 +26,26 @@
 
 namespace dmatoll::user {
 
-// What every kind of device needs of it. The program adds what is its own by deriving from it, and calls stop()
-// in its destructor.
+// What every kind of device needs of it. The program adds what is its own by deriving from it, and calls
+// stop() in its destructor.
 class Supervisor {
   public:
     Supervisor(const Supervisor&) = delete;
     Supervisor& operator=(const Supervisor&) = delete;
 
-    // Until somebody wants the end, or it gives up. Returns the exit status. Throws Failure if the driver never
-    // ran.
+    // Until somebody wants the end, or it gives up. Returns the exit status. Throws Failure if the driver
+    // never ran.
     int run();
 
   protected:
-    // VFIO lets go of a group when the last user's exit is through; that takes milliseconds, seconds with much
-    // memory to unpin.
+    // VFIO lets go of a group when the last user's exit is through; that takes milliseconds, seconds with
+    // much memory to unpin.
     static constexpr int group_patience_ms = 5000;
 
-    // All outlive it. `program`: its name, as messages begin. Throws Failure without root's privileges, or if the
-    // CPU or the user that the options name is not there.
-    Supervisor(const char* program, const CommonOptions& options, const PciDevice& device, SharedState& state);
+    // All outlive it. `program`: its name, as messages begin. Throws Failure without root's privileges, or if
+    // the CPU or the user that the options name is not there.
+    Supervisor(const char* program, const CommonOptions& options, const PciDevice& device,
+               SharedState& state);
     virtual ~Supervisor();
 
     // ---- what a program adds ----

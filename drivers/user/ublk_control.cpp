@@ -15,8 +15,8 @@
 namespace dmatoll::user {
 namespace {
 
-// Ends what takes long by itself: a device stops when its requests have ended, and a request may take the disk
-// half a minute.
+// Ends what takes long by itself: a device stops when its requests have ended, and a request may take the
+// disk half a minute.
 constexpr int patience_s = 40;
 constexpr unsigned pause_us = 5000;
 constexpr std::uint16_t no_queue = 0xffff;
@@ -49,7 +49,8 @@ UblkControl::UblkControl() : control_{::open("/dev/ublk-control", O_RDWR | O_CLO
         const int error = errno;
         if (error == ENOENT || error == ENODEV) {
             throw Failure{
-                "/dev/ublk-control is not there: the kernel's part of user-level block devices is not loaded. "
+                "/dev/ublk-control is not there: the kernel's part of user-level block devices is not "
+                "loaded. "
                 "`modprobe ublk_drv` loads it (Linux 6.4 or newer)."};
         }
         throw system_failure("cannot open /dev/ublk-control", error);
@@ -57,8 +58,9 @@ UblkControl::UblkControl() : control_{::open("/dev/ublk-control", O_RDWR | O_CLO
     io_uring_params parameters{};
     parameters.flags = IORING_SETUP_SQE128;
     if (const int error = ::io_uring_queue_init_params(4, &ring_, &parameters); error < 0) {
-        throw system_failure("cannot make an io_uring (/proc/sys/kernel/io_uring_disabled tells whether it is forbidden)",
-                             -error);
+        throw system_failure(
+            "cannot make an io_uring (/proc/sys/kernel/io_uring_disabled tells whether it is forbidden)",
+            -error);
     }
     ::fcntl(ring_.ring_fd, F_SETFD, FD_CLOEXEC);
 }
@@ -123,7 +125,9 @@ int UblkControl::end_recovery(std::uint32_t number, pid_t server) {
     return command(ublk::end_recovery, with_server(number, server));
 }
 
-int UblkControl::start_recovery(std::uint32_t number) { return command(ublk::start_recovery, for_device(number)); }
+int UblkControl::start_recovery(std::uint32_t number) {
+    return command(ublk::start_recovery, for_device(number));
+}
 
 int UblkControl::stop(std::uint32_t number) { return command(ublk::stop, for_device(number)); }
 
@@ -144,8 +148,9 @@ std::vector<std::uint32_t> UblkControl::devices() {
     for (const auto& entry : std::filesystem::directory_iterator{"/sys/class/ublk-char", error}) {
         const std::string name = entry.path().filename().string();
         std::uint32_t number = 0;
-        if (name.starts_with(prefix) && std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number)
-                                                .ec == std::errc{}) {
+        if (name.starts_with(prefix) &&
+            std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number).ec ==
+                std::errc{}) {
             numbers.push_back(number);
         }
     }

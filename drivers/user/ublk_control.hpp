@@ -21,8 +21,8 @@ class UblkCommands {
     virtual int get_info(std::uint32_t number, ublksrv_ctrl_dev_info& info) = 0;
     virtual int set_parameters(std::uint32_t number, ublk_params& parameters) = 0;
     virtual int get_parameters(std::uint32_t number, ublk_params& parameters) = 0;
-    // Both wait until every command that fetches a request has been given; that is the case when the server said
-    // so.
+    // Both wait until every command that fetches a request has been given; that is the case when the server
+    // said so.
     virtual int start(std::uint32_t number, pid_t server) = 0;
     virtual int end_recovery(std::uint32_t number, pid_t server) = 0;
     // -EBUSY: the server that died is not quite gone yet.

@@ -116,7 +116,8 @@ void UblkDevice::make() {
     number_ = info.dev_id;
     state_ = State::made;
     if ((info.flags & UBLK_F_USER_RECOVERY_REISSUE) == 0) {
-        throw Failure{name() + ": this kernel's ublk does not let a device outlive its server (Linux 6.1 does)"};
+        throw Failure{name() +
+                      ": this kernel's ublk does not let a device outlive its server (Linux 6.1 does)"};
     }
     ublk_params parameters = ublk_parameters(disk_);
     if (const int error = commands_->set_parameters(number_, parameters); error != 0) {
@@ -171,10 +172,12 @@ Descriptor UblkDevice::open_for_server() {
 
 void UblkDevice::serve(pid_t server) {
     const bool recovered = state_ == State::live;
-    const int error = recovered ? commands_->end_recovery(number_, server) : commands_->start(number_, server);
+    const int error =
+        recovered ? commands_->end_recovery(number_, server) : commands_->start(number_, server);
     if (error != 0) {
         throw system_failure(
-            name() + (recovered ? ": the kernel does not let it go on" : ": the kernel does not start it"), -error);
+            name() + (recovered ? ": the kernel does not let it go on" : ": the kernel does not start it"),
+            -error);
     }
     state_ = State::live;
     recovering_ = false;

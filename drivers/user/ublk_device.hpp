@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A disk's block device as the supervisor holds it: it outlives the driver processes that serve it.
 //
-// In order: open_for_server() gives a new process the channel; when that says that it serves, serve() lets requests through.
-// After a death both come again, and what the dead process had not answered is asked of the new one. close() ends it.
+// In order: open_for_server() gives a new process the channel; when that says that it serves, serve() lets
+// requests through. After a death both come again, and what the dead process had not answered is asked of the
+// new one. close() ends it.
 #pragma once
 
 #include <sys/types.h>
@@ -17,8 +18,8 @@
 
 namespace dmatoll::user {
 
-// Stands in a device's info, where the kernel keeps it: which controller's port it belongs to. Nothing if `bdf` is
-// not a PCI address, or of a domain beyond 16 bits.
+// Stands in a device's info, where the kernel keeps it: which controller's port it belongs to. Nothing if
+// `bdf` is not a PCI address, or of a domain beyond 16 bits.
 std::optional<std::uint64_t> ublk_mark(const std::string& bdf, std::uint32_t port);
 // Whether the mark is of that controller; its port then.
 std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& bdf);
@@ -30,7 +31,8 @@ class UblkDevice {
   public:
     // Nothing is there before open_for_server(). `commands` outlives it.
     UblkDevice(UblkCommands& commands, std::string bdf, DiskDescription disk);
-    // One that a supervisor left which was killed: the same disk's, with the same parameters. Otherwise nothing.
+    // One that a supervisor left which was killed: the same disk's, with the same parameters. Otherwise
+    // nothing.
     static std::optional<UblkDevice> left_behind(UblkCommands& commands, const std::string& bdf,
                                                  const DiskDescription& disk, std::uint32_t number);
 
@@ -38,8 +40,8 @@ class UblkDevice {
     Descriptor open_for_server();
     // The process has fetched all requests. Throws Failure.
     void serve(pid_t server);
-    // Requests that come from now on end with errors; what is there already is done first, if somebody serves. False:
-    // it takes too long. May be called again.
+    // Requests that come from now on end with errors; what is there already is done first, if somebody
+    // serves. False: it takes too long. May be called again.
     bool stop();
     // No server has it open. False: the kernel does not let go of it.
     bool remove();
@@ -79,12 +81,12 @@ class UblkDevice {
     bool lost_ = false;
 };
 
-// Limits how many requests are with the server at a time to what ublk_parameters.hpp says, which takes a queue without
-// scheduler. Throws Failure.
+// Limits how many requests are with the server at a time to what ublk_parameters.hpp says, which takes a
+// queue without scheduler. Throws Failure.
 void limit_requests(const UblkDevice& device);
 
-// Writes what lies in caches for it: of the file system that is mounted from it, or of itself. False: not within that
-// time.
+// Writes what lies in caches for it: of the file system that is mounted from it, or of itself. False: not
+// within that time.
 bool write_back(const UblkDevice& device, int patience_ms);
 
 // Where it is mounted, or what else holds it; empty: nobody does.

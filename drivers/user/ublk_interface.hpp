@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Linux's interface for block devices that a process serves, as of 6.4: what the headers of older distributions
-// lack. The structures are those of <linux/ublk_cmd.h>.
+// Linux's interface for block devices that a process serves, as of 6.4: what the headers of older
+// distributions lack. The structures are those of <linux/ublk_cmd.h>.
 #pragma once
 
 #include <linux/ioctl.h>
@@ -24,7 +24,8 @@ constexpr std::uint32_t end_recovery = _IOWR('u', UBLK_CMD_END_USER_RECOVERY, ub
 constexpr std::uint32_t fetch = _IOWR('u', UBLK_IO_FETCH_REQ, ublksrv_io_cmd);
 constexpr std::uint32_t commit_and_fetch = _IOWR('u', UBLK_IO_COMMIT_AND_FETCH_REQ, ublksrv_io_cmd);
 
-static_assert(sizeof(ublksrv_ctrl_cmd) == 32 && sizeof(ublksrv_io_cmd) == 16 && sizeof(ublksrv_io_desc) == 24);
+static_assert(sizeof(ublksrv_ctrl_cmd) == 32 && sizeof(ublksrv_io_cmd) == 16 &&
+              sizeof(ublksrv_io_desc) == 24);
 
 // ublk counts in sectors of this size, whatever the block size is.
 constexpr std::uint32_t sector_bytes = 512;

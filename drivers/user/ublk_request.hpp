@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A request of the block layer's, as ublk describes it, as one for the disk. The description lies in memory that
-// the kernel writes; what it says is checked all the same, since it decides what the device is told.
+// A request of the block layer's, as ublk describes it, as one for the disk. The description lies in memory
+// that the kernel writes; what it says is checked all the same, since it decides what the device is told.
 #pragma once
 
 #include <cerrno>
@@ -70,6 +70,8 @@ inline DiskRequest to_disk_request(const ublksrv_io_desc& asked, const ahci::Dis
 }
 
 // What ublk is answered for a request that did not end well.
-constexpr int error_of(ahci::Outcome outcome) { return outcome == ahci::Outcome::timed_out ? -ETIMEDOUT : -EIO; }
+constexpr int error_of(ahci::Outcome outcome) {
+    return outcome == ahci::Outcome::timed_out ? -ETIMEDOUT : -EIO;
+}
 
 }  // namespace dmatoll::user

@@ -27,7 +27,8 @@ class UserPlatform {
         void unlock() {}
     };
 
-    // All outlive the platform. `program`: its name, as messages begin. `rings`: the memory that rings are made of.
+    // All outlive the platform. `program`: its name, as messages begin. `rings`: the memory that rings are
+    // made of.
     UserPlatform(const char* program, const VfioDevice& device, std::span<std::byte> rings, Domain& domain)
         : program_{program},
           registers_{device.registers()},

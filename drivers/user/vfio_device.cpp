@@ -31,7 +31,8 @@ vfio_region_info region_info(int device, std::uint32_t index, const std::string&
 
 }  // namespace
 
-VfioDevice::VfioDevice(Descriptor device, std::string name, unsigned number, std::size_t fewest, std::size_t most)
+VfioDevice::VfioDevice(Descriptor device, std::string name, unsigned number, std::size_t fewest,
+                       std::size_t most)
     : device_{std::move(device)}, name_{std::move(name)} {
     vfio_device_info info{};
     info.argsz = sizeof(info);
@@ -45,9 +46,9 @@ VfioDevice::VfioDevice(Descriptor device, std::string name, unsigned number, std
     const vfio_region_info bar = region_info(device_.get(), VFIO_PCI_BAR0_REGION_INDEX + number, name_);
     if (bar.size < fewest || !(bar.flags & VFIO_REGION_INFO_FLAG_MMAP)) {
         throw Failure{
-            "device " + name_ + ": BAR " + std::to_string(number) + " has " + std::to_string(bar.size) + " bytes" +
-            (bar.flags & VFIO_REGION_INFO_FLAG_MMAP ? "" : " and cannot be mapped") + "; expected " +
-            std::to_string(fewest) +
+            "device " + name_ + ": BAR " + std::to_string(number) + " has " + std::to_string(bar.size) +
+            " bytes" + (bar.flags & VFIO_REGION_INFO_FLAG_MMAP ? "" : " and cannot be mapped") +
+            "; expected " + std::to_string(fewest) +
             " bytes of mappable registers. The firmware may not have assigned it: see `lspci -vv -s " +
             name_ + "`."};
     }

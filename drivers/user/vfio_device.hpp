@@ -12,8 +12,8 @@ namespace dmatoll::user {
 
 class VfioDevice {
   public:
-    // Takes over the descriptor, resets the function if it can be reset, and maps `bar`, which must be memory of
-    // `fewest` bytes at least, and of which no more than `most` are mapped. Throws Failure.
+    // Takes over the descriptor, resets the function if it can be reset, and maps `bar`, which must be memory
+    // of `fewest` bytes at least, and of which no more than `most` are mapped. Throws Failure.
     VfioDevice(Descriptor device, std::string name, unsigned bar, std::size_t fewest, std::size_t most);
     ~VfioDevice();
     VfioDevice(const VfioDevice&) = delete;

@@ -21,8 +21,7 @@ WaitSet::WaitSet(int interrupt, int tap, int bell) : bell_{bell}, epoll_{::epoll
     signals_ = take_signals({SIGTERM});
     timer_ = Descriptor{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
     const itimerspec period{{period_s, 0}, {period_s, 0}};
-    if (!epoll_.valid() || !timer_.valid() ||
-        ::timerfd_settime(timer_.get(), 0, &period, nullptr) != 0) {
+    if (!epoll_.valid() || !timer_.valid() || ::timerfd_settime(timer_.get(), 0, &period, nullptr) != 0) {
         throw system_failure("cannot make what the driver process waits on", errno);
     }
     if (interrupt >= 0) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What is said between the supervisor of disks and its driver process, neither of which trusts the other's memory.
+// What is said between the supervisor of disks and its driver process, neither of which trusts the other's
+// memory.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -35,7 +36,11 @@ DiskDescription a_disk(std::uint32_t port) {
 }
 
 DiskReport found(std::vector<DiskDescription> disks) {
-    return {.kind = DiskReport::Kind::found, .disks = std::move(disks), .arena = "4KiB", .note = "n", .failure = {}};
+    return {.kind = DiskReport::Kind::found,
+            .disks = std::move(disks),
+            .arena = "4KiB",
+            .note = "n",
+            .failure = {}};
 }
 
 TEST(DiskReport, SurvivesTheWay) {
@@ -81,7 +86,8 @@ TEST(DiskReport, PortsComeInOrderAndOnce) {
 }
 
 TEST(DiskReport, AnythingElseIsNone) {
-    for (const char* const text : {"", "{}", "[]", "null", "{\"serving\":false}", "{\"disks\":7}", "serving"}) {
+    for (const char* const text :
+         {"", "{}", "[]", "null", "{\"serving\":false}", "{\"disks\":7}", "serving"}) {
         EXPECT_FALSE(parse_disk_report(text).has_value()) << text;
     }
 }
@@ -112,7 +118,8 @@ TEST(QueuePassing, AMessageWithoutWhatItPromisesIsNone) {
     SocketPair sockets;
     Descriptor got;
     const QueueMessage promise{.port = 1, .depth = 8};
-    ASSERT_EQ(::send(sockets.ours.get(), &promise, sizeof(promise), 0), static_cast<ssize_t>(sizeof(promise)));
+    ASSERT_EQ(::send(sockets.ours.get(), &promise, sizeof(promise), 0),
+              static_cast<ssize_t>(sizeof(promise)));
     EXPECT_FALSE(receive_queue(sockets.theirs.get(), got).has_value());
     ASSERT_EQ(::send(sockets.ours.get(), "x", 1, 0), 1);
     EXPECT_FALSE(receive_queue(sockets.theirs.get(), got).has_value());
@@ -133,8 +140,9 @@ TEST(DiskOptions, DefaultsAndAll) {
     EXPECT_FALSE(defaults->driver.poll);
     EXPECT_FALSE(defaults->remove);
     EXPECT_EQ(defaults->restarts, 3u);
-    const auto all = parse({"--device", "d", "--strategy", "copy", "--queue-depth", "1", "--completion", "poll", "--cpu",
-                            "1", "--page-size", "4096", "--restart", "always", "--watchdog-ms", "250", "--remove"});
+    const auto all =
+        parse({"--device", "d", "--strategy", "copy", "--queue-depth", "1", "--completion", "poll", "--cpu",
+               "1", "--page-size", "4096", "--restart", "always", "--watchdog-ms", "250", "--remove"});
     ASSERT_TRUE(all.has_value());
     EXPECT_EQ(all->driver.strategy, "copy");
     EXPECT_EQ(all->driver.queue_depth, 1u);

@@ -47,7 +47,8 @@ TEST(DiskRequest, ReadsAndWritesAreCountedInTheDisksBlocks) {
 
 TEST(DiskRequest, OtherFlagsOfTheBlockLayerMeanNothing) {
     const DiskRequest request = to_disk_request(
-        asked(UBLK_IO_OP_WRITE | UBLK_IO_F_META | UBLK_IO_F_SWAP | UBLK_IO_F_FAILFAST_DEV, 0, 8), disk_of(8, 512));
+        asked(UBLK_IO_OP_WRITE | UBLK_IO_F_META | UBLK_IO_F_SWAP | UBLK_IO_F_FAILFAST_DEV, 0, 8),
+        disk_of(8, 512));
     EXPECT_EQ(request.error, 0);
     EXPECT_FALSE(request.force_unit_access);
 }
@@ -73,8 +74,9 @@ TEST(DiskRequest, LongerThanItsBufferItCannotBe) {
     constexpr std::uint32_t most = ahci::most_transfer_bytes / 512;
     EXPECT_EQ(to_disk_request(asked(UBLK_IO_OP_READ, 0, most), disk_of(100'000, 512)).error, 0);
     EXPECT_EQ(to_disk_request(asked(UBLK_IO_OP_READ, 0, most + 1), disk_of(100'000, 512)).error, -EIO);
-    EXPECT_EQ(to_disk_request(asked(UBLK_IO_OP_WRITE, 0, 0xffff'ffff), disk_of(~std::uint64_t{0} / 512, 512)).error,
-              -EIO);
+    EXPECT_EQ(
+        to_disk_request(asked(UBLK_IO_OP_WRITE, 0, 0xffff'ffff), disk_of(~std::uint64_t{0} / 512, 512)).error,
+        -EIO);
     const DiskRequest discard = to_disk_request(asked(UBLK_IO_OP_DISCARD, 0, 100'000), disk_of(100'000, 512));
     EXPECT_EQ(discard.error, 0);
     EXPECT_EQ(discard.operation, ahci::Operation::trim);
@@ -101,8 +103,8 @@ TEST(DiskRequest, WhatTheDiskCannotDoIsNotAskedOfIt) {
 }
 
 TEST(DiskRequest, EveryBadOutcomeIsAnError) {
-    for (const auto outcome : {ahci::Outcome::medium_error, ahci::Outcome::refused, ahci::Outcome::transport_error,
-                               ahci::Outcome::gone}) {
+    for (const auto outcome : {ahci::Outcome::medium_error, ahci::Outcome::refused,
+                               ahci::Outcome::transport_error, ahci::Outcome::gone}) {
         EXPECT_EQ(error_of(outcome), -EIO) << describe(outcome);
     }
     EXPECT_EQ(error_of(ahci::Outcome::timed_out), -ETIMEDOUT);

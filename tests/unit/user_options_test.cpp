@@ -9,8 +9,8 @@
 
 namespace {
 
-using dmatoll::user::NetworkChildOptions;
 using dmatoll::user::Failure;
+using dmatoll::user::NetworkChildOptions;
 using dmatoll::user::NetworkOptions;
 
 std::optional<NetworkOptions> parse(std::vector<const char*> arguments) {
@@ -149,14 +149,11 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
 }
 
 TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
-    NetworkChildOptions sent{.process = {.bdf = "0000:00:03.0",
-                                         .address_bits = 39,
-                                         .user = 65534,
-                                         .group = 65533,
-                                         .parent = 12},
-                             .pci_vendor = 0x8086,
-                             .pci_device = 0x100f,
-                             .driver = {}};
+    NetworkChildOptions sent{
+        .process = {.bdf = "0000:00:03.0", .address_bits = 39, .user = 65534, .group = 65533, .parent = 12},
+        .pci_vendor = 0x8086,
+        .pci_device = 0x100f,
+        .driver = {}};
     sent.driver.strategy = "persistent";
     sent.driver.receive_descriptors = 64;
     sent.driver.transmit_descriptors = 128;

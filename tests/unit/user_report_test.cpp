@@ -23,8 +23,8 @@ TEST(NetworkReport, SurvivesTheWay) {
 }
 
 TEST(NetworkReport, OfAFailureNeedsNoAddress) {
-    const auto got =
-        parse_network_report(to_text(NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = "why"}));
+    const auto got = parse_network_report(
+        to_text(NetworkReport{.ready = false, .mac = {}, .arena = {}, .note = {}, .failure = "why"}));
     ASSERT_TRUE(got.has_value());
     EXPECT_EQ(got->failure, "why");
 }

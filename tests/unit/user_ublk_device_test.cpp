@@ -55,8 +55,12 @@ class FakeCommands : public UblkCommands {
         parameters = set;
         return note("get", 0);
     }
-    int start(std::uint32_t, pid_t server) override { return note("start " + std::to_string(server), start_result); }
-    int end_recovery(std::uint32_t, pid_t server) override { return note("end " + std::to_string(server), 0); }
+    int start(std::uint32_t, pid_t server) override {
+        return note("start " + std::to_string(server), start_result);
+    }
+    int end_recovery(std::uint32_t, pid_t server) override {
+        return note("end " + std::to_string(server), 0);
+    }
     int start_recovery(std::uint32_t) override {
         if (busy != 0) {
             --busy;
