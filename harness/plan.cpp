@@ -369,8 +369,8 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
     const double measured =
         (parameter("warm_up_ms") + windows * parameter("window_ms") + parameter("cool_down_ms")) * 1e-3 + 0.3;
     if (trial.pattern) {
-        // What is verified is moved twice, at about as many bytes a second of this machine.
-        constexpr double verified_bytes_per_second = 60e6;
+        // What is verified is moved twice, together at about so many bytes a second of this machine.
+        constexpr double verified_bytes_per_second = 20e6;
         if (trial.program == "fio-verify")
             return 1 + parameter("verify_bytes") / verified_bytes_per_second;
         return clock == ClockKind::virtual_clock ? 1 + 2.8 * measured : 1 + measured;

@@ -9,12 +9,24 @@
 #include <cerrno>
 
 #include "../failure.hpp"
+#include "../paths.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
 #include "pci.hpp"
 #include "system.hpp"
 
 namespace dmatoll::harness {
+
+namespace {
+
+bool any_ublk_device() {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(system_paths().sys / "block", error))
+        if (entry.path().filename().string().starts_with("ublkb")) return true;
+    return false;
+}
+
+}  // namespace
 
 fs::path Ownership::state_file() { return system_paths().run / "taken.json"; }
 
@@ -116,6 +128,14 @@ Ownership::Report Ownership::restore() {
                         "remove the network namespace " + name);
         });
     });
+    // A user driver that was killed leaves block devices that wait for its successor, and hold their module.
+    const fs::path driver = our_program("dmatoll-disk-user");
+    if (any_ublk_device() && !driver.empty())
+        for (const auto& before : taken_)
+            attempt("removed what a killed driver of " + before.bdf + " left", [&] {
+                run_or_fail({.arguments = {driver.string(), "--device", before.bdf, "--remove"}},
+                            "remove the block devices of " + before.bdf);
+            });
     std::erase_if(taken_, [&](const Taken& before) {
         return attempt(fmt::format("{} is with {} again", before.bdf,
                                    before.driver.empty() ? "no driver" : before.driver),

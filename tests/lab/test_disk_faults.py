@@ -40,6 +40,13 @@ def test_a_disk_that_is_not_empty_is_read_but_not_written_to(steps):
     assert steps["after-not-empty"].text == steps["state-before"].text
 
 
+@pytest.mark.parametrize("placement, driver", [("kernel", "dmatoll-blk"), ("user", "vfio-pci")])
+def test_after_the_harness_was_killed_restore_brings_the_disks_back(steps, placement, driver):
+    steps[f"killed-{placement}"].done("ended with 137", driver)
+    steps[f"restore-{placement}"].done("ahci again")
+    assert steps[f"after-{placement}"].text == steps["state-before"].text
+
+
 def test_a_port_without_a_disk_is_an_error_of_the_trial(steps):
     assert steps["no-disk"].status == 3
     (record,) = records(steps["no-disk"])

@@ -70,6 +70,31 @@ swapoff /dev/sdb
 wipefs -q --all /dev/sdb
 step after-swap state
 
+# Killed in the middle: the disks come back.
+suite /tmp/long.toml fio-randread 0
+sed -i 's/window_ms = .*/window_ms = 20000/' /tmp/long.toml
+disk_works() { pidof fio && ls /sys/bus/pci/drivers/"$1"/$device; }
+killed_run() {
+    rm -rf /tmp/run
+    dmatoll run /tmp/long.toml --target local --device $device --filter "placement=$1,strategy=persistent" \
+        --output /tmp/run --no-report --quiet >/tmp/killed.log 2>&1 &
+    run=$!
+    until_true 30 disk_works "$2" || { cat /tmp/killed.log; return 1; }
+    sleep 0.5
+    kill -9 $run
+    wait $run
+    echo "ended with $?"
+    sleep 0.5
+    driver_of $device
+    ! pidof fio dmatoll-disk-user
+}
+for placement in kernel:dmatoll-blk user:vfio-pci; do
+    step "killed-${placement%:*}" killed_run "${placement%:*}" "${placement#*:}"
+    step "restore-${placement%:*}" dmatoll restore
+    settle
+    step "after-${placement%:*}" state
+done
+
 # There is no such disk.
 step no-disk local_run /tmp/nowhere.toml --filter placement=stock
 step after-no-disk state
