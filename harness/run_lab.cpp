@@ -24,8 +24,10 @@ namespace {
 constexpr double boot_deadline_seconds = 120;
 constexpr std::size_t console_lines = 25;
 constexpr std::size_t oops_lines = 120;
-// The user driver's arena, and room for a second one.
+// The user driver's arena. A network card's: with room for a second one. A controller's: 32 requests of 1 MiB for each of
+// two disks, and what the driver itself needs.
 constexpr unsigned huge_pages = 32;
+constexpr unsigned disk_huge_pages = 36;
 
 // What the workers share.
 struct Shared {
@@ -69,6 +71,7 @@ class BootRunner {
         if (const DeviceModel* model = find_device_model(rest_.front().device)) {
             options.device_model = model->emulated_as;
             options.disks = model->kind == DeviceKind::disk;
+            if (options.disks) options.huge_pages = disk_huge_pages;
         }
         if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
         // Nothing but the trials: the guest's instructions must not depend on the run's name or the commit.

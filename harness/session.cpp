@@ -27,7 +27,8 @@ constexpr double answer_seconds = 10;
 // A controller looks for disks after its driver has it.
 constexpr double disk_seconds = 15;
 // Between the beats that bound how far the lab's virtual clock jumps while all CPUs wait for a disk. Without them a
-// disk in a file was seen to answer after 16 s of that clock, with them after 0.4 ms at most.
+// disk in a file was seen to answer after 16 s of that clock, with them mostly within 0.4 ms, and on a busy host after
+// 25 ms at most.
 constexpr unsigned beat_us = 50;
 constexpr const char* metronome_program = "dmatoll-metronome";
 

@@ -76,6 +76,8 @@ std::string kernel_command_line(const GuestOptions& options) {
     if (options.clock == Clock::wall_clock) line += " no_timer_check";
     if (options.iommu) line += " intel_iommu=on";
     if (options.huge_pages > 0) line += fmt::format(" hugepagesz=2M hugepages={}", options.huge_pages);
+    // Whether the pages of a program's buffer lie side by side decides what a request costs, and would be chance.
+    if (options.disks) line += " transparent_hugepage=never";
     if (!options.kernel_arguments.empty()) line += ' ' + options.kernel_arguments;
     return line;
 }
