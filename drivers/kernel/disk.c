@@ -108,8 +108,8 @@ static blk_status_t outcome_status(enum dmatoll_outcome outcome) {
         case DMATOLL_DONE:
             return BLK_STS_OK;
         case DMATOLL_MEDIUM_ERROR:
-            return BLK_STS_MEDIUM;
         case DMATOLL_REFUSED:
+            /* BLK_STS_MEDIUM would be ENODATA to who reads, and at user level the disk can say EIO only. */
             return BLK_STS_IOERR;
         case DMATOLL_TRANSPORT_ERROR:
             return BLK_STS_TRANSPORT;

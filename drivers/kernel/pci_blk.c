@@ -112,7 +112,7 @@ static int add_disks(struct dmatoll_blk* blk) {
     return 0;
 }
 
-/* What a started device goes through, in this order; also one that was started in part. */
+/* Also of a device that was started in part. */
 static void stop_device(struct dmatoll_blk* blk) {
     /* Even an adapter that does not obey the stop must not reach the memory that it gives back. */
     pci_clear_master(blk->bound.pci);
