@@ -24,10 +24,10 @@ namespace {
 constexpr double boot_deadline_seconds = 120;
 constexpr std::size_t console_lines = 25;
 constexpr std::size_t oops_lines = 120;
-// The user driver's arena. A network card's: with room for a second one. A controller's: 32 requests of 1 MiB for each of
-// two disks, and what the driver itself needs.
+// The user driver's arena. A network card's: with room for a second one. A controller's: 33 requests of 1 MiB for each of
+// two disks, and 6 MiB for command tables.
 constexpr unsigned huge_pages = 32;
-constexpr unsigned disk_huge_pages = 36;
+constexpr unsigned disk_huge_pages = 40;
 
 // What the workers share.
 struct Shared {

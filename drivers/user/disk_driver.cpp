@@ -340,7 +340,9 @@ void run(const DiskChildOptions& options) {
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device{Descriptor{inherited_device}, options.process.bdf, register_bar, page_of_registers,
                       most_register_bytes};
-    const Arena rings{disk_ring_bytes, page_bytes};
+    // Of huge pages if there are any: QEMU's adapter ends, and the guest with it, at a command table that goes on in a page
+    // which is not the next in memory.
+    const Arena rings{disk_ring_bytes, 0};
 
     IovaAllocator allocator;
     UserDomain domain{container, allocator};
