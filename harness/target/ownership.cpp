@@ -80,10 +80,11 @@ void Ownership::store() const {
 }
 
 void Ownership::take(const std::string& bdf, bool force) {
-    const auto same = [&](const Taken& taken) { return taken.bdf == bdf; };
-    if (std::any_of(taken_.begin(), taken_.end(), same)) return;
+    // What was taken before may have got users since: somebody bound it by hand and mounted its disk.
     const PciDevice device = pci_device(bdf);
     require_free(device, force);
+    const auto same = [&](const Taken& taken) { return taken.bdf == bdf; };
+    if (std::any_of(taken_.begin(), taken_.end(), same)) return;
     taken_.push_back({bdf, device.driver, device.driver_override, device.group_type});
     store();
 }

@@ -28,7 +28,7 @@ class Ownership {
     Ownership();
 
     // Writes down how the device is, unless that was written before. Durable when it returns. Throws Failure
-    // if the device must not be taken (pci.hpp, require_free).
+    // if the device must not be taken (pci.hpp, require_free), even if it was taken before.
     void take(const std::string& bdf, bool force);
     void note_namespace(const std::string& name);
     void note_module(const std::string& name);

@@ -38,7 +38,6 @@ class DiskTest : public TargetTest {
         put(folder + "/" + name + "/dev", number + "\n");
     }
     std::string refusal() {
-        fs::remove(Ownership::state_file());  // what was taken is not asked about again
         Ownership ownership;
         return complaint([&] { ownership.take(controller, false); });
     }
@@ -103,6 +102,21 @@ TEST_F(DiskTest, WhatHoldsADiskIsTold) {
     Ownership ownership;
     fs::remove(Ownership::state_file());
     EXPECT_EQ(complaint([&] { ownership.take(controller, true); }), "no complaint");
+}
+
+TEST_F(DiskTest, WhatWasTakenBeforeIsAskedAboutAgain) {
+    disk("dmatoll0", "", "252:0");
+    {
+        Ownership ownership;
+        ASSERT_EQ(complaint([&] { ownership.take(controller, false); }), "no complaint");
+    }
+    ASSERT_TRUE(fs::exists(Ownership::state_file()));
+    put("proc/self/mountinfo", "22 1 252:0 / /data rw,relatime - ext4 /dev/dmatoll0 rw\n");
+    EXPECT_TRUE(has(refusal(), "dmatoll0 is mounted at /data")) << refusal();
+    Ownership ownership;
+    EXPECT_EQ(ownership.taken().size(), 1U) << "it can still be given back";
+    EXPECT_EQ(complaint([&] { ownership.take(controller, true); }), "no complaint");
+    EXPECT_EQ(ownership.taken().size(), 1U) << "how it was is written down once";
 }
 
 TEST_F(DiskTest, QueueAndStatisticsAreTheKernels) {

@@ -58,6 +58,18 @@ step mounted local_run /tmp/read.toml
 step bind-mounted dmatoll bind $device vfio-pci
 step after-mounted state
 umount /mnt
+# What was taken by hand is no free game afterwards.
+insmod /lib/modules/"$(uname -r)"/extra/dmatoll_blk.ko || fail "no module"
+step bind-by-user dmatoll bind $device dmatoll-blk
+until_true 10 ls /dev/dmatoll1 || fail "dmatoll-blk has no second disk"
+mount -t ext4 /dev/dmatoll1 /mnt || fail "not mounted from dmatoll-blk"
+step taken-mounted local_run /tmp/read.toml
+step taken-mounted-driver driver_of $device
+umount /mnt
+step taken-restore dmatoll restore
+rmmod dmatoll_blk
+settle
+step after-taken state
 # A file system that nobody uses may be taken, and is not written to.
 step not-empty local_run /tmp/write.toml
 step after-not-empty state
