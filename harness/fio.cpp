@@ -89,11 +89,12 @@ FioTotals parse_fio(std::string_view output, const std::string& section) {
 Fio::Fio(const Trial& trial, const TrafficPlaces& places)
     : pattern_{trial.pattern.value()},
       block_bytes_{trial.parameters.at("block_bytes")},
+      io_depth_{trial.parameters.at("io_depth")},
       warm_up_ms_{trial.parameters.at("warm_up_ms")},
       disk_{*places.disk} {
     const std::uint64_t run_ms = trial.parameters.at("window_ms") + margin_ms;
     duration_ = static_cast<double>(warm_up_ms_ + run_ms) * 1e-3;
-    auto arguments = common_arguments(disk_, trial.parameters.at("io_depth"));
+    auto arguments = common_arguments(disk_, io_depth_);
     arguments.insert(arguments.end(),
                      {fmt::format("--rw={}", name_of(pattern_)), fmt::format("--bs={}", block_bytes_),
                       "--norandommap", "--time_based", fmt::format("--ramp_time={}ms", warm_up_ms_),
@@ -130,7 +131,7 @@ nlohmann::json Fio::finish(const MeasuredWindow& window) {
     const FioTotals totals = parse_fio(ended.output, section);
     nlohmann::json record;
     auto& metrics = record["metrics"];
-    metrics = disk_metrics(block_bytes_, window);
+    metrics = disk_metrics(block_bytes_, io_depth_ * block_bytes_, window);
     metrics["latency_ns"] = totals.latency_ns;
     if (totals.latency_ns.is_null()) metrics.erase("latency_ns");
     record["meters"]["fio"] = {{"available", true},

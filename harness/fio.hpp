@@ -39,6 +39,7 @@ class Fio final : public Traffic {
   private:
     Pattern pattern_;
     std::uint64_t block_bytes_;
+    std::uint64_t io_depth_;
     std::uint64_t warm_up_ms_;
     double duration_ = 0;  // seconds
     const Disk& disk_;

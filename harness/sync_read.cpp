@@ -14,6 +14,8 @@ namespace {
 constexpr const char* program_name = "dmatoll-sync-read";
 // By more than what the edges of a window cut off, the load was not what was asked for.
 constexpr double missed_share = 0.05;
+// The page cache asks for the next window before the one that is being read ends.
+constexpr std::uint64_t read_ahead_windows = 2;
 
 }  // namespace
 
@@ -64,7 +66,11 @@ SyncRead::SyncRead(const Trial& trial, const TrafficPlaces& places)
                                        std::to_string(load_bps_),
                                        "--warm-up",
                                        std::to_string(warm_up_ms_)};
-    if (trial.parameters.at("direct") == 0) arguments.emplace_back("--buffered");
+    in_flight_bytes_ = block_bytes_;
+    if (trial.parameters.at("direct") == 0) {
+        arguments.emplace_back("--buffered");
+        in_flight_bytes_ += read_ahead_windows * read_ahead_kib * 1024;
+    }
     child_ = std::make_unique<Child>(Command{.arguments = arguments, .cpu = places.device.cpu});
 }
 
@@ -94,7 +100,7 @@ nlohmann::json SyncRead::finish(const MeasuredWindow& window) {
     const auto latency = parse_sync_read(ended.output);
     nlohmann::json record;
     auto& metrics = record["metrics"];
-    metrics = disk_metrics(block_bytes_, window);
+    metrics = disk_metrics(block_bytes_, in_flight_bytes_, window);
     if (load_bps_ > 0) {
         metrics["load_requested_bps"] = load_bps_;
         const auto requested = static_cast<double>(load_bps_);

@@ -34,6 +34,7 @@ class SyncRead final : public Traffic {
 
   private:
     std::uint64_t block_bytes_;
+    std::uint64_t in_flight_bytes_ = 0;
     std::uint64_t load_bps_;
     std::uint64_t warm_up_ms_;
     const Disk& disk_;

@@ -163,7 +163,7 @@ void Disk::set_queue(std::uint32_t most_request_kib) const {
         {"max_sectors_kb", std::to_string(most_request_kib)},
         {"nr_requests", "32"},    // as many as there are tags
         {"rq_affinity", "1"},     // completed where the interrupt is, which is where the workload runs
-        {"read_ahead_kb", "128"},
+        {"read_ahead_kb", std::to_string(read_ahead_kib)},
         {"nomerges", "0"},
         {"wbt_lat_usec", "0"},    // no throttling of write-back by measured latencies
         {"add_random", "0"},      // no entropy taken from completions

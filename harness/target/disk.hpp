@@ -34,6 +34,9 @@ std::vector<std::string> signatures_of(const std::string& disk);
 // would destroy, and nobody uses it.
 void require_writable(const std::string& disk);
 
+// What set_queue() sets.
+inline constexpr std::uint32_t read_ahead_kib = 128;
+
 class Disk {
   public:
     explicit Disk(std::string name) : name_{std::move(name)} {}
