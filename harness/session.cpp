@@ -26,11 +26,6 @@ constexpr double link_seconds = 10;
 constexpr double answer_seconds = 10;
 // A controller looks for disks after its driver has it.
 constexpr double disk_seconds = 15;
-// Between the beats that bound how far the lab's virtual clock jumps while all CPUs wait for a disk. Without them a
-// disk in a file was seen to answer after 16 s of that clock, with them mostly within 0.4 ms, and on a busy host after
-// 25 ms at most.
-constexpr unsigned beat_us = 50;
-constexpr const char* metronome_program = "dmatoll-metronome";
 
 }  // namespace
 
@@ -132,13 +127,7 @@ void Session::set_up_disk(const Trial& trial) {
     // Each port may have a vector of its own, which it asks for when it has found a disk.
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (trial.writes_to_disk() && !settings_.force) require_writable(disk_->name());
-    if (!settings_.virtual_clock || metronome_) return;
-    const fs::path program = our_program(metronome_program);
-    if (program.empty())
-        throw Unavailable{
-            fmt::format("The program {} is neither beside dmatoll nor in PATH; build it", metronome_program)};
-    metronome_ = std::make_unique<Child>(
-        Command{.arguments = {program.string(), std::to_string(beat_us)}, .cpu = other_cpu()});
+    if (settings_.virtual_clock && !metronome_) metronome_.emplace(other_cpu());
 }
 
 void Session::take_down_driver() {
@@ -189,7 +178,8 @@ void Session::run(const Trial& trial) {
     } catch (const std::exception& error) {
         record["status"] = dynamic_cast<const Unavailable*>(&error) != nullptr ? "skipped" : "error";
         record["reason"] = error.what();
-        // Whatever state it is in: the next trial begins with a fresh driver.
+        // Whatever state it is in: the next trial begins with a fresh driver, and a beat.
+        metronome_.reset();
         take_down_driver();
         combination_.clear();
     }
@@ -213,6 +203,11 @@ TrafficPlaces Session::places() {
             .virtual_clock = settings_.virtual_clock};
 }
 
+void Session::require_alive() {
+    driver_->require_alive();
+    if (metronome_) metronome_->require_beating();
+}
+
 nlohmann::json Session::measure_faults(const Trial& trial) {
     nlohmann::json record = settings_in_force(trial);
     const std::uint64_t begun = now_ns();
@@ -229,7 +224,7 @@ nlohmann::json Session::verify(const Trial& trial) {
     const std::uint64_t begun = now_ns();
     const Counts before = driver_->counters();
     nlohmann::json result = run_fio_verify(
-        trial, places(), [&] { driver_->require_alive(); },
+        trial, places(), [&] { require_alive(); },
         [&](const std::string& output) { sink_.raw(trial, "fio.json", output); });
     const Counts counts = difference(before, driver_->counters());
     nlohmann::json record = settings_in_force(trial);
@@ -247,7 +242,9 @@ nlohmann::json Session::measure(const Trial& trial) {
             if (!content.empty()) sink_.raw(trial, name, content);
     };
     try {
-        traffic->warm_up([&] { driver_->require_alive(); });
+        traffic->warm_up([&] { require_alive(); });
+        // It watched until the stream began only.
+        require_alive();
 
         const std::uint64_t wanted_ns = trial.parameters.at("window_ms") * 1'000'000;
         const CpuTicks ticks_before = settings_.virtual_clock ? CpuTicks{} : read_cpu_ticks(device_cpu);
@@ -272,7 +269,7 @@ nlohmann::json Session::measure(const Trial& trial) {
 
         traffic->window_closed();
         traffic->require_running();
-        driver_->require_alive();
+        require_alive();
         Counts moved = difference(before, after);
         moved.erase(counted_at);  // a time, no count
         const MeasuredWindow window{
@@ -377,7 +374,7 @@ nlohmann::json Session::settings_in_force(const Trial& trial) {
     }
     if (metronome_)
         record["virtual_clock"] = {
-            {"beat_us", beat_us},
+            {"beat_us", Metronome::beat_us},
             {"what", "a process wakes at this beat on the CPU that is not measured: without it the clock would jump "
                      "to any timer while all wait for a disk, which answers on the host's time"}};
     record["domain"]["attached"] = effective.at("domain");

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "process.hpp"
+#include "metronome.hpp"
 #include "sink.hpp"
 #include "target/driver.hpp"
 #include "target/ownership.hpp"
@@ -48,6 +48,8 @@ class Session {
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);
     nlohmann::json verify(const Trial& trial);
+    // The driver lives, and the beat beats, if there has to be one. Throws Failure.
+    void require_alive();
     // The disk that the trial is about, with its queue set.
     void set_up_disk(const Trial& trial);
     // What is really in force of what the trial asked for, for its record.
@@ -64,7 +66,7 @@ class Session {
     std::unique_ptr<Driver> driver_;
     std::optional<Interface> interface_;
     std::optional<Disk> disk_;
-    std::unique_ptr<Child> metronome_;
+    std::optional<Metronome> metronome_;
     std::string interrupt_;
     std::uint64_t windows_ = 0;  // opened so far: the lab's meter numbers them likewise
 };
