@@ -56,7 +56,8 @@ std::vector<std::string> disk_arguments(const GuestOptions& options, const std::
             "-device",
             fmt::format("ide-hd,bus=disks.{},drive=costless,serial=costless", costless_port),
             "-device",
-            fmt::format("ide-hd,bus=disks.{},drive=kept,serial=kept", file_port)};
+            // A host whose disk is full is an error of the write: by default the guest would stop and wait.
+            fmt::format("ide-hd,bus=disks.{},drive=kept,serial=kept,werror=report", file_port)};
 }
 
 }  // namespace
