@@ -185,6 +185,7 @@ Diagnosis diagnose() {
         program("fio", "fio"),
         program("wipefs", "util-linux"),
         file("user driver, kernel-like", our_program("dmatoll-net-user-kernel-like"), build),
+        file("user driver, disks, kernel-like", our_program("dmatoll-disk-user-kernel-like"), build),
         hugepages(),
         kvm(),
         {"two guests at a time", allowed_cpus().size() >= 2,

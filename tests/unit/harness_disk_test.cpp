@@ -7,6 +7,8 @@
 #include "catalogue.hpp"
 #include "disk_window.hpp"
 #include "fio.hpp"
+#include "lab/emulator.hpp"
+#include "metronome.hpp"
 #include "plan.hpp"
 #include "sync_read.hpp"
 #include "system_tree.hpp"
@@ -217,6 +219,7 @@ MeasuredWindow disk_window() {
     MeasuredWindow window;
     window.closed_ns = 500'000'000;
     window.disk_ns = 500'000'000;
+    window.counters_ns = 500'000'000;
     window.disk = {{"read_requests", 2000}, {"bytes_read", 400 << 20}, {"write_requests", 0}, {"bytes_written", 0}};
     window.device = {{"bytes_read", (400 << 20) + 4096}, {"bytes_written", 0}};
     window.device_source = "test";
@@ -224,24 +227,86 @@ MeasuredWindow disk_window() {
 }
 
 TEST(DiskMetrics, CountTheProgramsIosWhateverTheyWereCutInto) {
-    const auto metrics = disk_metrics(1 << 20, disk_window());
+    const auto metrics = disk_metrics(1 << 20, 32 << 20, disk_window());
     EXPECT_EQ(metrics.at("ios"), 400);
     EXPECT_DOUBLE_EQ(metrics.at("iops"), 800);
     EXPECT_DOUBLE_EQ(metrics.at("throughput_bps"), 800.0 * (8 << 20));
     MeasuredWindow stock = disk_window();
     stock.device.clear();
-    EXPECT_EQ(disk_metrics(1 << 20, stock), metrics) << "a driver that counts nothing";
+    EXPECT_EQ(disk_metrics(1 << 20, 32 << 20, stock), metrics) << "a driver that counts nothing";
 }
 
 TEST(DiskMetrics, AreRefusedIfNothingMovedOrTheDriverCountedSomethingElse) {
     MeasuredWindow idle = disk_window();
     idle.disk["bytes_read"] = 512;
-    EXPECT_THROW(disk_metrics(4096, idle), Failure);
+    EXPECT_THROW(disk_metrics(4096, 4096, idle), Failure);
     for (const std::uint64_t counted : {0, 800 << 20}) {
         MeasuredWindow other = disk_window();
         other.device["bytes_read"] = counted;
-        EXPECT_THROW(disk_metrics(4096, other), Failure) << counted;
+        EXPECT_THROW(disk_metrics(4096, 4096, other), Failure) << counted;
     }
+}
+
+// 4 KiB at queue depth 1: 4 MiB in the window.
+MeasuredWindow small_window() {
+    MeasuredWindow window = disk_window();
+    window.disk = {{"read_requests", 1024}, {"bytes_read", 4 << 20}, {"write_requests", 0}, {"bytes_written", 0}};
+    window.device = {{"bytes_read", 4 << 20}, {"bytes_written", 0}};
+    return window;
+}
+
+TEST(DiskMetrics, TheDriverMayDifferByWhatIsInFlightOnly) {
+    const auto differs_by = [](std::int64_t blocks, std::uint64_t depth) {
+        MeasuredWindow window = small_window();
+        window.device["bytes_read"] += static_cast<std::uint64_t>(blocks * 4096);
+        return [window, depth] { (void)disk_metrics(4096, depth * 4096, window); };
+    };
+    for (const std::int64_t sign : {1, -1}) {
+        EXPECT_NO_THROW(differs_by(sign * 2, 1)());
+        // A driver that lost or repeated one block of 40.
+        EXPECT_THROW(differs_by(sign * 26, 1)(), Failure);
+        EXPECT_NO_THROW(differs_by(sign * 33, 32)()) << "a full queue";
+        EXPECT_THROW(differs_by(sign * 60, 32)(), Failure);
+    }
+}
+
+TEST(DiskMetrics, TheLongerIntervalMayContainMore) {
+    MeasuredWindow window = small_window();
+    window.device["bytes_read"] += 26 * 4096;
+    window.counters_ns += window.disk_ns / 40;
+    EXPECT_NO_THROW((void)disk_metrics(4096, 4096, window));
+    window.device["bytes_read"] += 52 * 4096;
+    EXPECT_THROW((void)disk_metrics(4096, 4096, window), Failure);
+}
+
+TEST(LabDisks, AMetronomeThatEndedIsAnError) {
+    Metronome beats{Command{.arguments = {"sleep", "60"}}};
+    EXPECT_NO_THROW(beats.require_beating());
+    Metronome dies{Command{.arguments = {"sh", "-c", "echo out of breath >&2; exit 7"}}};
+    std::string said;
+    for (int i = 0; i < 1000 && said.empty(); ++i) {
+        try {
+            dies.require_beating();
+            sleep_seconds(0.01);
+        } catch (const Failure& failure) {
+            said = failure.what();
+        }
+    }
+    EXPECT_NE(said.find("status 7"), std::string::npos) << said;
+    EXPECT_NE(said.find("out of breath"), std::string::npos) << said;
+    EXPECT_THROW(dies.require_beating(), Failure) << "it stays ended";
+}
+
+TEST(LabDisks, AFullHostIsAnErrorOfTheWrite) {
+    lab::GuestOptions options;
+    options.disks = true;
+    options.device_model = "ich9-ahci";
+    const auto arguments = lab::emulator_arguments(options, "qemu", "initramfs", "disk", lab::Console::terminal);
+    const auto kept = std::find_if(arguments.begin(), arguments.end(), [](const std::string& argument) {
+        return argument.find("drive=kept") != std::string::npos;
+    });
+    ASSERT_NE(kept, arguments.end());
+    EXPECT_NE(kept->find(",werror=report"), std::string::npos) << "the guest would stop and wait: " << *kept;
 }
 
 const char* const two_kinds = R"([suite]

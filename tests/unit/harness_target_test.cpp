@@ -153,6 +153,10 @@ TEST_F(TargetTest, DoctorNamesWhatIsMissing) {
                                     [](const Check& check) { return check.name == "huge pages"; });
     ASSERT_NE(pages, diagnosis.optional.end());
     EXPECT_FALSE(pages->there);
+    for (const auto* program : {"user driver, disks", "user driver, kernel-like", "user driver, disks, kernel-like"})
+        EXPECT_TRUE(std::any_of(diagnosis.optional.begin(), diagnosis.optional.end(),
+                                [&](const Check& check) { return check.name == program; }))
+            << program;
 }
 
 TEST(Doctor, ComparesKernels) {
