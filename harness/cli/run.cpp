@@ -131,7 +131,8 @@ void add_run(CLI::App& program, Outcome& outcome) {
         ->required();
     command
         ->add_option("--target", options->target,
-                     "lab: emulated guests, no hardware is touched; local: this machine's cards")
+                     "lab: emulated guests, no hardware is touched; local: this machine's network cards or disks, which "
+                     "are taken from their drivers; what is on disks is lost if the suite writes")
         ->check(CLI::IsMember({"lab", "local"}))
         ->capture_default_str();
     command->add_option("--filter", options->filter,
