@@ -47,8 +47,9 @@ class Fio final : public Traffic {
     std::string output_;
 };
 
-// Writes blocks of all sizes everywhere and reads each back, mixed. Returns a merge patch for the record: metrics
-// {bytes_written, bytes_verified, ios}. Throws Failure if a byte is not what was written, or for an I/O error.
+// Writes blocks of all sizes everywhere and reads each back, mixed; then reads all of them once more. Returns a merge patch
+// for the record: metrics {bytes_written, bytes_verified, bytes_verified_at_end, ios}. Throws Failure if a byte is not what
+// was written, or for an I/O error.
 // `require_driver` is asked meanwhile; it throws if the driver has died. `keep` gets what fio printed, in any case.
 nlohmann::json run_fio_verify(const Trial& trial, const TrafficPlaces& places,
                               const std::function<void()>& require_driver,

@@ -2,7 +2,13 @@
 // Disks: which a controller has, what must not be taken or written to, and what the programs for them print.
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
 
 #include "catalogue.hpp"
 #include "disk_window.hpp"
@@ -15,6 +21,7 @@
 #include "target/disk.hpp"
 #include "target/ownership.hpp"
 #include "target/user_driver.hpp"
+#include "text.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -195,6 +202,69 @@ TEST(FioOutput, IsNotTrusted) {
     EXPECT_NE(fio_complaint(with(fio_output, "409600", "\"many\"")).find("lacks"), std::string::npos);
 }
 
+class NoDriver final : public Driver {
+  public:
+    Counts counters() override { return {}; }
+    [[nodiscard]] std::string counter_source() const override { return {}; }
+    nlohmann::json effective() override { return {}; }
+    void require_alive() override {}
+    void stop() override {}
+};
+
+// With a program of that name in PATH that notes its arguments and says what fio would.
+class FioVerifyTest : public DiskTest {
+  protected:
+    FioVerifyTest() : path_{std::getenv("PATH")} {
+        put(disk("sdx", "ata1/host0", "8:128") + "/size", "4096\n");
+        ::setenv("PATH", ((root_ / "bin").string() + ":" + path_).c_str(), 1);
+    }
+    ~FioVerifyTest() override { ::setenv("PATH", path_.c_str(), 1); }
+
+    // `at_end`: what the last pass verifies, and its status.
+    std::string verified(const std::string& at_end, int status) {
+        const auto said = [](const std::string& read) {
+            return R"({"jobs": [{"error": 0, "read": {"io_bytes": )" + read +
+                   R"(, "total_ios": 9, "short_ios": 0, "drop_ios": 0, "lat_ns": {"N": 0}},
+                      "write": {"io_bytes": 4194304, "total_ios": 9, "short_ios": 0, "drop_ios": 0, "lat_ns": {"N": 0}}}]})";
+        };
+        put("bin/fio", "#!/bin/sh\necho \"$@\" >>" + (root_ / "calls").string() +
+                           "\ncase \"$*\" in\n*--verify_only*) echo '" + said(at_end) + "'; exit " +
+                           std::to_string(status) + " ;;\n*) echo '" + said("4194304") + "' ;;\nesac\n");
+        ::chmod((root_ / "bin/fio").c_str(), 0755);
+        fs::remove(root_ / "calls");
+        Trial trial;
+        trial.parameters = {{"verify_bytes", 4 << 20}, {"most_block_bytes", 65536}, {"io_depth", 32}};
+        const Disk tested{"sdx"};
+        NoDriver driver;
+        const TrafficPlaces places{.device = {}, .peer = {}, .disk = &tested, .driver = driver};
+        return complaint([&] { result_ = run_fio_verify(trial, places, [] {}, [&](const auto& text) { kept_ = text; }); });
+    }
+    std::string path_;
+    nlohmann::json result_;
+    std::string kept_;
+};
+
+TEST_F(FioVerifyTest, AllIsReadOnceMoreAtTheEnd) {
+    // The disk has 2 MiB: written twice, and read at the end as the second time left it.
+    EXPECT_EQ(verified("2097152", 0), "no complaint");
+    EXPECT_EQ(result_.at("metrics").at("bytes_verified_at_end"), 2 << 20);
+    EXPECT_EQ(result_.at("metrics").at("bytes_written"), 4 << 20);
+    const auto calls = lines(read_file(root_ / "calls"));
+    ASSERT_EQ(calls.size(), 2U);
+    for (const auto& call : calls)
+        for (const auto* same : {"--rw=randwrite", "--bsrange=512-65536", "--size=2097152", "--iodepth=32", "--verify=crc32c",
+                                 "--randrepeat=1", "--filename=/dev/sdx"})
+            EXPECT_TRUE(has(call, same)) << call;
+    EXPECT_TRUE(has(calls[0], "--loops=2") && !has(calls[0], "--verify_only"));
+    EXPECT_TRUE(has(calls[1], "--verify_only") && !has(calls[1], "--loops"));
+    EXPECT_EQ(lines(kept_).size(), 4U) << "what both said";
+}
+
+TEST_F(FioVerifyTest, WhatIsWrongAtTheEndOnlyIsFound) {
+    EXPECT_TRUE(has(verified("2097152", 1), "not what it wrote"));
+    EXPECT_TRUE(has(verified("2096640", 0), "2096640 bytes at the end")) << "not all was read";
+}
+
 TEST(SyncReadOutput, IsReadOrRefused) {
     const auto latency = parse_sync_read(
         R"({"reads": 9, "latency_ns": {"n": 9, "min": 1, "mean": 2.5, "p50": 2, "p90": 3, "p99": 4, "p99_9": 5, "max": 6}})");
@@ -354,8 +424,17 @@ TEST(DiskPlan, TheStorageBenchTakesLessThanFortyMinutes) {
     EXPECT_LT(estimate(make_plan(load_suite("storage"), 1, ""), true, ClockKind::virtual_clock, 2).total_seconds, 2400);
     const Plan verified = make_plan(load_suite("storage-verify"), 1, "");
     std::uint64_t bytes = 0;
-    for (const auto& trial : verified.trials) bytes += trial.parameters.at("verify_bytes");
-    EXPECT_GE(bytes, 10'000'000'000U);
+    std::set<std::string> strategies;
+    std::set<std::uint64_t> depths;
+    for (const auto& trial : verified.trials) {
+        bytes += trial.parameters.at("verify_bytes");
+        strategies.insert(trial.strategy);
+        depths.insert(trial.parameters.at("io_depth"));
+    }
+    EXPECT_GE(bytes, 19'000'000'000U);
+    EXPECT_EQ(depths, (std::set<std::uint64_t>{1, 17, 32}));
+    for (const auto& strategy : strategy_names())
+        EXPECT_TRUE(strategies.contains(strategy)) << strategy << " is not verified";
 }
 
 TEST(DiskWorkload, HasAPatternAndNoFlow) {
