@@ -288,6 +288,8 @@ def counted_ns(record):
 
 # What work is counted by: the metric that counts it, and the name of one in other metrics.
 UNITS = {"packets": "packet", "ios": "io"}
+# As they are written out.
+UNIT_NAMES = {"packet": "packet", "io": "I/O"}
 
 
 def system_calls(record):

@@ -3,9 +3,10 @@
 """From the meter's profile to functions and groups: `profile.py RUN/profiles/run-TIME`.
 
 Writes RUN/profiles/TRIAL.json for every trial of the profiled run:
-  {"trial", "packets", "total", "groups": {group: instructions}, "functions": [{"name", "object", "group", "instructions"}]}
+  {"trial", "unit", "count", "total", "groups": {group: instructions}, "functions": [{"name", "object", "group", "instructions"}]}
+`unit` is what was carried, "packet" or "io", and `count` how many of it there were in the window.
 Every instruction counts for the function that it belongs to, in our own objects for the innermost inlined one.
-and prints instructions per packet by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
+and prints instructions per packet or I/O by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
 """
 
 import argparse
@@ -20,11 +21,12 @@ if __package__ in (None, ""):  # run as a script
 
 from analysis.function_groups import GROUPS, group_of, source_group
 from analysis.inlining import ObjectLines, ProgramLines
-from analysis.load import LoadError, load_run
+from analysis.load import UNIT_NAMES, UNITS, LoadError, load_run
 from analysis.symbols import Processes, SymbolError, kernel_table, shorten
 
 KERNEL_HALF = 1 << 63
-MODULE = "dmatoll_net"
+# Our modules, and the objects in them that were C++: beside each lies NAME.debug.o, with lines and inlined functions.
+MODULES = {"dmatoll_net": ("nic", "strategies"), "dmatoll_blk": ("hba", "blk_strategies")}
 
 
 def find_file(path):
@@ -53,17 +55,22 @@ def read_windows(path):
 
 
 def module_frames(addresses, kernel):
-    """{address: frames} of the C++ half of our module."""
-    places = {}
+    """{address: frames} of the C++ half of our modules."""
+    places = {name: {} for name in MODULES}
     for address in addresses:
         place = kernel.find(address) if address >= KERNEL_HALF else None
-        if place and place[0] == MODULE:
-            places[address] = (place[1], address - kernel.start(address))
-    lines = find_file("nic.debug.o") if places else None  # of the lab's module
-    if lines is None:
-        return {}
-    loaded = {name: start for (place, name), start in kernel.items() if place == MODULE}
-    return ObjectLines(lines, loaded).frames(places)
+        if place and place[0] in MODULES:
+            places[place[0]][address] = (place[1], address - kernel.start(address))
+    result = {}
+    for module, inside in places.items():
+        if not inside:
+            continue
+        loaded = {name: start for (place, name), start in kernel.items() if place == module}
+        for name in MODULES[module]:
+            lines = find_file(f"{name}.debug.o")  # of the lab's module
+            if lines is not None:
+                result.update(ObjectLines(lines, loaded).frames(inside))
+    return result
 
 
 def program_frames(addresses, processes):
@@ -94,6 +101,15 @@ def split(counts, kernel, processes):
     return functions
 
 
+def carried(record):
+    """(unit, count): what the window carried, and how many of it: it was counted for a little longer."""
+    metrics = record["metrics"]
+    for counted, unit in UNITS.items():
+        if metrics.get(counted):
+            return unit, metrics[counted] * record["window_ns"] / record.get(f"{counted}_interval_ns", record["window_ns"])
+    raise SymbolError(f"{record['trial']}: it carried neither packets nor I/Os: there is nothing to divide by")
+
+
 def profile_of(record, run_directory):
     """The profile of one record, as it is written."""
     meter = record["meters"]["lab_instructions"]
@@ -115,13 +131,14 @@ def profile_of(record, run_directory):
         {"name": name, "object": place, "group": group, "instructions": count}
         for (place, name, group), count in split(counts, kernel, processes).most_common()
     ]
+    unit, count = carried(record)
     groups = dict.fromkeys(GROUPS, 0)
     for function in functions:
         groups[function["group"]] += function["instructions"]
     return {
         "trial": record["trial"],
-        # As many as there were in the window: they were counted for a little longer.
-        "packets": record["metrics"]["packets"] * record["window_ns"] / record.get("packets_interval_ns", record["window_ns"]),
+        "unit": unit,
+        "count": count,
         "total": sum(counts.values()),
         "groups": groups,
         "functions": functions,
@@ -129,22 +146,23 @@ def profile_of(record, run_directory):
 
 
 def table(profiles, most_functions):
-    """Instructions per packet by group, a column a trial, and the dearest functions of each trial."""
+    """Instructions per packet or I/O by group, a column a trial, and the dearest functions of each trial."""
     lines = []
     width = max(len(group) for group in GROUPS) + 2
     for number, profile in enumerate(profiles, start=1):
         lines.append(f"[{number}] {profile['trial']}")
     lines.append("")
-    lines.append("instructions per packet".ljust(width + 4) + "".join(f"[{number}]".rjust(10) for number in range(1, len(profiles) + 1)))
+    unit = " or ".join(dict.fromkeys(UNIT_NAMES[profile["unit"]] for profile in profiles))
+    lines.append(f"instructions per {unit}".ljust(width + 4) + "".join(f"[{number}]".rjust(10) for number in range(1, len(profiles) + 1)))
     for group in GROUPS:
         if any(profile["groups"][group] for profile in profiles):
-            lines.append(group.ljust(width + 4) + "".join(f"{profile['groups'][group] / profile['packets']:10.0f}" for profile in profiles))
-    lines.append("total".ljust(width + 4) + "".join(f"{profile['total'] / profile['packets']:10.0f}" for profile in profiles))
+            lines.append(group.ljust(width + 4) + "".join(f"{profile['groups'][group] / profile['count']:10.0f}" for profile in profiles))
+    lines.append("total".ljust(width + 4) + "".join(f"{profile['total'] / profile['count']:10.0f}" for profile in profiles))
     for number, profile in enumerate(profiles, start=1):
-        lines += ["", f"[{number}] the dearest functions, instructions per packet"]
+        lines += ["", f"[{number}] the dearest functions, instructions per {UNIT_NAMES[profile['unit']]}"]
         for function in profile["functions"][:most_functions]:
             lines.append(
-                f"  {function['instructions'] / profile['packets']:8.1f}  {function['group']:21} {function['object']}: {function['name'][:90]}"
+                f"  {function['instructions'] / profile['count']:8.1f}  {function['group']:21} {function['object']}: {function['name'][:90]}"
             )
     return "\n".join(lines) + "\n"
 

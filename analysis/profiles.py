@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where the instructions of a packet go: the profiles that `dmatoll profile` left in RUN/profiles, kernel and user side by side."""
+"""Where the instructions of a packet or an I/O go: the profiles that `dmatoll profile` left in RUN/profiles, kernel and user side by side."""
 
 import functools
 import json
@@ -45,12 +45,14 @@ def check(profile):
     groups, functions = profile.get("groups"), profile.get("functions")
     if not isinstance(groups, dict) or not isinstance(functions, list):
         raise ValueError("expected groups and functions")
-    for name, value in [("packets", profile.get("packets")), ("total", profile.get("total")), *groups.items()]:
+    if profile.get("unit") not in load.UNIT_NAMES:
+        raise ValueError(f"unit: expected {' or '.join(load.UNIT_NAMES)}, got {profile.get('unit')!r}")
+    for name, value in [("count", profile.get("count")), ("total", profile.get("total")), *groups.items()]:
         if value is None:
             raise ValueError(f"{name}: missing")
         load.check_number(name, value)
-    if profile["packets"] <= 0:
-        raise ValueError("packets: expected at least one")
+    if profile["count"] <= 0:
+        raise ValueError("count: expected a positive number")
     if sum(groups.values()) != profile["total"]:
         raise ValueError(f"groups: expected a sum of {profile['total']}, got {sum(groups.values())}")
     for function in functions:
@@ -66,18 +68,19 @@ def blocks(profiles, section):
     own.sort(key=lambda pair: (pair[0]["workload"], pair[0]["workload_parameters"], statistics.PLACEMENT_ORDER.get(pair[0]["placement"], 9),
                                statistics.STRATEGY_ORDER.get(pair[0]["strategy"], 9)))
     labels = Names(own)
+    unit = unit_of(own)
     groups = [name for name in order(own) if any(profile["groups"].get(name) for _, profile in own)]
     by_group = Table(
-        f"{section.stamp}; instructions per packet by what they are for, one boot each",
+        f"{section.stamp}; instructions per {unit} by what they are for, one boot each",
         ["workload", "placement", "strategy", *groups, "total"],
         [
-            [*labels.row(keys), *(per_packet(profile, profile["groups"].get(name, 0)) for name in groups), per_packet(profile, profile["total"])]
+            [*labels.row(keys), *(per_unit(profile, profile["groups"].get(name, 0)) for name in groups), per_unit(profile, profile["total"])]
             for keys, profile in own
         ],
         left=3,
     )
     make = functools.partial(draw, section, own, labels, groups)
-    drawing = Drawing("profile", "Where the instructions of a packet go", make)
+    drawing = Drawing("profile", title(unit), make)
     texts = [(f"The dearest functions: {', '.join(labels.row(keys))}", dearest(profile)) for keys, profile in own]
     return [
         Block(
@@ -92,6 +95,15 @@ def blocks(profiles, section):
             texts,
         )
     ]
+
+
+def unit_of(own):
+    """What a device carries: packets or I/Os."""
+    return " or ".join(dict.fromkeys(load.UNIT_NAMES[profile["unit"]] for _, profile in own))
+
+
+def title(unit):
+    return f"Where the instructions of {'an' if unit[0] in 'AEIOU' else 'a'} {unit} go"
 
 
 class Names:
@@ -119,14 +131,14 @@ def order(own):
     return [name for name in function_groups.GROUPS if name in found] + [name for name in found if name not in function_groups.GROUPS]
 
 
-def per_packet(profile, instructions):
-    return f"{instructions / profile['packets']:,.0f}"
+def per_unit(profile, instructions):
+    return f"{instructions / profile['count']:,.0f}"
 
 
 def dearest(profile):
     functions = sorted(profile["functions"], key=lambda function: -function.get("instructions", 0))[:DEAREST]
     return "\n".join(
-        f"{function.get('instructions', 0) / profile['packets']:10,.1f}  {str(function.get('group', '')):21} {str(function.get('object', ''))}: {function['name'][:100]}"
+        f"{function.get('instructions', 0) / profile['count']:10,.1f}  {str(function.get('group', '')):21} {str(function.get('object', ''))}: {function['name'][:100]}"
         for function in functions
     )
 
@@ -144,15 +156,15 @@ def draw(section, own, labels, groups):
     height = 0.32 * (row + 1) + 2.1
     figure, axis = pyplot.subplots(figsize=(width, height))
     figure.subplots_adjust(left=margin / width, right=0.985, top=1 - 1.2 / height, bottom=0.75 / height)
-    longest = max(profile["total"] / profile["packets"] for _, profile in own)
+    longest = max(profile["total"] / profile["count"] for _, profile in own)
     for position, (keys, profile) in zip(positions, own):
         left = 0.0
         for name in groups:
-            share = profile["groups"].get(name, 0) / profile["packets"]
+            share = profile["groups"].get(name, 0) / profile["count"]
             colour = COLOURS[order(own).index(name) % len(COLOURS)]
             axis.barh(position, share, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.4)
             left += share
-        axis.annotate(per_packet(profile, profile["total"]), (left, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axis.annotate(per_unit(profile, profile["total"]), (left, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     previous = None
     for position, (keys, _) in zip(positions, own):
         load_ = labels.row(keys)[0]
@@ -163,12 +175,12 @@ def draw(section, own, labels, groups):
     axis.set_ylim(row + 0.6, -1.2)
     axis.set_yticks(positions, texts)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel("instructions per packet")
+    axis.set_xlabel(f"instructions per {unit_of(own)}")
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     handles = [patches.Patch(color=COLOURS[order(own).index(name) % len(COLOURS)], label=name) for name in groups]
-    figure.text(0.01, 1 - 0.10 / height, "Where the instructions of a packet go", fontsize=12, fontweight="bold", va="top")
+    figure.text(0.01, 1 - 0.10 / height, title(unit_of(own)), fontsize=12, fontweight="bold", va="top")
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.36 / height), ncol=7, frameon=False, fontsize=8, columnspacing=1.2)
     figure.text(0.01, 0.10 / height, f"{section.stamp} · one trial a bar", fontsize=8.5, va="bottom")
     return figure

@@ -82,10 +82,10 @@ def oops(lines=40):
     return base(1, "kernel", "persistent", "crash/oops", {"kills": 1, "recoveries": 0}, workload, crash={"how": "null", "oops": text})
 
 
-def profile(trial, packets, **groups):
+def profile(trial, count, unit="packet", **groups):
     groups = {name.replace("_", " "): count for name, count in groups.items()}
     functions = [{"name": f"do_{name}", "object": "kernel", "group": name, "instructions": count} for name, count in groups.items()]
-    return {"trial": trial, "packets": packets, "total": sum(groups.values()), "groups": groups, "functions": functions}
+    return {"trial": trial, "unit": unit, "count": count, "total": sum(groups.values()), "groups": groups, "functions": functions}
 
 
 def write_profiles(directory, *profiles):

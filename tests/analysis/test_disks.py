@@ -372,3 +372,23 @@ def test_what_a_workload_always_goes_by(parameters, expected):
 
 def test_the_matched_strategy_stands_first():
     assert sync_read.matched_first(["copy", "persistent", "strict"]) == ["persistent", "copy", "strict"]
+
+
+# Profiles
+
+
+def test_a_profile_of_a_disk_is_by_io(tmp_path):
+    lines = [disks.fio(1, "kernel", "persistent"), disks.fio(1, "user", "persistent")]
+    directory = synthetic.write_run(tmp_path / "made", lines)
+    network.write_profiles(
+        directory,
+        network.profile(lines[0]["trial"], 10, "io", driver=100, block_layer=800),
+        network.profile(lines[1]["trial"], 10, "io", driver=300, block_layer=700),
+    )
+    run = load.load_run(directory)
+    (section,) = program.analyse(run)
+    (block,) = profiles.blocks(profiles.read(run), section)
+    assert not run.warnings and "instructions per I/O" in block.tables[0].caption
+    assert [row[1:] for row in block.tables[0].rows] == [["kernel", "persistent", "10", "80", "90"], ["user", "persistent", "30", "70", "100"]]
+    svg = figures.draw_drawing(block.drawings[0], "x")
+    assert block.drawings[0].title == "Where the instructions of an I/O go" and "packet" not in svg

@@ -11,7 +11,7 @@ from test_profile import profiled_run, write_kernel_symbols
 from analysis import profile as profile_program
 from analysis.function_groups import source_group
 from analysis.inlining import ObjectLines, ProgramLines, build_id, parse_frames
-from analysis.symbols import SymbolError
+from analysis.symbols import SymbolError, Table
 
 # A strategy, a copy routine and an allocator that are inlined into a driver's function; a ring's arithmetic in the strategy.
 SOURCES = {
@@ -77,6 +77,16 @@ def test_a_module_is_split_by_what_was_inlined(built, tmp_path, monkeypatch):
     # A ring's arithmetic is for what the strategy is for.
     assert by_name["map"]["group"] == "mapping" and "after" not in by_name
     assert by_name["receive"]["group"] == "driver"
+
+
+@pytest.mark.parametrize(("module", "object_"), [("dmatoll_net", "strategies"), ("dmatoll_blk", "hba"), ("dmatoll_blk", "blk_strategies")])
+def test_each_object_of_each_module_is_looked_into(built, tmp_path, monkeypatch, module, object_):
+    lines = built / "nic.debug.o"
+    monkeypatch.setattr(profile_program, "find_file", lambda path: lines if path == f"{object_}.debug.o" else None)
+    loaded = Table([(LOADED_AT + symbols(lines)[name], (module, name)) for name in ("transmit", "receive")])
+    frames = profile_program.module_frames([LOADED_AT + at for at in instructions(lines, "transmit")], loaded)
+    groups = {found[0] for found in map(source_group, frames.values()) if found}
+    assert {"driver", "mapping", "iova", "copy"} <= groups
 
 
 def test_a_module_that_is_not_the_one_that_ran_is_refused(built):

@@ -341,7 +341,8 @@ def test_profiles_side_by_side(tmp_path):
     run = load.load_run(directory)
     (section,) = program.analyse(run)
     block = profiles.blocks(profiles.read(run), section)[0]
-    assert block.tables[0].header[3:] == ["driver", "ip stack", "total"]
+    assert block.tables[0].header[3:] == ["driver", "ip stack", "total"] and "instructions per packet" in block.tables[0].caption
+    assert block.drawings[0].title == "Where the instructions of a packet go"
     assert [row[1:] for row in block.tables[0].rows] == [["kernel", "persistent", "10", "80", "90"], ["user", "persistent", "30", "70", "100"]]
     svg = figures.draw_drawing(block.drawings[0], "x")
     assert "tap and system calls" not in svg and "ip stack" in svg and "emulated, virtual clock" in svg
@@ -352,7 +353,9 @@ def test_profiles_side_by_side(tmp_path):
     ("change", "expected"),
     [
         ({"total": 999}, "groups: expected a sum of 999, got 1000"),
-        ({"packets": 0}, "packets: expected at least one"),
+        ({"count": 0}, "count: expected a positive number"),
+        ({"count": None}, "count: missing"),
+        ({"unit": "frame"}, "unit: expected packet or io, got 'frame'"),
         ({"groups": {"driver": -1}}, "driver: expected no negative number"),
         ({"groups": None}, "expected groups and functions"),
         ({"functions": ["f"]}, "functions: expected objects with a name"),

@@ -4,6 +4,7 @@
 import base64
 import gzip
 import json
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ KERNEL_SYMBOLS = """ffffffff81000000 _stext
 ffffffff81001000 tcp_sendmsg
 ffffffff81002000 __schedule
 ffffffffc0001000 dmatoll_poll [dmatoll_net]
+ffffffffc0002000 dmatoll_queue_rq [dmatoll_blk]
 """
 MAPS = """process 7 iperf3
 555500000000-555500002000 r-xp 00001000 00:02 11 /usr/bin/iperf3
@@ -135,7 +137,9 @@ def test_instructions_are_summed_up_by_function_and_group(tmp_path):
     assert result["total"] == 1000
     assert {group: count for group, count in result["groups"].items() if count} == {"ip stack": 700, "driver": 250, "workload": 50}
     assert result["functions"][0] == {"name": "tcp_sendmsg", "object": "kernel", "group": "ip stack", "instructions": 700}
+    assert (result["unit"], result["count"]) == ("packet", 10)
     text = profile_program.table([result], 1)
+    assert "instructions per packet" in text
     assert "ip stack" in text and "70" in text and "kernel: tcp_sendmsg" in text
 
 
@@ -149,4 +153,23 @@ def test_a_window_without_a_profile_is_an_error(tmp_path):
     record = profiled_run(tmp_path, COUNTS, 1000)
     record["meters"]["lab_instructions"]["window"] = 4
     with pytest.raises(SymbolError, match="no profile of window 4"):
+        profile_program.profile_of(record, tmp_path)
+
+
+def test_a_disk_is_profiled_by_io(tmp_path):
+    """Of 40 I/Os that were counted for 2000 ns, 20 were in the window of 1000 ns."""
+    record = profiled_run(tmp_path, [["ffffffff81002000", 400], ["ffffffffc0002010", 600]], 1000)
+    record |= {"metrics": {"ios": 40}, "ios_interval_ns": 2000}
+    result = profile_program.profile_of(record, tmp_path)
+    assert (result["unit"], result["count"]) == ("io", 20)
+    assert {group: count for group, count in result["groups"].items() if count} == {"scheduler": 400, "driver": 600}
+    text = profile_program.table([result], 1)
+    assert "instructions per I/O" in text and "packet" not in text
+    assert re.search(r"^total +50$", text, re.MULTILINE) and "dmatoll_blk: dmatoll_queue_rq" in text
+
+
+@pytest.mark.parametrize("metrics", [{}, {"packets": 0}, {"ios": 0}])
+def test_a_trial_that_carried_nothing_is_refused(tmp_path, metrics):
+    record = profiled_run(tmp_path, COUNTS, 1000) | {"metrics": metrics}
+    with pytest.raises(SymbolError, match="neither packets nor I/Os"):
         profile_program.profile_of(record, tmp_path)
