@@ -62,6 +62,7 @@ class Claim:
     value: float | None = None
     tolerance: float = 0.0
     where: dict = field(default_factory=dict)
+    must: dict = field(default_factory=dict)  # as where: of these points at least one has to be compared
     note: str | None = None
 
     def amount(self, quick):
@@ -83,6 +84,10 @@ class Claim:
             return "–"
         margin = f" ± {self.tolerance * 100:g} %" if self.relation == "equal to" else f" (tolerance {self.tolerance * 100:g} %)" if self.tolerance else ""
         return f"{METRIC_NAMES.get(self.metric, self.metric)}, {self.numerator} : {self.denominator}, {self.relation} {self.value:.2f}{margin}{self.where_text}"
+
+    @property
+    def must_text(self):
+        return ", ".join(where_part(key, wanted) for key, wanted in self.must.items())
 
     @property
     def where_text(self):
@@ -115,8 +120,8 @@ METRIC_NAMES = {
 
 TEXT = {"id": True, "statement": True, "source": True, "label": True, "published": False, "because": False, "note": False}
 RUN = {"suite", "filter", "quick_filter", "boots", "quick_boots", "points", "quick_points", "minutes", "quick_minutes", "metric", "numerator", "denominator",
-       "relation", "value", "tolerance", "where"}
-OPTIONAL = {"tolerance", "where"}
+       "relation", "value", "tolerance", "where", "must"}
+OPTIONAL = {"tolerance", "where", "must"}
 
 
 def read(path=FILE):
@@ -188,7 +193,8 @@ def parse(table):
         relation=table["relation"],
         value=value,
         tolerance=tolerance,
-        where=where(table.get("where", {})),
+        where=where(table, "where"),
+        must=where(table, "must"),
     )
 
 
@@ -244,19 +250,20 @@ def selection(table, key):
     return Selection(**found)
 
 
-def where(found):
+def where(table, name):
     """{workload: glob, parameter: value or {min, max}}."""
+    found = table.get(name, {})
     if not isinstance(found, dict):
-        raise ValueError(f"where: expected a table, got {found!r}")
+        raise ValueError(f"{name}: expected a table, got {found!r}")
     for key, wanted in found.items():
         if isinstance(wanted, dict):
             if not wanted or not set(wanted) <= {"min", "max"}:
-                raise ValueError(f"where.{key}: expected min, max or both, got {wanted!r}")
+                raise ValueError(f"{name}.{key}: expected min, max or both, got {wanted!r}")
             for limit in wanted:
                 number(wanted, limit, least=0)
         elif key == "workload":
             if not isinstance(wanted, str):
-                raise ValueError(f"where.{key}: expected text, got {wanted!r}")
+                raise ValueError(f"{name}.{key}: expected text, got {wanted!r}")
         elif not isinstance(wanted, (int, float, str)):
-            raise ValueError(f"where.{key}: expected a value, or {{ min = ..., max = ... }}, got {wanted!r}")
+            raise ValueError(f"{name}.{key}: expected a value, or {{ min = ..., max = ... }}, got {wanted!r}")
     return found

@@ -22,8 +22,9 @@ SEED_FIGURES = (
 HOW = (
     "A claim is about a ratio at one or more points. The boot is the unit of replication: trials of one boot are averaged, boots are paired by their seed, and "
     "the ratio has a 95 % interval by t over the logarithms of the pairs. At a point the claim holds if the whole interval is where the claim says, fails if "
-    "the whole interval is outside, and is open otherwise. Reproduced: it holds at every point. Contradicted: it fails at some point. Not decided: neither. "
-    "CPU utilisation is compared only where both carried the same load within 2 %; points whose load was not offered are left out."
+    "the whole interval is outside, and is open otherwise. Contradicted: it fails at some point. Reproduced: it holds at every point that can be "
+    "compared, and these are as many as the claim needs. Not decided: neither. CPU utilisation is compared only where both carried the same load within 2 %, and is "
+    "open where only the first missed it; points whose load was not offered are left out."
 )
 
 

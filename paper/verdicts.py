@@ -2,8 +2,9 @@
 """Verdicts, computed from records.
 
 A claim is about a ratio at one or more points (workloads with their parameters). At a point it holds if the whole 95 % interval of the
-ratio is where the claim says, edges included; it fails if the whole interval is outside; otherwise the point is open. The claim is
-reproduced if it holds at every point, contradicted if it fails at any, and otherwise not decided.
+ratio is where the claim says, edges included; it fails if the whole interval is outside; otherwise the point is open. A point that cannot be
+compared is left out. The claim is contradicted if it fails at any point; reproduced if it holds at every point that is left, and these are as
+many as it needs, with those that must be there; and otherwise not decided.
 """
 
 import fnmatch
@@ -19,6 +20,7 @@ NOT_RUN = "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, NOT_DECIDED, NOT_TESTABLE, NOT_RUN)
 
 HOLDS, FAILS, OPEN, LEFT_OUT = "holds", "fails", "open", "left out"
+REACHES_BEYOND = "the interval reaches beyond the bound"
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Point:
     numerator: float | None = None  # means
     denominator: float | None = None
     reason: str = ""  # why it is left out or open
+    must: bool = False  # without it the claim is not reproduced
 
 
 @dataclass
@@ -62,22 +65,29 @@ def judge_section(claim, amount, section):
     points = [found for found in points if found is not None]
     if len(points) < amount.points:
         return Judgement(NOT_RUN, f"{len(points)} of {amount.points} points have {amount.boots} boots on both sides", points, section.stamp)
+    if claim.must and not any(found.must for found in points):
+        return Judgement(NOT_RUN, f"no point has {claim.must_text}, which the claim is about", points, section.stamp)
+    boots = min((found.ratio.n for found in points if found.ratio is not None), default=0)
+    return Judgement(*overall(points, amount.points), points, section.stamp, boots)
+
+
+def overall(points, needed):
+    """(verdict, reason) of points, of which `needed` have to be compared."""
     held = [found for found in points if found.state != LEFT_OUT]
-    boots = min((found.ratio.n for found in held), default=0)
-    return Judgement(*overall(held, len(points)), points, section.stamp, boots)
-
-
-def overall(held, count):
-    """(verdict, reason) of the points that could be compared."""
-    out = f"; {count - len(held)} left out" if len(held) < count else ""
+    out = f"; {len(points) - len(held)} left out" if len(held) < len(points) else ""
     failing = [found for found in held if found.state == FAILS]
     open_ = [found for found in held if found.state == OPEN]
+    without = [found for found in points if found.state == LEFT_OUT and found.must]
     if failing:
         return CONTRADICTED, f"fails at {len(failing)} of {len(held)} points{out}"
     if not held:
-        return NOT_DECIDED, f"none of {count} points can be compared"
+        return NOT_DECIDED, f"none of {len(points)} points can be compared"
     if open_:
-        return NOT_DECIDED, f"open at {len(open_)} of {len(held)} points: the interval reaches beyond the bound{out}"
+        return NOT_DECIDED, f"open at {len(open_)} of {len(held)} points: {'; '.join(dict.fromkeys(found.reason for found in open_))}{out}"
+    if without:
+        return NOT_DECIDED, f"{without[0].name}, which the claim is about, cannot be compared: {without[0].reason}"
+    if len(held) < needed:
+        return NOT_DECIDED, f"only {len(held)} of the {needed} points that it needs can be compared{out}"
     return REPRODUCED, f"holds at {'all ' if len(held) > 1 else ''}{len(held)} point{'s' if len(held) > 1 else ''}{out}"
 
 
@@ -123,25 +133,36 @@ def point(claim, amount, name, top, bottom):
     if None in values or min(value.n for value in values) < amount.boots:
         return None
     means = [value.mean for value in values]
+    must = bool(claim.must) and selected(claim.must, top)
     reason = not_comparable(claim, top, bottom)
     if reason:
-        return Point(name, LEFT_OUT, None, *means, reason)
+        return Point(name, LEFT_OUT, None, *means, reason, must)
     ratio = statistics.ratio(*values)
     if ratio is None:
-        return Point(name, LEFT_OUT, None, *means, "a ratio of what is not positive says nothing")
+        return Point(name, LEFT_OUT, None, *means, "a ratio of what is not positive says nothing", must)
     if ratio.n < amount.boots:
         return None  # boots with no seed in common
     state = side(claim, ratio)
-    return Point(name, state, ratio, *means, "the interval reaches beyond the bound" if state == OPEN else "")
+    if claim.metric == "cpu_utilisation" and only_numerator_missed(top, bottom):
+        # It did less, and is not excused by that: more CPU for less is too much for as much, too; less CPU for less says nothing.
+        state = FAILS if state == FAILS and claim.high is not None and ratio.low > claim.high else OPEN
+        return Point(name, state, ratio, *means, f"only {claim.numerator} missed the load", must)
+    return Point(name, state, ratio, *means, REACHES_BEYOND if state == OPEN else "", must)
 
 
 def not_comparable(claim, top, bottom):
     if echo.not_offered(top) or echo.not_offered(bottom):
         return "the load was not offered"
-    if claim.metric != "cpu_utilisation":
+    if claim.metric != "cpu_utilisation" or only_numerator_missed(top, bottom):
         return ""
     alike = disk.carried_alike(top, bottom) if compare.family_of(top) in disk.FAMILIES else statistics.equal_load(top, bottom) is True
     return "" if alike else "loads differ"
+
+
+def only_numerator_missed(top, bottom):
+    """Whether the denominator carried a load that the numerator did not."""
+    missed = [statistics.load_missed(cell) for cell in (top, bottom)]
+    return None not in missed and missed[0] < -statistics.EQUAL_LOAD_TOLERANCE <= missed[1]
 
 
 def side(claim, ratio):

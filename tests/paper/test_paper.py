@@ -176,19 +176,54 @@ def test_a_metric_that_was_not_measured_is_not_zero(tmp_path):
     assert judged(tmp_path, claim_of(tmp_path), lines).verdict == "not run"
 
 
+def loads_of(lines, placement, load_, factor):
+    """Of one placement's trials at one offered load, what they carried."""
+    for line in lines:
+        if line["placement"] == placement and line["metrics"]["load_requested_bps"] == load_:
+            line["metrics"]["load_achieved_bps"] = load_ * factor
+    return lines
+
+
 def test_utilisation_is_judged_at_equal_load_only(tmp_path):
-    lines = echoes((1.05, 1.05), (50_000_000, 100_000_000))
-    for line in lines:
-        if line["placement"] == "user" and line["metrics"]["load_requested_bps"] == 100_000_000:
-            line["metrics"]["load_achieved_bps"] *= 0.9
+    """A claim that needs two points is not reproduced by one of them."""
+    lines = loads_of(echoes((1.05, 1.05), (50_000_000, 100_000_000)), "kernel", 100_000_000, 0.9)
     found = judged(tmp_path, claim_of(tmp_path, metric="cpu_utilisation", points=2), lines)
-    assert found.verdict == "reproduced" and found.reason == "holds at 1 point; 1 left out"
+    assert found.verdict == "not decided" and found.reason == "only 1 of the 2 points that it needs can be compared; 1 left out"
     assert [(point.state, point.reason) for point in found.points] == [("holds", ""), ("left out", "loads differ")]
-    for line in lines:
-        if line["placement"] == "user":
-            line["metrics"]["load_achieved_bps"] = 1e6
+    found = judged(tmp_path, claim_of(tmp_path, metric="cpu_utilisation", points=1), lines)
+    assert found.verdict == "reproduced" and found.reason == "holds at 1 point; 1 left out"
+    lines = loads_of(lines, "kernel", 50_000_000, 0.9)
     found = judged(tmp_path, claim_of(tmp_path, metric="cpu_utilisation", points=2), lines)
     assert found.verdict == "not decided" and found.reason == "none of 2 points can be compared"
+
+
+@pytest.mark.parametrize(("ratio", "state"), [(1.05, "open"), (0.5, "open"), (1.5, "fails")])
+def test_to_miss_the_load_alone_is_no_way_out(tmp_path, ratio, state):
+    """Only the driver at user level misses the load: that point is not left out."""
+    lines = loads_of(echoes((ratio, ratio), (50_000_000, 100_000_000)), "user", 100_000_000, 0.9)
+    for line in lines:
+        if line["metrics"]["load_requested_bps"] == 50_000_000:
+            line["metrics"]["cpu_utilisation"] = 0.25
+    found = judged(tmp_path, claim_of(tmp_path, metric="cpu_utilisation"), lines)
+    assert found.points[0].state == "holds"
+    assert (found.points[1].state, found.points[1].reason) == (state, "only user/persistent missed the load")
+    assert found.points[1].ratio.value == pytest.approx(ratio)
+    assert found.verdict == {"open": "not decided", "fails": "contradicted"}[state]
+
+
+def test_the_point_that_a_claim_is_about_has_to_be_compared(tmp_path):
+    """At worst 17 %, at the smallest block: without the smallest block nothing of it is reproduced."""
+    lines = disks.sync_reads(seeds=(1, 2), links=[("kernel", "persistent"), ("user", "persistent")], load_bps=1_000_000)
+    changes = {"suite": "seed-ide", "metric": "cpu_utilisation", "value": 9.0, "points": 5, "must": {"block_bytes": 1024}}
+    assert judged(tmp_path, claim_of(tmp_path, **changes), lines).reason == "holds at all 11 points"
+    larger = [line for line in lines if line["workload"]["parameters"]["block_bytes"] > 1024]
+    found = judged(tmp_path, claim_of(tmp_path, **changes), larger)
+    assert (found.verdict, found.reason) == ("not run", "no point has blocks of 1 KiB, which the claim is about")
+    for line in lines:
+        if line["placement"] == "kernel" and line["workload"]["parameters"]["block_bytes"] == 1024:
+            line["metrics"]["load_achieved_bps"] *= 0.9
+    found = judged(tmp_path, claim_of(tmp_path, **changes), lines)
+    assert found.verdict == "not decided" and found.reason == "sync-read 1 KiB at 1 Mb/s, which the claim is about, cannot be compared: loads differ"
 
 
 def test_a_load_that_was_not_offered_is_left_out(tmp_path):
