@@ -257,7 +257,7 @@ def row(record):
         "replicate": replicate(record),
         **point.point(record),
         "window_ns": number(record.get("window_ns")),
-        "packets_ns": number(record.get("packets_interval_ns", record.get("window_ns"))),
+        **{f"{counted}_ns": watched_ns(record, counted) for counted in UNITS},
         "counted_ns": counted_ns(record),
         "histogram": (metrics.get("latency_ns") or {}).get("histogram"),
         "outages": (metrics.get("outage_ns") or {}).get("all"),
@@ -271,8 +271,6 @@ def row(record):
                     result[f"{name}_{inner}"] = number(inner_value)
         elif name in METRICS:
             result[name] = number(value)
-    if metrics.get("ios") is not None:
-        result["ios_ns"] = number(record.get("ios_interval_ns", record.get("window_ns")))
     result.update(instruction_split(record))
     result.update(system_calls(record))
     result.update(modelled.columns(result))
@@ -284,6 +282,11 @@ def counted_ns(record):
     meter = (record.get("meters") or {}).get("driver_counters")
     interval = meter.get("interval_ns") if isinstance(meter, dict) else None
     return number(record.get("window_ns") if interval is None else interval)
+
+
+def watched_ns(record, counted):
+    """How long packets or I/Os were counted: a little longer than the window, too."""
+    return number(record.get(f"{counted}_interval_ns", record.get("window_ns")))
 
 
 # What work is counted by: the metric that counts it, and the name of one in other metrics.
@@ -301,8 +304,15 @@ def system_calls(record):
     if not isinstance(counts, dict) or "process_system_calls" not in counts:
         return {}
     metrics = record.get("metrics") or {}
-    calls = number(counts["process_system_calls"])
-    return {f"system_calls_per_{unit}": calls / metrics[counted] for counted, unit in UNITS.items() if metrics.get(counted)}
+    calls, counted_for = number(counts["process_system_calls"]), counted_ns(record)
+    if not counted_for > 0:
+        return {}
+    # What was counted was watched for different times: a rate for a rate.
+    return {
+        f"system_calls_per_{unit}": calls / metrics[counted] * (watched_ns(record, counted) / counted_for)
+        for counted, unit in UNITS.items()
+        if metrics.get(counted)
+    }
 
 
 def instruction_split(record):

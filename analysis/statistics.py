@@ -216,7 +216,9 @@ def cells(frame):
     for name, source in OPERATIONS.items():
         for counted, unit in load.UNITS.items():
             if source in frame and counted in frame:
-                frame[f"{name}_per_{unit}"] = frame[source] / frame[counted].where(frame[counted] > 0)
+                # What was counted was watched for different times: a rate for a rate.
+                longer = frame[f"{counted}_ns"] / frame["counted_ns"].where(frame["counted_ns"] > 0)
+                frame[f"{name}_per_{unit}"] = frame[source] / frame[counted].where(frame[counted] > 0) * longer
     numeric = [
         column
         for column in frame.columns

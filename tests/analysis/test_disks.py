@@ -88,6 +88,18 @@ def test_a_modelled_invalidation_of_a_disk_is_a_rate(tmp_path):
     assert row[modelled.name("cpu_utilisation", 1000)] == pytest.approx(1 + 10_000 * 1000 / 200e6)
 
 
+def test_what_a_driver_does_for_a_request_is_a_rate(tmp_path):
+    """Counters were watched for twice as long as requests: of what they saw, half was for these."""
+    line = disks.fio(1, "user", "strict", work=20_000)
+    ios = line["metrics"]["ios"]
+    line["ios_interval_ns"] = 100_000_000
+    line["metrics"].update(iommu={"maps": 4 * ios, "unmaps": 4 * ios, "invalidations": 2 * ios}, polls=6 * ios)
+    line["meters"]["driver_counters"] = {"available": True, "counts": {"process_system_calls": 10 * ios}, "interval_ns": 200_000_000}
+    (cell,) = statistics.cells(run_of(tmp_path, [line])[0].finished())
+    found = [cell.metric(f"{name}_per_io").mean for name in ("maps", "unmaps", "invalidations", "polls", "system_calls")]
+    assert found == pytest.approx([2, 2, 1, 3, 5])
+
+
 # fio
 
 

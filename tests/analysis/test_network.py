@@ -168,6 +168,10 @@ def test_what_was_counted_for_longer_than_the_window_is_a_rate(tmp_path):
     # Fifty in twice the window, a hundred packets in the same: half a wait a packet, and 25 waits in the window.
     assert row["modelled_1000_instructions_per_packet"] == pytest.approx(520)
     assert row["modelled_1000_cpu_utilisation"] == pytest.approx(0.001 + 25 * 1000 / 1_000_000)
+    # An echo's packets are those of the window: of the counters' two windows half is theirs.
+    del line["packets_interval_ns"]
+    line["meters"]["driver_counters"]["counts"] = {"process_system_calls": 400}
+    assert load.row(line)["system_calls_per_packet"] == pytest.approx(2)
 
 
 def test_points_that_miss_their_load_are_flagged(tmp_path):
