@@ -10,7 +10,10 @@ from analysis import compare, figures, function_groups, load, point, statistics
 from analysis.blocks import Block, Drawing, Table
 
 # Told apart side by side; the order is that of the groups.
-COLOURS = ("#0072B2", "#56B4E9", "#9ad1c3", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#7b4fa3", "#F0E442", "#8a8a8a", "#b79f7a", "#444444", "#d0d0d0")
+COLOURS = (
+    "#0072B2", "#56B4E9", "#9ad1c3", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#7b4fa3", "#F0E442", "#8a8a8a", "#b79f7a", "#444444", "#8c2d04",
+    "#a6d854", "#f4a6b5", "#1b3a6b", "#5c6b2f", "#d0d0d0",
+)
 DEAREST = 15
 
 
@@ -131,6 +134,11 @@ def order(own):
     return [name for name in function_groups.GROUPS if name in found] + [name for name in found if name not in function_groups.GROUPS]
 
 
+def colour_of(group):
+    """The same in every drawing; what a later dmatoll may know is grey."""
+    return dict(zip(function_groups.GROUPS, COLOURS)).get(group, COLOURS[-1])
+
+
 def per_unit(profile, instructions):
     return f"{instructions / profile['count']:,.0f}"
 
@@ -161,8 +169,7 @@ def draw(section, own, labels, groups):
         left = 0.0
         for name in groups:
             share = profile["groups"].get(name, 0) / profile["count"]
-            colour = COLOURS[order(own).index(name) % len(COLOURS)]
-            axis.barh(position, share, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.4)
+            axis.barh(position, share, left=left, height=0.78, color=colour_of(name), edgecolor="white", linewidth=0.4)
             left += share
         axis.annotate(per_unit(profile, profile["total"]), (left, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     previous = None
@@ -179,7 +186,7 @@ def draw(section, own, labels, groups):
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    handles = [patches.Patch(color=COLOURS[order(own).index(name) % len(COLOURS)], label=name) for name in groups]
+    handles = [patches.Patch(color=colour_of(name), label=name) for name in groups]
     figure.text(0.01, 1 - 0.10 / height, title(unit_of(own)), fontsize=12, fontweight="bold", va="top")
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.36 / height), ncol=7, frameon=False, fontsize=8, columnspacing=1.2)
     figure.text(0.01, 0.10 / height, f"{section.stamp} · one trial a bar", fontsize=8.5, va="bottom")

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from analysis import profile as profile_program
+from analysis import profile as profile_program, profiles
 from analysis.function_groups import GROUPS, group_of
 from analysis.symbols import Processes, SymbolError, Table, kernel_table, shorten
 
@@ -95,6 +95,14 @@ def test_a_name_loses_its_parameters(long, short):
         ("kernel", "kmem_cache_free.part.0", "memory"),
         ("kernel", "fq_codel_enqueue", "ip stack"),
         ("kernel", "nobody_knows_it", "other"),
+        ("kernel", "try_grab_folio_fast", "memory"),
+        ("kernel", "_raw_spin_lock_bh", "locks and lists"),
+        ("kernel", "raw_spin_rq_unlock", "scheduler"),
+        ("kernel", "fget", "tap and system calls"),
+        ("kernel", "tasklet_action_common", "interrupt"),
+        ("kernel", "blk_mq_submit_bio", "block layer"),
+        ("ublk_drv", "ublk_copy_user_pages", "ublk"),
+        ("dmatoll-disk-user", "dmatoll::user::ublk::serve", "driver"),
         ("dmatoll_net", "dmatoll_poll", "driver"),
         ("dmatoll_net", "dmatoll_domain_unmap", "page table"),
         ("dmatoll_net", "dmatoll_domain_invalidate", "invalidation"),
@@ -108,6 +116,11 @@ def test_a_name_loses_its_parameters(long, short):
 def test_groups(place, name, group):
     assert group_of(place, name) == group
     assert group in GROUPS
+
+
+def test_every_group_has_a_colour_of_its_own():
+    colours = [profiles.colour_of(group) for group in GROUPS]
+    assert len(set(colours)) == len(GROUPS)
 
 
 def profiled_run(directory, counts, counted):
