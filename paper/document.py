@@ -38,12 +38,13 @@ class Figure:
     command: str = ""
 
 
-def seed_figures(known, quick_commands):
-    """The seed figures of the first run that has them."""
+def seed_figures(judged, known, quick_commands):
+    """The seed figures of the run that a verdict rests on, otherwise of the first that has them."""
     found = []
+    by_verdict = [results for _, results, _ in judged if results is not None]
     for suite, name, title in SEED_FIGURES:
         figure = Figure(title, suite, None, command=quick_commands.get(suite, f"dmatoll run {suite}"))
-        for results in known:
+        for results in (*by_verdict, *known):
             if results.suite != suite:
                 continue
             for section in results.sections:
@@ -157,7 +158,7 @@ def content(judged, quick, known):
         "point_header": POINT_HEADER,
         "sources_header": SOURCES_HEADER,
         "sources": sources(judged),
-        "figures": seed_figures(known, by_suite),
+        "figures": seed_figures(judged, known, by_suite),
     }
 
 

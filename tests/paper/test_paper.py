@@ -626,6 +626,17 @@ def test_both_figures_of_2005_are_in_it_and_stamped(bench):
     assert all("emulated, virtual clock" in caption for caption in re.findall(r"<caption>(.*?)</caption>", content, flags=re.DOTALL))
 
 
+def test_a_figure_is_of_the_run_that_was_judged(tmp_path):
+    """The first run has a figure as well, and too few boots for a verdict."""
+    claim = claim_of(tmp_path)
+    loads = (50_000_000, 100_000_000)
+    short, enough = results_of(tmp_path / "short", echoes((1.0,), loads)), results_of(tmp_path / "enough", echoes((1.0, 1.0), loads))
+    (figure, _) = document.seed_figures([(claim, enough, None)], [short, enough], {})
+    assert figure.drawing is not None and figure.source.endswith("enough")
+    (figure, _) = document.seed_figures([(claim, None, None)], [short], {})
+    assert figure.source.endswith("short")
+
+
 def test_the_document_loads_nothing_and_its_ids_are_unique(bench):
     content, _ = document_of(bench)
     elements = Page(content).elements
