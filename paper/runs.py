@@ -41,16 +41,30 @@ class Job:
     suite: str
     filter: str
 
+
+@dataclass(frozen=True)
+class Plan:
+    """What `dmatoll plan` says of a job."""
+
+    job: Job
+    trials: int
+    seconds: float  # of this machine
+    digest: int  # of its trials
+
     @property
     def directory(self):
-        """Always the same for the same job, so that one that was interrupted is found again."""
-        return RUNS / f"reproduce-{self.suite}-{zlib.crc32(self.filter.encode()):08x}"
+        """The same for the same trials, so that a run that was interrupted is found again, and one of another plan is not gone on with."""
+        return RUNS / f"reproduce-{self.job.suite}-{self.digest:08x}"
+
+    @property
+    def begun(self):
+        return (self.directory / "manifest.json").exists()
 
     def arguments(self):
         """Of `dmatoll`: a new run, or what is left of one that was begun."""
-        if (self.directory / "manifest.json").exists():
-            return ["run", self.suite, "--resume", str(self.directory), "--no-report"]
-        return ["run", self.suite, "--filter", self.filter, "--output", str(self.directory), "--no-report"]
+        if self.begun:
+            return ["run", self.job.suite, "--resume", str(self.directory), "--no-report"]
+        return ["run", self.job.suite, "--filter", self.job.filter, "--output", str(self.directory), "--no-report"]
 
 
 def directories(given):
@@ -131,8 +145,8 @@ def find_program(given):
     )
 
 
-def estimate(program, job):
-    """(trials, seconds of this machine) of a job, from `dmatoll plan`."""
+def planned(program, job):
+    """The Plan of a job, from `dmatoll plan`."""
     command = [str(program), "plan", job.suite, "--filter", job.filter, "--json"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -142,15 +156,17 @@ def estimate(program, job):
         raise RunError((done.stderr.strip() or f"dmatoll plan ended with status {done.returncode}").splitlines()[-1])
     try:
         plan = json.loads(done.stdout)
-        return len(plan["trials"]), float(plan["estimate"]["total_seconds"])
+        digest = zlib.crc32(json.dumps([job.filter, plan["trials"]], sort_keys=True).encode())
+        return Plan(job, len(plan["trials"]), float(plan["estimate"]["total_seconds"]), digest)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{shlex.join(command)}: its answer is no plan: {error}") from error
 
 
-def execute(program, job):
-    """Runs a job to its end; True if it was interrupted. Raises RunError if it broke off."""
+def execute(program, plan):
+    """Runs a plan to its end; True if it was interrupted. Raises RunError if it broke off."""
+    arguments = plan.arguments()
     try:
-        process = subprocess.Popen([str(program), *job.arguments()], cwd=ROOT, stdout=2)
+        process = subprocess.Popen([str(program), *arguments], cwd=ROOT, stdout=2)
     except OSError as error:
         raise RunError(f"{program}: {error.strerror}") from error
     interrupted = False
@@ -164,5 +180,14 @@ def execute(program, job):
     if interrupted or status == 130:
         return True
     if status not in (0, 3):  # 3: some trials are errors, which their records say
-        raise RunError(f"dmatoll {shlex.join(job.arguments())} ended with status {status}")
+        raise RunError(f"dmatoll {shlex.join(arguments)} ended with status {status}")
     return False
+
+
+def unfinished(plan):
+    """[(trial, status, reason)] of what a run did not finish; [] where it cannot be read: that is said elsewhere."""
+    try:
+        rows = load.load_run(plan.directory).unfinished()
+    except load.LoadError:
+        return []
+    return [(str(row["trial"]), row["status"], row["reason"]) for _, row in rows.iterrows()]

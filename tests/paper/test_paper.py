@@ -423,7 +423,8 @@ with open(place / "calls", "a") as log:
 if arguments[0] == "plan":
     if (place / "refuse").exists():
         sys.exit("dmatoll: There is no suite 'seed-gbe'")
-    print(json.dumps({{"trials": [1, 2, 3], "estimate": {{"total_seconds": 120}}}}))
+    trials = [1, 2, 4] if (place / "changed").exists() else [1, 2, 3]
+    print(json.dumps({{"trials": trials, "estimate": {{"total_seconds": 120}}}}))
     sys.exit(0)
 directory = pathlib.Path(arguments[arguments.index("--resume" if "--resume" in arguments else "--output") + 1])
 directory.mkdir(parents=True, exist_ok=True)
@@ -529,6 +530,30 @@ def test_an_interrupted_run_is_waited_for_and_resumed(bench):
     result = call(bench, "--program", bench / "dmatoll")
     assert "--resume" in calls(bench)[-1] and "--filter" not in calls(bench)[-1]
     assert result.returncode == 0 and re.search(r"made-up +reproduced", result.stdout)
+
+
+def test_a_run_of_another_plan_is_not_gone_on_with(bench):
+    """A run that has too little, since then the suite has other trials: to resume it would never bring them."""
+    synthetic.write_run(bench / "source", echoes((1.0,)), manifest={"plan": {**PLAN, "filter": "placement=kernel|user"}})
+    for changed in (False, False, True):
+        (bench / "changed").touch() if changed else None
+        call(bench, "--program", bench / "dmatoll")
+    started, resumed, other = [arguments for arguments in calls(bench) if arguments[0] == "run"]
+    assert "--output" in started and "--output" in other
+    assert resumed[resumed.index("--resume") + 1] == started[started.index("--output") + 1] != other[other.index("--output") + 1]
+
+
+def test_trials_that_did_not_finish_are_named(bench):
+    lines = echoes((1.0, 1.0))
+    lines[0] |= {"status": "error", "reason": "the guest has hung"}
+    lines[1] |= {"status": "skipped", "reason": "no such device"}
+    synthetic.write_run(bench / "source", lines, manifest={"plan": {**PLAN, "filter": "placement=kernel|user"}})
+    (bench / "status").write_text("3")
+    result = call(bench, "--program", bench / "dmatoll")
+    assert result.returncode == 0 and re.search(r"made-up +not run", result.stdout)
+    assert f"seed-gbe: {lines[0]['trial']}: error: the guest has hung" in result.stderr
+    assert f"seed-gbe: {lines[1]['trial']}: skipped: no such device" in result.stderr
+    assert lines[2]["trial"] not in result.stderr
 
 
 def test_a_suite_that_cannot_be_run_is_a_reason_and_no_end(bench):
