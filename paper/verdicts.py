@@ -20,6 +20,8 @@ NOT_RUN = "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, NOT_DECIDED, NOT_TESTABLE, NOT_RUN)
 
 HOLDS, FAILS, OPEN, LEFT_OUT = "holds", "fails", "open", "left out"
+# Metrics of what a CPU does; what they begin with.
+OF_THE_CPU = ("instructions_", "cycles_", "cpu_")
 REACHES_BEYOND = "the interval reaches beyond the bound"
 
 
@@ -58,6 +60,8 @@ def judge(claim, amount, sections):
 def judge_section(claim, amount, section):
     if claim.because is not None and section.environment != "hardware":
         return Judgement(NOT_TESTABLE, claim.because, stamp=section.stamp)
+    if section.environment == "lab-wall" and claim.metric.startswith(OF_THE_CPU):
+        return Judgement(NOT_RUN, "what an emulator on the wall clock takes is its host's CPU: run it on the virtual clock", stamp=section.stamp)
     pairs = matching(claim, section)
     if not pairs:
         return Judgement(NOT_RUN, f"no finished trials of both {claim.numerator} and {claim.denominator}{claim.where_text}", stamp=section.stamp)

@@ -255,6 +255,12 @@ def test_the_machine_that_has_enough_is_judged(tmp_path):
     assert (found.verdict, found.stamp) == ("reproduced", "emulated, virtual clock")
 
 
+@pytest.mark.parametrize(("metric", "expected"), [("instructions_per_packet", "not run"), ("cpu_utilisation", "not run"), ("load_achieved_bps", "reproduced")])
+def test_work_on_the_wall_clock_of_an_emulator_is_no_evidence(tmp_path, metric, expected):
+    lines = [{**line, "environment": {**line["environment"], "kind": "lab-wall"}} for line in echoes((1.0, 1.0))]
+    assert judged(tmp_path, claim_of(tmp_path, metric=metric), lines).verdict == expected
+
+
 def test_block_sizes_are_selected(tmp_path):
     lines = disks.sync_reads(seeds=(1, 2), links=[("kernel", "persistent"), ("user", "persistent")])
     changes = {"suite": "seed-ide", "metric": "instructions_per_io", "value": 1.35}
