@@ -89,11 +89,15 @@ class Port {
     // means that does it; last each request is ended or given another attempt. [AHCI §6.2.2]
     template <AdapterReset A, class Sink>
     void recover(A&& adapter, Sink&& sink) {
-        recoveries_.add(1);
         // Each round but the first is due to a reset of the adapter by another port meanwhile.
         for (std::uint32_t round = 0; round < most_rounds; ++round) {
             const Failure failure = queue_.freeze(sink);
             if (queue_.gone()) return;
+            if (round == 0) {
+                // Whoever saw the trouble may ask once more when it is over already.
+                if (failure.causes == 0 && queue_.thaw([&] { return !queue_.needs_recovery(); })) return;
+                recoveries_.add(1);
+            }
             std::uint32_t resets = settled_resets(adapter);
             Verdict verdict{};
             if (!revive(failure, adapter, resets, verdict)) break;

@@ -220,6 +220,24 @@ TEST(AhciErrors, WhatDoesNotPassIsReported) {
     }
 }
 
+TEST(AhciErrors, ARecoveryThatNothingCallsForTouchesNothing) {
+    Bench bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.machine.device.defer(true);
+    for (std::uint32_t tag = 0; tag < 8; ++tag) ASSERT_TRUE(bench.submit(tag, Operation::read).ok());
+    // More of them than a request has attempts.
+    for (std::uint32_t i = 0; i <= ahci::most_attempts; ++i) bench.driver->recover(0, bench.sink());
+    EXPECT_EQ(bench.outstanding(), 8) << "the disk still has them";
+    EXPECT_EQ(bench.commands(ahci::Command::identify_device), 1u) << "no reset";
+    EXPECT_EQ(bench.driver->counters().recoveries, 0u);
+    bench.machine.device.defer(false);
+    bench.settle();
+    ASSERT_EQ(bench.ended.size(), 8u);
+    for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::done) << tag;
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(AhciErrors, AnInterfaceErrorThatWasSurvivedIsNone) {
     Bench bench;
     ASSERT_TRUE(bench.start().ok());
