@@ -245,7 +245,7 @@ class Driver {
     struct AdapterOfPorts {
         Driver& driver;
         std::uint32_t port;
-        Status reset() { return driver.reset_for(port); }
+        Status reset(std::uint32_t seen) { return driver.reset_for(port, seen); }
         std::uint32_t resets() { return driver.resets_.load(std::memory_order_acquire); }
     };
 
@@ -301,11 +301,18 @@ class Driver {
         }
     }
 
-    Status reset_for(std::uint32_t asking) {
+    // One reset serves all who ask meanwhile: the next would undo what the others are at.
+    Status reset_for(std::uint32_t asking, std::uint32_t seen) {
         bool idle = false;
         if (!resetting_.compare_exchange_strong(idle, true)) {
-            return wait_until(platform_, 2 * adapter_reset_timeout_us, 1000,
-                              [&] { return !resetting_.load(); });
+            const Status over = wait_until(platform_, 2 * adapter_reset_timeout_us, 1000,
+                                           [&] { return !resetting_.load(); });
+            return over.ok() ? Status{last_reset_.load()} : over;
+        }
+        if (resets_.load() != seen) {
+            const Status over = last_reset_.load();
+            resetting_.store(false);
+            return over;
         }
         resets_.fetch_add(1);
         // Before the reset: PxSACT and PxCI read as zero after it, as if everything were done.
@@ -315,6 +322,7 @@ class Driver {
         if (reset.ok()) {
             write_register(platform_, global_control(interrupts_enabled_.load(std::memory_order_relaxed)));
         }
+        last_reset_.store(reset.error());
         resets_.fetch_add(1);
         resetting_.store(false);
         return reset;
@@ -330,6 +338,7 @@ class Driver {
     std::atomic<bool> interrupts_enabled_{false};
     std::atomic<bool> resetting_{false};
     std::atomic<std::uint32_t> resets_{0};
+    std::atomic<Error> last_reset_{Error::none};
     Counter interrupts_;
     Port<P, M> port_[most_ports];
 };

@@ -25,10 +25,10 @@ namespace dmatoll::ahci {
 
 // What a port may ask of the adapter when its own means are at an end.
 template <class A>
-concept AdapterReset = requires(A adapter) {
-    // Resets the whole adapter; the ports other than the one that asks recover by themselves. Error: those of
-    // reset_adapter().
-    { adapter.reset() } -> std::same_as<Status>;
+concept AdapterReset = requires(A adapter, std::uint32_t seen) {
+    // Resets the whole adapter, unless it was reset since resets() was `seen`; the ports other than the one
+    // that asks recover by themselves. Error: those of reset_adapter(), whoever asked for the reset.
+    { adapter.reset(seen) } -> std::same_as<Status>;
     // Changes with every reset; odd while one is under way.
     { adapter.resets() } -> std::same_as<std::uint32_t>;
 };
@@ -91,6 +91,8 @@ class Port {
     void recover(A&& adapter, Sink&& sink) {
         // Each round but the first is due to a reset of the adapter by another port meanwhile.
         for (std::uint32_t round = 0; round < most_rounds; ++round) {
+            // Before the causes are taken: a reset that is over then is among them.
+            std::uint32_t resets = settled_resets(adapter);
             const Failure failure = queue_.freeze(sink);
             if (queue_.gone()) return;
             if (round == 0) {
@@ -98,9 +100,12 @@ class Port {
                 if (failure.causes == 0 && queue_.thaw([&] { return !queue_.needs_recovery(); })) return;
                 recoveries_.add(1);
             }
-            std::uint32_t resets = settled_resets(adapter);
             Verdict verdict{};
-            if (!revive(failure, adapter, resets, verdict)) break;
+            if (!revive(failure, adapter, resets, verdict)) {
+                // What was under way here went down with a reset of all: that says nothing about the disk.
+                if (adapter.resets() != resets) continue;
+                break;
+            }
             const bool blameless = verdict.known || (failure.causes & trouble::adapter_reset) != 0;
             if (!blameless && queue_.count_fruitless() > most_fruitless_recoveries) {
                 engine_.log(LogLevel::error, "the disk answers resets and nothing else: given up");
@@ -115,7 +120,7 @@ class Port {
         engine_.log(LogLevel::error, "the disk is gone: all of its requests end");
         // Their memory goes back: a port that is there and does not let go of it takes the adapter with it.
         if (engine_.template read<PortCommand>().raw != all_ones && !engine_.stop().ok())
-            static_cast<void>(adapter.reset());
+            static_cast<void>(adapter.reset(adapter.resets()));
         static_cast<void>(queue_.freeze(sink));
         queue_.end_all(sink);
     }
@@ -228,9 +233,9 @@ class Port {
             if (started.error() == Error::device_gone) return false;
         }
         engine_.log(LogLevel::warning, "the port does not come back: the whole adapter is reset");
-        if (!adapter.reset().ok()) return false;
+        const Status reset = adapter.reset(resets);
         resets = settled_resets(adapter);
-        return is_back(engine_.power_up_again());
+        return reset.ok() && is_back(engine_.power_up_again());
     }
 
     // The same disk as before, and it takes commands.

@@ -7,7 +7,7 @@
 
 namespace dmatoll::test {
 
-// Calls back when the driver resets the whole adapter.
+// Calls back when the driver resets the whole adapter, and for what it logs.
 class ResetPlatform : public ForwardingPlatform {
   public:
     using ForwardingPlatform::ForwardingPlatform;
@@ -16,7 +16,26 @@ class ResetPlatform : public ForwardingPlatform {
         ForwardingPlatform::write32(offset, value);
     }
 
+    void log(LogLevel level, const char* message) {
+        if (on_log) on_log(message);
+        ForwardingPlatform::log(level, message);
+    }
+
     std::function<void()> on_reset;
+    std::function<void(const char*)> on_log;
+};
+
+// Lets another port recover in the middle of a port's own IDENTIFY, where threads would meet now and then.
+class MeetingPlatform : public ResetPlatform {
+  public:
+    using ResetPlatform::ResetPlatform;
+    void write32(std::uint32_t offset, std::uint32_t value) {
+        ResetPlatform::write32(offset, value);
+        if (on_issue_at_port_0 && offset == model::AhciDevice::at_port(0, sheet::CI))
+            std::exchange(on_issue_at_port_0, nullptr)();
+    }
+
+    std::function<void()> on_issue_at_port_0;  // once
 };
 
 namespace {
@@ -562,6 +581,62 @@ TEST(AhciAdapterReset, HelpsAPortThatDoesNotStopAndSparesTheOthersRequests) {
     EXPECT_EQ(bench.ended.size(), 24u);
     for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port << ' ' << one.tag;
     for (const auto& [port, content] : contents) EXPECT_EQ(bench.on_disk(0, 64, port), content) << port;
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(AhciAdapterReset, OfTwoPortsThatRecoverTogetherCostsNeitherItsDisk) {
+    DiskBench<StrictDisk, MeetingPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    for (const std::uint32_t port : {0u, 1u})
+        ASSERT_TRUE(bench.submit(0, Operation::read, {.port = port}).ok());
+    bench.machine.device.inject(AhciFault::interface_error, 1, 0);
+    bench.machine.device.inject(AhciFault::port_stop_stuck, 1, 0);
+    std::uint32_t resets = 0;
+    bench.platform->on_reset = [&] {
+        bench.machine.device.clear(AhciFault::port_stop_stuck);
+        if (++resets != 1) return;
+        // Port 0 asks its disk who it is, and port 1 does not stop either.
+        bench.platform->on_issue_at_port_0 = [&] {
+            bench.machine.device.inject(AhciFault::port_stop_stuck, 1, 1);
+            bench.driver->recover(1, bench.sink(1));
+        };
+    };
+    bench.settle(60'000);
+    EXPECT_EQ(resets, 2u);
+    EXPECT_TRUE(bench.driver->present(0));
+    EXPECT_TRUE(bench.driver->present(1));
+    ASSERT_EQ(bench.ended.size(), 2u);
+    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port;
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(AhciAdapterReset, OnePortAsksForServesAnotherThatIsAboutToAsk) {
+    DiskBench<StrictDisk, ResetPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    for (const std::uint32_t port : {0u, 1u})
+        ASSERT_TRUE(bench.submit(0, Operation::read, {.port = port}).ok());
+    for (const std::uint32_t port : {0u, 1u}) {
+        bench.machine.device.inject(AhciFault::interface_error, 1, port);
+        bench.machine.device.inject(AhciFault::port_stop_stuck, 1, port);
+    }
+    std::uint32_t resets = 0;
+    bench.platform->on_reset = [&] {
+        ++resets;
+        bench.machine.device.clear(AhciFault::port_stop_stuck);
+    };
+    // Port 0 has given up on its own means when port 1 has everything reset.
+    bench.platform->on_log = [&](const char* line) {
+        if (std::string{line}.starts_with("port 0: the port does not come back"))
+            bench.driver->recover(1, bench.sink(1));
+    };
+    bench.settle(60'000);
+    EXPECT_EQ(resets, 1u);
+    EXPECT_TRUE(bench.driver->present(0));
+    EXPECT_TRUE(bench.driver->present(1));
+    ASSERT_EQ(bench.ended.size(), 2u);
+    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port;
     expect_it_goes_on(bench);
     bench.stop_and_expect_nothing_left();
 }
