@@ -107,7 +107,9 @@ class Port {
                 break;
             }
             const bool blameless = verdict.known || (failure.causes & trouble::adapter_reset) != 0;
-            if (!blameless && queue_.count_fruitless() > most_fruitless_recoveries) {
+            // A link that bounces now and then while nobody wants anything says nothing about the disk.
+            const bool wanted = (failure.queued | failure.plain | failure.held) != 0;
+            if (wanted && !blameless && queue_.count_fruitless() > most_fruitless_recoveries) {
                 engine_.log(LogLevel::error, "the disk answers resets and nothing else: given up");
                 break;
             }

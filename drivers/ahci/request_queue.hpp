@@ -195,6 +195,7 @@ class RequestQueue {
         std::uint32_t causes = 0;  // of PxIS, and trouble::*
         std::uint32_t queued = 0;  // tags that the device has not answered
         std::uint32_t plain = 0;
+        std::uint32_t held = 0;  // tags that wait inside the driver
     };
 
     // From now on nothing is issued and no register is believed; what came in time is given back.
@@ -204,7 +205,8 @@ class RequestQueue {
         const std::uint32_t done = take_finished();
         if (done != 0) fruitless_ = 0;
         frozen_ = 1;
-        const Failure failure{trouble_.exchange(0, std::memory_order_relaxed), queued_, plain_};
+        const Failure failure{trouble_.exchange(0, std::memory_order_relaxed), queued_, plain_,
+                              held_queued_ | held_plain_};
         lock_.unlock();
         give_back(done, sink);
         return failure;
@@ -283,8 +285,8 @@ class RequestQueue {
             end(static_cast<std::uint32_t>(std::countr_zero(left)), Outcome::gone, sink);
     }
 
-    // How many times in a row, this one included, a recovery that found nobody guilty had no request done
-    // since the last.
+    // How many times in a row, this one included, a recovery that found nobody guilty had requests to see to
+    // and not one done since the last.
     std::uint32_t count_fruitless() {
         lock_.lock();
         const std::uint32_t count = ++fruitless_;

@@ -498,6 +498,20 @@ TEST(AhciRemoval, OfADiskThatComesBackAtOnceIsALinkThatBounced) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(AhciRemoval, ALinkThatBouncesAnyTimesWhileNobodyWantsAnythingCostsNothing) {
+    Bench bench;
+    ASSERT_TRUE(bench.start().ok());
+    for (std::uint32_t i = 0; i < 3 * ahci::most_fruitless_recoveries; ++i) {
+        bench.machine.device.remove(0);
+        bench.machine.device.insert(0);
+        ASSERT_TRUE(bench.serve());
+        ASSERT_TRUE(bench.driver->present(0)) << i;
+    }
+    EXPECT_EQ(bench.driver->counters().recoveries, 3u * ahci::most_fruitless_recoveries);
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(AhciRemoval, AnotherDiskInItsPlaceIsNotWrittenTo) {
     Bench bench;
     ASSERT_TRUE(bench.start().ok());
