@@ -126,7 +126,8 @@ constexpr Status parse_identify(const std::uint16_t (&words)[identify_words], st
     return {};
 }
 
-// Whether requests that were meant for the one may go to the other.
+// Whether requests that were meant for the one may go to the other. A write cache is none of it: see
+// loses_writes().
 constexpr bool same_disk(const Disk& one, const Disk& other) {
     if (one.blocks != other.blocks || one.block_bytes != other.block_bytes ||
         one.queue_depth != other.queue_depth || one.native_queueing != other.native_queueing ||
@@ -139,5 +140,8 @@ constexpr bool same_disk(const Disk& one, const Disk& other) {
         if (one.serial[i] != other.serial[i]) return false;
     return true;
 }
+
+// A reset may switch a write cache on again, and whoever was told that there is none sends no flush.
+constexpr bool loses_writes(const Disk& was, const Disk& is) { return !was.write_cache && is.write_cache; }
 
 }  // namespace dmatoll::ahci

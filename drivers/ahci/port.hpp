@@ -249,6 +249,11 @@ class Port {
             engine_.log(LogLevel::error, "another disk answers after the reset");
             return false;
         }
+        if (loses_writes(identity_.disk, now.disk)) {
+            engine_.log(LogLevel::error, "the disk's write cache is on after the reset and was off before: what "
+                                         "is written would be lost with the power");
+            return false;
+        }
         engine_.clear_errors();
         return engine_.start_command_list().ok();
     }

@@ -529,6 +529,29 @@ TEST(AhciRemoval, AnotherDiskInItsPlaceIsNotWrittenTo) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(AhciRemoval, AWriteCacheThatAResetSwitchesOnIsNotWrittenTo) {
+    for (const bool was_on : {false, true}) {
+        Bench bench;
+        model::AhciDisk& disk = bench.machine.device.disk(0);
+        const std::uint16_t on = static_cast<std::uint16_t>(disk.identify()[85] | 0x20);
+        const std::uint16_t off = static_cast<std::uint16_t>(disk.identify()[85] & ~0x20);
+        disk.set_identify_word(85, was_on ? on : off);
+        ASSERT_TRUE(bench.start().ok());
+        ASSERT_EQ(bench.driver->disk(0).write_cache, was_on);
+        const Content content = pattern(8, 4096);
+        bench.machine.device.defer(true);
+        ASSERT_TRUE(bench.submit(0, Operation::write, {.blocks = 8, .content = &content}).ok());
+        bench.machine.device.remove(0);
+        disk.set_identify_word(85, was_on ? off : on);
+        bench.machine.device.insert(0);
+        bench.machine.device.defer(false);
+        bench.settle(60'000);
+        EXPECT_EQ(bench.outcomes().at(0), was_on ? Outcome::done : Outcome::gone);
+        EXPECT_NE(bench.logged("write cache is on after the reset"), was_on);
+        bench.stop_and_expect_nothing_left();
+    }
+}
+
 TEST(AhciRemoval, OfTheWholeAdapterEndsEverything) {
     for (const std::uint32_t tags : {1u, 32u}) {
         Bench bench{{.disks = {{0, {}}, {1, {}}}}};
