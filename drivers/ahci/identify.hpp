@@ -10,6 +10,7 @@
 #include "../core/result.hpp"
 #include "command.hpp"
 #include "disk.hpp"
+#include "settings.hpp"
 
 namespace dmatoll::ahci {
 
@@ -87,6 +88,8 @@ constexpr Status parse_identify(const std::uint16_t (&words)[identify_words], st
     }
     if ((sizes & 1u << 13) != 0) blocks_per_physical = sizes & 0xf;
     disk.physical_block_bytes = disk.block_bytes << blocks_per_physical;
+    // A hint only: one that no disk has is none.
+    if (disk.physical_block_bytes > most_transfer_bytes) disk.physical_block_bytes = disk.block_bytes;
     // 48 bits of address; and the size in bytes is a number of 63 bits for those who count so.
     if (disk.blocks == 0 || disk.blocks > std::uint64_t{1} << 48 ||
         disk.blocks > (~std::uint64_t{0} >> 1) / disk.block_bytes) {

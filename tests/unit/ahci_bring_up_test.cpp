@@ -242,6 +242,16 @@ TEST(AhciBringUp, TakesOddButValidIdentifyData) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(AhciBringUp, BelievesInPhysicalBlocksUpToAMebibyte) {
+    for (const std::uint16_t exponent : {std::uint16_t{3}, std::uint16_t{11}, std::uint16_t{12}, std::uint16_t{15}}) {
+        Bench bench;
+        bench.machine.device.disk(0).set_identify_word(106, static_cast<std::uint16_t>(0x6000 | exponent));
+        ASSERT_TRUE(bench.start().ok());
+        EXPECT_EQ(bench.driver->disk(0).physical_block_bytes, exponent <= 11 ? 512u << exponent : 512u);
+        bench.stop_and_expect_nothing_left();
+    }
+}
+
 TEST(AhciBringUp, GivesEverythingBackWhenMemoryRunsOut) {
     for (std::uint64_t after = 0; after < 2; ++after) {
         Bench ring{{.disks = {{0, {}}, {2, {}}}}};
