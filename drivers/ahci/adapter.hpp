@@ -40,10 +40,10 @@ void take_over_from_firmware(P& platform) {
     platform.log(LogLevel::warning, "the firmware does not give up the disks: taken all the same");
 }
 
-// Stops all of the adapter, whatever it does: no DMA and no interrupt comes from it afterwards. [AHCI
-// §10.4.3]. Errors: device_gone, timed_out, device_misbehaves (ports that run after a reset).
+// Stops all of the adapter, whatever it does: no DMA and no interrupt comes from it afterwards.
+// reachable: a bit for each port whose registers are there to be read. [AHCI §10.4.3]. Errors: device_gone, timed_out, device_misbehaves (ports that run after a reset).
 template <Platform P>
-Status reset_adapter(P& platform) {
+Status reset_adapter(P& platform, std::uint32_t reachable) {
     // Registers other than this one need not answer before AHCI is enabled.
     const GlobalControl enabled = GlobalControl{}.set(GlobalControl::ahci_enable);
     write_register(platform, enabled);
@@ -60,7 +60,7 @@ Status reset_adapter(P& platform) {
         return gone ? Error::device_gone : reset.error();
     }
     write_register(platform, enabled);
-    for (std::uint32_t left = read_register<PortsImplemented>(platform).raw; left != 0; left &= left - 1) {
+    for (std::uint32_t left = read_register<PortsImplemented>(platform).raw & reachable; left != 0; left &= left - 1) {
         const PortOffset port = offset_of_port(static_cast<std::uint32_t>(std::countr_zero(left)));
         const PortCommand command = read_register<PortCommand>(platform, port);
         if (command.raw == all_ones) return Error::device_gone;

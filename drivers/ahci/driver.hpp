@@ -60,13 +60,14 @@ class Driver {
         // Only with this bit are the other registers AHCI's [AHCI §3.1.2].
         write_register(platform_, GlobalControl{}.set(GlobalControl::ahci_enable));
         take_over_from_firmware(platform_);
-        if (const Status quiet = reset_adapter(platform_); !quiet.ok()) return quiet;
+        if (const Status quiet = reset_adapter(platform_, ports_within(settings_.register_bytes)); !quiet.ok()) return quiet;
         quiet_ = true;
         capabilities_ = read_register<Capabilities>(platform_);
-        implemented_ = read_register<PortsImplemented>(platform_).raw;
+        implemented_ =
+            read_register<PortsImplemented>(platform_).raw & ports_within(settings_.register_bytes);
         if (implemented_ == 0 || capabilities_.raw == all_ones ||
             !read_register<GlobalControl>(platform_).test(GlobalControl::ahci_enable)) {
-            platform_.log(LogLevel::error, "the adapter says that it has no ports, or does not do AHCI");
+            platform_.log(LogLevel::error, "the adapter has no port whose registers can be reached, or does not do AHCI");
             return Error::device_misbehaves;
         }
         return {};
@@ -81,7 +82,7 @@ class Driver {
     // reset_adapter()'s.
     Status ensure_quiet() {
         if (quiet_) return {};
-        const Status quieted = reset_adapter(platform_);
+        const Status quieted = reset_adapter(platform_, ports_within(settings_.register_bytes));
         quiet_ = quieted.ok();
         return quieted;
     }
@@ -131,7 +132,7 @@ class Driver {
         disable_interrupts();
         // By the book port by port; the reset also ends what a port did not let go of.
         for_each(implemented_, [&](std::uint32_t port) { static_cast<void>(port_[port].stop()); });
-        quiet_ = reset_adapter(platform_).ok();
+        quiet_ = reset_adapter(platform_, ports_within(settings_.register_bytes)).ok();
         if (!quiet_) {
             platform_.log(LogLevel::error,
                           "the adapter did not become quiet: its bus mastering must stay off");
@@ -172,7 +173,7 @@ class Driver {
                      [&](std::uint32_t port) { port_[port].queue().add_trouble(trouble::impossible); });
             return ports_;
         }
-        for (std::uint32_t left = pending; left != 0; left &= left - 1) {
+        for (std::uint32_t left = pending & implemented_; left != 0; left &= left - 1) {
             const auto port = static_cast<std::uint32_t>(std::countr_zero(left));
             const PortOffset offset = offset_of_port(port);
             const std::uint32_t causes = read_register<PortInterruptStatus>(platform_, offset).raw;
@@ -318,7 +319,7 @@ class Driver {
         // Before the reset: PxSACT and PxCI read as zero after it, as if everything were done.
         for_each(ports_ & ~(1u << asking),
                  [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
-        const Status reset = reset_adapter(platform_);
+        const Status reset = reset_adapter(platform_, ports_within(settings_.register_bytes));
         if (reset.ok()) {
             write_register(platform_, global_control(interrupts_enabled_.load(std::memory_order_relaxed)));
         }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "registers.hpp"
+
 namespace dmatoll::ahci {
 
 inline constexpr std::uint32_t most_ports = 32;
@@ -16,7 +18,16 @@ inline constexpr std::uint32_t most_segments = 257;
 
 struct Settings {
     std::uint32_t queue_depth = 32;  // tags of a port, 1 to 32
+    // How long BAR 5 is: a port whose registers lie beyond is not there, whatever the adapter says.
+    std::uint32_t register_bytes = first_port_offset + most_ports * port_stride;
 };
+
+// A bit for each port whose registers lie in that many bytes.
+constexpr std::uint32_t ports_within(std::uint32_t register_bytes) {
+    if (register_bytes < first_port_offset + port_stride) return 0;
+    const std::uint32_t ports = (register_bytes - first_port_offset) / port_stride;
+    return ports >= most_ports ? ~std::uint32_t{0} : (1u << ports) - 1;
+}
 
 constexpr bool valid(const Settings& settings) {
     return settings.queue_depth >= 1 && settings.queue_depth <= most_tags;

@@ -64,9 +64,9 @@ uint32_t dmatoll_hba_address_bits(struct device* device, void* registers);
 /* Bytes to allocate for a dmatoll_hba; aligned to 64. */
 size_t dmatoll_hba_bytes(void);
 /* Builds the core in `memory`, takes the adapter over from the firmware and resets it; no DMA yet, bus
- * mastering is off. queue_depth: 1 to 32. 0 or a negative errno. On an error nothing is left behind but
+ * mastering is off. queue_depth: 1 to 32; register_bytes: how many of BAR 5 are there. 0 or a negative errno. On an error nothing is left behind but
  * `memory`. */
-int dmatoll_hba_create(void* memory, int strategy, uint32_t queue_depth,
+int dmatoll_hba_create(void* memory, int strategy, uint32_t queue_depth, uint32_t register_bytes,
                        const struct dmatoll_surroundings* surroundings);
 /* Unmaps everything. The device was stopped. */
 void dmatoll_hba_destroy(struct dmatoll_hba* hba);

@@ -101,13 +101,14 @@ std::size_t dmatoll_hba_bytes() {
     return sizeof(dmatoll_hba);
 }
 
-int dmatoll_hba_create(void* memory, int strategy, std::uint32_t queue_depth,
+int dmatoll_hba_create(void* memory, int strategy, std::uint32_t queue_depth, std::uint32_t register_bytes,
                        const dmatoll_surroundings* surroundings) {
     const Strategy& chosen = *strategy_at(strategy);
     dmatoll_hba* const hba = new (memory) dmatoll_hba{*surroundings, chosen};
     const CopySlots slots{.to_device = copy_slots, .from_device = copy_slots};
     const Status constructed =
-        hba->by_strategy.construct(*surroundings, chosen, slots, ahci::Settings{.queue_depth = queue_depth});
+        hba->by_strategy.construct(*surroundings, chosen, slots,
+                                   ahci::Settings{.queue_depth = queue_depth, .register_bytes = register_bytes});
     if (!constructed.ok()) return to_errno(constructed.error());
     const Status probed = with(hba, [](auto& one) { return one.driver.probe(); });
     if (!probed.ok()) dmatoll_hba_destroy(hba);

@@ -60,10 +60,11 @@ static int attach(struct dmatoll_blk* blk) {
 static int create_core(struct dmatoll_blk* blk, u32 depth) {
     /* Rounded up, since only a power of two is aligned to itself. */
     void* memory = kzalloc(roundup_pow_of_two(dmatoll_hba_bytes()), GFP_KERNEL);
+    u32 register_bytes = min_t(u64, pci_resource_len(blk->bound.pci, dmatoll_kind.registers_bar), U32_MAX);
     int error;
 
     if (!memory) return -ENOMEM;
-    error = dmatoll_hba_create(memory, blk->bound.strategy, depth, &blk->bound.surroundings);
+    error = dmatoll_hba_create(memory, blk->bound.strategy, depth, register_bytes, &blk->bound.surroundings);
     if (error) {
         kfree(memory);
         return error;

@@ -252,6 +252,48 @@ TEST(AhciBringUp, BelievesInPhysicalBlocksUpToAMebibyte) {
     }
 }
 
+// A BAR of the host's own registers and one port, of an adapter that claims more and interrupts for all.
+class ShortBarPlatform : public ForwardingPlatform {
+  public:
+    static constexpr std::uint32_t bytes = 0x180;
+    using ForwardingPlatform::ForwardingPlatform;
+    std::uint32_t read32(std::uint32_t offset) {
+        if (offset >= bytes) ++accesses_beyond;
+        const std::uint32_t value = ForwardingPlatform::read32(offset);
+        return offset == sheet::IS && all_interrupt ? value | 0xfffffffe : value;
+    }
+    void write32(std::uint32_t offset, std::uint32_t value) {
+        if (offset >= bytes) ++accesses_beyond;
+        if (offset == sheet::IS) acknowledged |= value;
+        ForwardingPlatform::write32(offset, value);
+    }
+
+    bool all_interrupt = false;
+    std::uint32_t acknowledged = 0;
+    std::uint32_t accesses_beyond = 0;
+};
+
+TEST(AhciBringUp, TouchesNoRegistersBeyondItsBar) {
+    DiskBench<StrictDisk, ShortBarPlatform> bench{{.disks = {{0, {}}, {1, {}}, {31, {}}}},
+                                                  {.register_bytes = ShortBarPlatform::bytes}};
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_EQ(bench.driver->ports(), 1u);
+    const Content content = pattern(1, 512);
+    EXPECT_EQ(bench.write(1, content), Outcome::done);
+    bench.platform->all_interrupt = true;
+    EXPECT_EQ(bench.driver->take_interrupt(), 0u);
+    bench.platform->all_interrupt = false;
+    EXPECT_EQ(bench.platform->acknowledged & 0xfffffffe, 0xfffffffe) << "or they would come again for ever";
+    bench.stop_and_expect_nothing_left();
+    EXPECT_EQ(bench.platform->accesses_beyond, 0u);
+}
+
+TEST(AhciBringUp, RefusesABarThatHasRoomForNoPort) {
+    DiskBench<StrictDisk, ShortBarPlatform> bench{{}, {.register_bytes = ShortBarPlatform::bytes - 1}};
+    EXPECT_EQ(bench.driver->probe().error(), Error::device_misbehaves);
+    EXPECT_TRUE(bench.logged("no port whose registers can be reached"));
+}
+
 TEST(AhciBringUp, GivesEverythingBackWhenMemoryRunsOut) {
     for (std::uint64_t after = 0; after < 2; ++after) {
         Bench ring{{.disks = {{0, {}}, {2, {}}}}};
