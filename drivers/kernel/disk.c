@@ -99,6 +99,7 @@ static const struct blk_mq_ops operations = {
  * cheaper. */
 struct dmatoll_completion {
     struct blk_mq_tags* tags;
+    bool at_once; /* nothing waits for the end of the call */
     struct request* only;
     struct io_comp_batch batch;
 };
@@ -132,6 +133,10 @@ void dmatoll_request_done(struct dmatoll_completion* completion, uint32_t tag, e
 
     if (unlikely(outcome != DMATOLL_DONE)) {
         blk_mq_end_request(request, outcome_status(outcome));
+        return;
+    }
+    if (unlikely(completion->at_once)) {
+        blk_mq_end_request(request, BLK_STS_OK);
         return;
     }
     if (completion->only) add_to_batch(completion, completion->only);
@@ -169,8 +174,9 @@ static void recover(struct work_struct* work) {
     struct dmatoll_completion completion;
 
     completion_begin(&completion, disk);
+    /* What came in time does not wait for the reset of a disk that spins up. */
+    completion.at_once = true;
     dmatoll_hba_recover(disk->hba, disk->port, &completion);
-    completion_end(&completion);
     /* It may be due again, and then nobody else would tell: the port is silent. */
     dmatoll_disk_complete(disk);
 }
