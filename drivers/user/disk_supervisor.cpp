@@ -137,12 +137,19 @@ class DiskSupervisor : private DiskParts, public Supervisor {
             UblkDevice* const device = device_of(disk);
             if (device == nullptr) {
                 // A disk that was not there when the block devices were made.
-                send_queue(socket_.get(), {.port = disk.port, .depth = 0}, {});
+                if (!send_queue(socket_.get(), {.port = disk.port, .depth = 0}, {})) {
+                    end_process({});
+                    return;
+                }
                 continue;
             }
             const Descriptor channel = device->open_for_server();
-            send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)},
-                       channel);
+            if (!send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)},
+                            channel)) {
+                // It died meanwhile: the next one is given the queues.
+                end_process({});
+                return;
+            }
             served_.push_back(device);
             // Closed here: the device's server is told from everybody else by having it.
         }

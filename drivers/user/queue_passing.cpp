@@ -29,7 +29,7 @@ SocketPair::SocketPair() {
     theirs = Descriptor{ends[1]};
 }
 
-void send_queue(int socket, const QueueMessage& message, const Descriptor& channel) {
+bool send_queue(int socket, const QueueMessage& message, const Descriptor& channel) {
     iovec data{const_cast<QueueMessage*>(&message), sizeof(message)};
     Ancillary ancillary;
     msghdr header{};
@@ -45,9 +45,14 @@ void send_queue(int socket, const QueueMessage& message, const Descriptor& chann
         const int descriptor = channel.get();
         std::memcpy(CMSG_DATA(control), &descriptor, sizeof(descriptor));
     }
-    if (::sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof(message))) {
-        throw system_failure("cannot pass a queue to the driver process", errno);
+    if (::sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof(message))) {
+        return true;
     }
+    const int error = errno;
+    if (error == EPIPE || error == ECONNRESET || error == ENOTCONN) {
+        return false;
+    }
+    throw system_failure("cannot pass a queue to the driver process", error);
 }
 
 std::optional<QueueMessage> receive_queue(int socket, Descriptor& channel) {

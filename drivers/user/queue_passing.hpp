@@ -21,8 +21,8 @@ struct SocketPair {
     Descriptor theirs;
 };
 
-// Without a channel when `depth` is 0. Never waits. Throws Failure.
-void send_queue(int socket, const QueueMessage& message, const Descriptor& channel);
+// Without a channel when `depth` is 0. Never waits. False: the other side is gone. Throws Failure.
+[[nodiscard]] bool send_queue(int socket, const QueueMessage& message, const Descriptor& channel);
 
 // What the next message brings; waits for it. Nothing: the other side is gone, or sends something else.
 std::optional<QueueMessage> receive_queue(int socket, Descriptor& channel);

@@ -25,6 +25,7 @@ using nlohmann::json;
 
 // A driver that hangs does not stop by itself; its end closes the device, which stops that.
 constexpr int stop_patience_ms = 5000;
+constexpr int exit_patience_ms = 500;
 // From a process's start to its report: seconds with much memory to pin.
 constexpr std::uint64_t start_patience_ms = 60'000;
 
@@ -222,6 +223,35 @@ void Supervisor::ring_bell() const {
     [[maybe_unused]] const auto written = ::write(bell_.get(), &ring, sizeof(ring));
 }
 
+void Supervisor::end_process(const std::string& reason) {
+    if (failure_.empty()) {
+        failure_ = reason;
+    }
+    process_->close_reports();
+    // Once it has been waited for, its number may be another's.
+    if (process_lives()) {
+        ::kill(process_->pid(), SIGKILL);
+    }
+}
+
+bool Supervisor::process_lives() const {
+    siginfo_t ended{};
+    return process_ && ::waitid(P_PID, static_cast<id_t>(process_->pid()), &ended,
+                                WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0;
+}
+
+// A process that is killed lets go of its descriptors some time before its end can be seen.
+bool Supervisor::ends_soon() const {
+    for (int waited_ms = 0; process_lives(); waited_ms += 10) {
+        if (waited_ms >= exit_patience_ms) {
+            return false;
+        }
+        ::usleep(10'000);
+    }
+    return true;
+}
+
 // False: its report could not be followed, and that is the end. Throws Failure instead if nothing ever ran.
 bool Supervisor::hear_process() {
     try {
@@ -230,6 +260,11 @@ bool Supervisor::hear_process() {
         }
         return true;
     } catch (const Failure& failure) {
+        // What it died of, or was killed by, is no reason to end the disks or the interface.
+        if (ends_soon()) {
+            process_->close_reports();
+            return true;
+        }
         if (!was_ready_) {
             throw;
         }

@@ -71,6 +71,11 @@ class Supervisor {
     // The driver runs. `more` stands behind the common fields of the event.
     void announce(const std::string& note, const nlohmann::json& more);
     void report_failure(const std::string& reason) { failure_ = reason; }
+    // The process does not do what it must: it is killed, and started again as after any death. `reason`:
+    // what is told of it, unless it has said so itself; empty: nothing more than its end.
+    void end_process(const std::string& reason);
+    // False: it has ended, and will be found so.
+    [[nodiscard]] bool process_lives() const;
     void print_event(const nlohmann::json& event) const;
     void print_message(const std::string& message) const;
     // Makes the process look at the shared page, and show what it has counted.
@@ -96,6 +101,7 @@ class Supervisor {
     void look_after_process();
     void ask_for_counters() const;
     bool hear_process();
+    [[nodiscard]] bool ends_soon() const;
     bool after_crash(int status);
     bool give_up(const std::string& reason) const;
     std::string answer(const std::string& question);

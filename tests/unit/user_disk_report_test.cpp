@@ -95,8 +95,8 @@ TEST(DiskReport, AnythingElseIsNone) {
 TEST(QueuePassing, AChannelArrivesWithItsMessage) {
     SocketPair sockets;
     const Descriptor channel{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-    send_queue(sockets.ours.get(), {.port = 3, .depth = 33}, channel);
-    send_queue(sockets.ours.get(), {.port = 4, .depth = 0}, {});
+    ASSERT_TRUE(send_queue(sockets.ours.get(), {.port = 3, .depth = 33}, channel));
+    ASSERT_TRUE(send_queue(sockets.ours.get(), {.port = 4, .depth = 0}, {}));
     Descriptor got;
     const auto message = receive_queue(sockets.theirs.get(), got);
     ASSERT_TRUE(message.has_value());
@@ -125,6 +125,18 @@ TEST(QueuePassing, AMessageWithoutWhatItPromisesIsNone) {
     EXPECT_FALSE(receive_queue(sockets.theirs.get(), got).has_value());
     sockets.ours.reset();
     EXPECT_FALSE(receive_queue(sockets.theirs.get(), got).has_value()) << "the other side is gone";
+}
+
+// A process may be killed at any time: that is no error of the one who gives it its queues.
+TEST(QueuePassing, ASideThatIsGoneIsToldFromAnError) {
+    SocketPair sockets;
+    const Descriptor channel{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    ASSERT_TRUE(send_queue(sockets.ours.get(), {.port = 0, .depth = 8}, channel));
+    // With a message that nobody read, and without one.
+    sockets.theirs.reset();
+    EXPECT_FALSE(send_queue(sockets.ours.get(), {.port = 1, .depth = 8}, channel));
+    EXPECT_FALSE(send_queue(sockets.ours.get(), {.port = 1, .depth = 0}, {}));
+    EXPECT_THROW(static_cast<void>(send_queue(channel.get(), {.port = 1, .depth = 0}, {})), Failure);
 }
 
 std::optional<DiskOptions> parse(std::vector<const char*> arguments) {
