@@ -13,6 +13,7 @@
 #include "ahci/settings.hpp"
 #include "disk_arena.hpp"
 #include "disk_report.hpp"
+#include "disk_report_order.hpp"
 #include "disk_state.hpp"
 #include "disk_statistics.hpp"
 #include "failure.hpp"
@@ -89,6 +90,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
         VfioDescriptors vfio = open_vfio(pci, patience_ms);
         state.clear();
         served_.clear();
+        order_ = {};
         SocketPair sockets;
         // What the last process was not given goes with its socket.
         socket_ = std::move(sockets.ours);
@@ -105,6 +107,11 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     void follow_report(const std::string& line) override {
         const auto report = parse_disk_report(line);
         if (!report) {
+            end_process("its report is not understood, or describes a disk that cannot be");
+            return;
+        }
+        if (!order_.admit(report->kind)) {
+            end_process("it reported something that was not for it to report then");
             return;
         }
         switch (report->kind) {
@@ -150,7 +157,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 end_process({});
                 return;
             }
-            served_.push_back(device);
+            served_.push_back(disk.port);
             // Closed here: the device's server is told from everybody else by having it.
         }
         if (served_.empty()) {
@@ -210,9 +217,11 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     }
 
     void begin_service() {
-        for (UblkDevice* const device : served_) {
-            device->serve(pid());
-            limit_requests(*device);
+        for (UblkDevice& device : devices_) {
+            if (std::find(served_.begin(), served_.end(), device.disk().port) != served_.end()) {
+                device.serve(pid());
+                limit_requests(device);
+            }
         }
         served_.clear();
         announce(note_, {{"disks", disks()}, {"strategy", options_.driver.strategy}, {"arena", arena_}});
@@ -269,8 +278,9 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     UblkControl commands_;
     std::vector<UblkDevice>
         devices_;  // by port; of all disks that were there at the first start, and still are
-    std::vector<UblkDevice*> served_;  // whose queues the process has been given, and does not serve yet
-    Descriptor socket_;                // to the process
+    std::vector<std::uint32_t> served_;  // ports whose queues the process has been given, not served yet
+    DiskReportOrder order_;              // of the process
+    Descriptor socket_;                  // to the process
     std::string note_;
     std::string arena_;
 };

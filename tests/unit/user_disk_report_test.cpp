@@ -13,6 +13,7 @@
 
 #include "disk_options.hpp"
 #include "disk_report.hpp"
+#include "disk_report_order.hpp"
 #include "failure.hpp"
 #include "queue_passing.hpp"
 
@@ -90,6 +91,30 @@ TEST(DiskReport, AnythingElseIsNone) {
          {"", "{}", "[]", "null", "{\"serving\":false}", "{\"disks\":7}", "serving"}) {
         EXPECT_FALSE(parse_disk_report(text).has_value()) << text;
     }
+}
+
+// A second list of disks would change what the first one's queues belong to.
+TEST(DiskReportOrder, EachReportComesOnceAndInItsTurn) {
+    using Kind = DiskReport::Kind;
+    DiskReportOrder order;
+    EXPECT_TRUE(order.admit(Kind::found));
+    EXPECT_TRUE(order.admit(Kind::serving));
+    EXPECT_FALSE(order.admit(Kind::serving));
+    EXPECT_FALSE(order.admit(Kind::found));
+
+    order = {};
+    EXPECT_TRUE(order.admit(Kind::found));
+    EXPECT_FALSE(order.admit(Kind::found));
+    EXPECT_FALSE(order.admit(Kind::serving)) << "nothing is right behind what was wrong";
+
+    order = {};
+    EXPECT_FALSE(order.admit(Kind::serving)) << "nothing has been handed out yet";
+
+    order = {};
+    EXPECT_TRUE(order.admit(Kind::found));
+    EXPECT_TRUE(order.admit(Kind::failed));
+    EXPECT_FALSE(order.admit(Kind::serving));
+    EXPECT_FALSE(order.admit(Kind::failed));
 }
 
 TEST(QueuePassing, AChannelArrivesWithItsMessage) {
