@@ -226,8 +226,9 @@ bool write_back(const UblkDevice& device, int patience_ms) {
         return false;
     }
     if (writer == 0) {
+        // What was written without the page cache may lie in the disk's own: fsync() flushes that one, too.
         const int disk = ::open(device.path().c_str(), O_RDONLY | O_CLOEXEC);
-        ::_exit(disk >= 0 && ::ioctl(disk, BLKFLSBUF, 0) == 0 ? 0 : 1);
+        ::_exit(disk >= 0 && ::ioctl(disk, BLKFLSBUF, 0) == 0 && ::fsync(disk) == 0 ? 0 : 1);
     }
     constexpr int step_ms = 5;
     for (int waited_ms = 0; waited_ms < patience_ms; waited_ms += step_ms) {

@@ -85,8 +85,8 @@ class UblkDevice {
 // queue without scheduler. Throws Failure.
 void limit_requests(const UblkDevice& device);
 
-// Writes what lies in caches for it: of the file system that is mounted from it, or of itself. False: not
-// within that time.
+// Writes what lies in caches for it: of the file system that is mounted from it, of itself, and of the disk.
+// False: not within that time.
 bool write_back(const UblkDevice& device, int patience_ms);
 
 // Where it is mounted, or what else holds it; empty: nobody does.
