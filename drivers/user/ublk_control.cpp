@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -25,14 +26,6 @@ ublksrv_ctrl_cmd for_device(std::uint32_t number) {
     ublksrv_ctrl_cmd command{};
     command.dev_id = number;
     command.queue_id = no_queue;
-    return command;
-}
-
-template <class T>
-ublksrv_ctrl_cmd with_buffer(std::uint32_t number, T& buffer) {
-    ublksrv_ctrl_cmd command = for_device(number);
-    command.addr = reinterpret_cast<std::uintptr_t>(&buffer);
-    command.len = sizeof(buffer);
     return command;
 }
 
@@ -67,14 +60,21 @@ UblkControl::UblkControl() : control_{::open("/dev/ublk-control", O_RDWR | O_CLO
 
 UblkControl::~UblkControl() { ::io_uring_queue_exit(&ring_); }
 
-int UblkControl::command(std::uint32_t operation, ublksrv_ctrl_cmd command) {
+int UblkControl::command(std::uint32_t operation, ublksrv_ctrl_cmd command, std::span<std::byte> data) {
     io_uring_sqe* const entry = ::io_uring_get_sqe(&ring_);
     if (entry == nullptr) {
         return -EBUSY;
     }
     ::io_uring_prep_rw(IORING_OP_URING_CMD, entry, control_.get(), nullptr, 0, 0);
     entry->cmd_op = operation;
-    entry->user_data = operation;
+    const std::uint64_t number = ++last_command_;
+    entry->user_data = number;
+    std::vector<std::byte>& buffer = unanswered_[number];
+    buffer.assign(data.begin(), data.end());
+    if (!data.empty()) {
+        command.addr = reinterpret_cast<std::uintptr_t>(buffer.data());
+        command.len = static_cast<std::uint16_t>(buffer.size());
+    }
     std::memcpy(entry->cmd, &command, sizeof(command));
     if (const int submitted = ::io_uring_submit(&ring_); submitted < 0) {
         return submitted;
@@ -90,31 +90,34 @@ int UblkControl::command(std::uint32_t operation, ublksrv_ctrl_cmd command) {
             return waited == -ETIME ? -ETIMEDOUT : waited;
         }
         const int result = done->res;
-        const bool ours = done->user_data == operation;
+        const std::uint64_t answered = done->user_data;
         ::io_uring_cqe_seen(&ring_, done);
         // Another one's is of a command that took too long.
-        if (ours) {
+        if (answered == number) {
+            std::copy(buffer.begin(), buffer.end(), data.begin());
+            unanswered_.erase(number);
             return result;
         }
+        unanswered_.erase(answered);
     }
 }
 
 int UblkControl::add(ublksrv_ctrl_dev_info& info) {
     info.dev_id = ~std::uint32_t{0};
-    return command(ublk::add, with_buffer(info.dev_id, info));
+    return command(ublk::add, for_device(info.dev_id), std::as_writable_bytes(std::span{&info, 1}));
 }
 
 int UblkControl::get_info(std::uint32_t number, ublksrv_ctrl_dev_info& info) {
-    return command(ublk::get_info, with_buffer(number, info));
+    return command(ublk::get_info, for_device(number), std::as_writable_bytes(std::span{&info, 1}));
 }
 
 int UblkControl::set_parameters(std::uint32_t number, ublk_params& parameters) {
-    return command(ublk::set_parameters, with_buffer(number, parameters));
+    return command(ublk::set_parameters, for_device(number), std::as_writable_bytes(std::span{&parameters, 1}));
 }
 
 int UblkControl::get_parameters(std::uint32_t number, ublk_params& parameters) {
     parameters.len = sizeof(parameters);
-    return command(ublk::get_parameters, with_buffer(number, parameters));
+    return command(ublk::get_parameters, for_device(number), std::as_writable_bytes(std::span{&parameters, 1}));
 }
 
 int UblkControl::start(std::uint32_t number, pid_t server) {

@@ -4,7 +4,10 @@
 
 #include <liburing.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <span>
 #include <vector>
 
 #include "descriptor.hpp"
@@ -60,10 +63,14 @@ class UblkControl : public UblkCommands {
 
   private:
     // -ETIMEDOUT if the kernel did not get it done in time; it may still do it.
-    int command(std::uint32_t operation, ublksrv_ctrl_cmd command);
+    // `data`: what the command takes and what it brings back.
+    int command(std::uint32_t operation, ublksrv_ctrl_cmd command, std::span<std::byte> data = {});
 
     Descriptor control_;
     io_uring ring_{};
+    std::uint64_t last_command_ = 0;
+    // By command: what the kernel reads from and writes to, which it may do late.
+    std::map<std::uint64_t, std::vector<std::byte>> unanswered_;
 };
 
 }  // namespace dmatoll::user
