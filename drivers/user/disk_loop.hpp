@@ -279,8 +279,10 @@ class DiskLoop {
         return count;
     }
 
-    // A reset of the adapter for one disk stops the others' ports as well.
+    // A reset of the adapter for one disk stops the others' ports as well. It may take minutes: whoever waits
+    // for a request that is done, of this disk or another, is answered before.
     [[gnu::noinline, gnu::cold]] void recover(Disk& failed) {
+        hand_over();
         recover_port(failed);
         for (Disk& disk : disks_) {
             if (driver_.needs_recovery(disk.served.port)) {
@@ -290,8 +292,16 @@ class DiskLoop {
     }
 
     void recover_port(Disk& disk) {
-        driver_.recover(disk.served.port,
-                        [&](std::uint32_t tag, ahci::Outcome outcome) { finish(disk, tag, outcome); });
+        driver_.recover(disk.served.port, [&](std::uint32_t tag, ahci::Outcome outcome) {
+            finish(disk, tag, outcome);
+            hand_over();
+        });
+    }
+
+    // What the ring brings back meanwhile waits there.
+    void hand_over() {
+        ring_.enter();
+        ++system_calls_;
     }
 
     // Until there is something for the kernel to do; not for too long, since somebody may look for a sign of
