@@ -22,8 +22,13 @@
 namespace dmatoll::user {
 namespace {
 
-// "dmt" in the upper bytes, then domain, bus, device and function, and port.
-constexpr std::uint64_t magic = 0x64'6d'74;
+// From the top: 11 bits that are ours, 16 of the disk's digest, 32 of domain, bus, device and function, 5 of the
+// port.
+constexpr std::uint64_t magic = 0x6d7;
+constexpr unsigned magic_shift = 53;
+constexpr unsigned digest_shift = 37;
+constexpr unsigned address_shift = 5;
+static_assert(ahci::most_ports == 1 << address_shift);
 
 // A dead process's ring is taken apart in the background; ten seconds of pauses are far more than that takes.
 constexpr unsigned most_attempts = 2000;
@@ -40,6 +45,18 @@ std::optional<std::uint32_t> number_of(const std::string& bdf) {
     return domain << 16 | bus << 8 | slot << 3 | function;
 }
 
+// FNV-1a, folded. Of two disks of the same size, one in 65536 pairs has the same.
+std::uint64_t digest(const DiskDescription& disk) {
+    std::uint32_t hash = 0x811c'9dc5;
+    for (const std::string* const text : {&disk.model, &disk.serial}) {
+        for (const char character : *text) {
+            hash = (hash ^ static_cast<unsigned char>(character)) * 0x0100'0193;
+        }
+        hash = hash * 0x0100'0193;  // as for a zero behind it
+    }
+    return (hash >> 16 ^ hash) & 0xffff;
+}
+
 bool same_parameters(const ublk_params& left, const ublk_params& right) {
     constexpr std::uint32_t known = UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DISCARD;
     return (left.types & known) == (right.types & known) &&
@@ -49,21 +66,21 @@ bool same_parameters(const ublk_params& left, const ublk_params& right) {
 
 }  // namespace
 
-std::optional<std::uint64_t> ublk_mark(const std::string& bdf, std::uint32_t port) {
+std::optional<std::uint64_t> ublk_mark(const std::string& bdf, const DiskDescription& disk) {
     const auto number = number_of(bdf);
     if (!number) {
         return std::nullopt;
     }
-    return magic << 40 | std::uint64_t{*number} << 8 | port;
+    return magic << magic_shift | digest(disk) << digest_shift | std::uint64_t{*number} << address_shift |
+           disk.port;
 }
 
 std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& bdf) {
     const auto number = number_of(bdf);
-    const auto port = static_cast<std::uint32_t>(mark & 0xff);
-    if (!number || mark >> 40 != magic || (mark >> 8 & 0xffff'ffff) != *number || port >= ahci::most_ports) {
+    if (!number || mark >> magic_shift != magic || (mark >> address_shift & 0xffff'ffff) != *number) {
         return std::nullopt;
     }
-    return port;
+    return static_cast<std::uint32_t>(mark % ahci::most_ports);
 }
 
 bool is_abandoned(UblkCommands& commands, std::uint32_t number) {
@@ -85,7 +102,8 @@ std::optional<UblkDevice> UblkDevice::left_behind(UblkCommands& commands, const 
     ublksrv_ctrl_dev_info info{};
     ublk_params parameters{};
     if (!is_abandoned(commands, number) || commands.get_info(number, info) != 0 ||
-        info.state != UBLK_S_DEV_QUIESCED || info.queue_depth != ublk_queue_depth(disk.queue_depth) ||
+        info.state != UBLK_S_DEV_QUIESCED || ublk_mark(bdf, disk) != info.ublksrv_flags ||
+        info.queue_depth != ublk_queue_depth(disk.queue_depth) ||
         commands.get_parameters(number, parameters) != 0 ||
         !same_parameters(parameters, ublk_parameters(disk))) {
         return std::nullopt;
@@ -106,7 +124,7 @@ void UblkDevice::make() {
     info.queue_depth = static_cast<std::uint16_t>(ublk_queue_depth(disk_.queue_depth));
     info.max_io_buf_bytes = ahci::most_transfer_bytes;
     info.flags = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE;
-    info.ublksrv_flags = ublk_mark(bdf_, disk_.port).value_or(0);
+    info.ublksrv_flags = ublk_mark(bdf_, disk_).value_or(0);
     if (const int error = commands_->add(info); error != 0) {
         throw system_failure("device " + bdf_ + ", port " + std::to_string(disk_.port) +
                                  ": the kernel makes no ublk device of " + std::to_string(info.queue_depth) +

@@ -192,6 +192,11 @@ TEST(UblkDevice, OneThatWasLeftBehindIsTakenOverIfItIsOfTheSameDisk) {
     DiskDescription deeper = a_disk();
     deeper.queue_depth = 16;
     EXPECT_FALSE(UblkDevice::left_behind(commands, bdf, deeper, 7).has_value());
+    // Another disk of the same kind, put in its place while nobody looked.
+    DiskDescription swapped = a_disk();
+    swapped.serial = "T";
+    EXPECT_FALSE(UblkDevice::left_behind(commands, bdf, swapped, 7).has_value());
+    EXPECT_TRUE(UblkDevice::left_behind(commands, bdf, a_disk(), 7).has_value());
     commands.given.state = UBLK_S_DEV_LIVE;
     EXPECT_FALSE(UblkDevice::left_behind(commands, bdf, a_disk(), 7).has_value());
     EXPECT_FALSE(is_abandoned(commands, 7));
@@ -201,14 +206,22 @@ TEST(UblkDevice, OneThatWasLeftBehindIsTakenOverIfItIsOfTheSameDisk) {
 }
 
 TEST(UblkMark, TellsTheControllerAndThePort) {
-    const auto mark = ublk_mark(bdf, 31);
+    DiskDescription disk = a_disk();
+    disk.port = 31;
+    const auto mark = ublk_mark(bdf, disk);
     ASSERT_TRUE(mark.has_value());
     EXPECT_EQ(marked_port(*mark, bdf), 31u);
     EXPECT_FALSE(marked_port(*mark, "0000:03:00.1").has_value());
     EXPECT_FALSE(marked_port(*mark, "0001:03:00.0").has_value());
     EXPECT_FALSE(marked_port(0, bdf).has_value());
-    EXPECT_FALSE(marked_port(*mark + 1, bdf).has_value()) << "port 32";
-    EXPECT_FALSE(ublk_mark("10000:00:1f.2", 0).has_value()) << "a domain of more than 16 bits";
+    EXPECT_FALSE(marked_port(*mark ^ std::uint64_t{1} << 63, bdf).has_value()) << "somebody else's";
+    EXPECT_FALSE(ublk_mark("10000:00:1f.2", disk).has_value()) << "a domain of more than 16 bits";
+    // Which of two fields a character belongs to makes a difference.
+    DiskDescription other = disk;
+    other.model = "MS";
+    other.serial = "";
+    EXPECT_NE(ublk_mark(bdf, other), mark);
+    EXPECT_EQ(marked_port(*ublk_mark(bdf, other), bdf), 31u);
 }
 
 TEST(UblkParameters, SayWhatTheDiskIs) {
