@@ -165,7 +165,7 @@ u32 dmatoll_disk_complete(struct dmatoll_disk* disk) {
     completion_begin(&completion, disk);
     count = dmatoll_hba_complete(disk->hba, disk->port, &completion, &failed);
     completion_end(&completion);
-    if (unlikely(failed)) queue_work(system_unbound_wq, &disk->recovery);
+    if (unlikely(failed)) queue_work(dmatoll_workqueue, &disk->recovery);
     return count;
 }
 
@@ -189,8 +189,8 @@ static void watch(struct work_struct* work) {
     completion_begin(&completion, disk);
     failed = dmatoll_hba_watch(disk->hba, disk->port, &completion);
     completion_end(&completion);
-    if (unlikely(failed)) queue_work(system_unbound_wq, &disk->recovery);
-    queue_delayed_work(system_wq, &disk->watch, msecs_to_jiffies(DMATOLL_WATCH_PERIOD_MS));
+    if (unlikely(failed)) queue_work(dmatoll_workqueue, &disk->recovery);
+    queue_delayed_work(dmatoll_workqueue, &disk->watch, msecs_to_jiffies(DMATOLL_WATCH_PERIOD_MS));
 }
 
 /* ---- the disk's life ---- */
@@ -262,7 +262,7 @@ int dmatoll_disk_add(struct dmatoll_blk* blk, u32 port) {
     set_capacity(disk->gendisk, is.blocks << disk->block_shift);
     /* From here on it is the adapter's, with an error as without. */
     blk->disks[port] = disk;
-    queue_delayed_work(system_wq, &disk->watch, msecs_to_jiffies(DMATOLL_WATCH_PERIOD_MS));
+    queue_delayed_work(dmatoll_workqueue, &disk->watch, msecs_to_jiffies(DMATOLL_WATCH_PERIOD_MS));
     error = device_add_disk(device, disk->gendisk, NULL);
     if (error) return error;
     disk->visible = true;

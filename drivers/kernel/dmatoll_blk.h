@@ -37,6 +37,10 @@ struct dmatoll_blk {
     struct dmatoll_bound bound;
 };
 
+/* pci_blk.c */
+/* Has a rescuer: what brings a disk back must not wait for memory that only the disk can free. */
+extern struct workqueue_struct* dmatoll_workqueue;
+
 /* disk.c */
 /* Makes a port's disk visible; requests come at once. 0 or a negative errno. Afterwards the disk may be among
  * the adapter's in either case. */

@@ -28,6 +28,8 @@ const struct dmatoll_kind dmatoll_kind = {
     .registers_bytes = 0x180, /* [AHCI 1.3.1 §3]: the host's own registers and one port */
 };
 
+struct workqueue_struct* dmatoll_workqueue;
+
 void dmatoll_on_alarm(struct dmatoll_bound* bound) {
     dmatoll_hba_on_alarm(container_of(bound, struct dmatoll_blk, bound)->hba);
 }
@@ -227,11 +229,20 @@ static struct pci_driver linux_driver = {
 };
 
 static int __init dmatoll_init(void) {
-    int error = pci_register_driver(&own_driver);
+    int error;
 
-    if (error) return error;
+    dmatoll_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+    if (!dmatoll_workqueue) return -ENOMEM;
+    error = pci_register_driver(&own_driver);
+    if (error) goto destroy;
     error = pci_register_driver(&linux_driver);
-    if (error) pci_unregister_driver(&own_driver);
+    if (error) goto unregister;
+    return 0;
+
+unregister:
+    pci_unregister_driver(&own_driver);
+destroy:
+    destroy_workqueue(dmatoll_workqueue);
     return error;
 }
 module_init(dmatoll_init);
@@ -239,6 +250,7 @@ module_init(dmatoll_init);
 static void __exit dmatoll_exit(void) {
     pci_unregister_driver(&linux_driver);
     pci_unregister_driver(&own_driver);
+    destroy_workqueue(dmatoll_workqueue);
 }
 module_exit(dmatoll_exit);
 
