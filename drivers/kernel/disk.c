@@ -296,8 +296,9 @@ void dmatoll_disk_shut_down(struct dmatoll_disk* disk) {
 }
 
 void dmatoll_disk_stop_work(struct dmatoll_disk* disk) {
-    cancel_delayed_work_sync(&disk->watch);
-    cancel_work_sync(&disk->recovery);
+    /* Not only cancelled: the completion, which still runs, may ask for a recovery. */
+    disable_delayed_work_sync(&disk->watch);
+    disable_work_sync(&disk->recovery);
 }
 
 void dmatoll_disk_free(struct dmatoll_disk* disk) {

@@ -161,8 +161,8 @@ static int probe(struct pci_dev* pci, bool own) {
 
 remove:
     for_each_disk(blk, dmatoll_disk_remove);
-    dmatoll_completion_stop(blk);
     for_each_disk(blk, dmatoll_disk_stop_work);
+    dmatoll_completion_stop(blk);
 stop:
     stop_device(blk);
     for_each_disk(blk, dmatoll_disk_free);
@@ -188,8 +188,8 @@ static void dmatoll_remove(struct pci_dev* pci) {
     struct dmatoll_blk* blk = blk_of(pci);
 
     for_each_disk(blk, dmatoll_disk_remove);
-    dmatoll_completion_stop(blk);
     for_each_disk(blk, dmatoll_disk_stop_work);
+    dmatoll_completion_stop(blk);
     stop_device(blk);
     for_each_disk(blk, dmatoll_disk_free);
     pci_free_irq_vectors(pci);
@@ -204,8 +204,8 @@ static void dmatoll_shutdown(struct pci_dev* pci) {
     struct dmatoll_blk* blk = blk_of(pci);
 
     for_each_disk(blk, dmatoll_disk_shut_down);
-    dmatoll_completion_stop(blk);
     for_each_disk(blk, dmatoll_disk_stop_work);
+    dmatoll_completion_stop(blk);
     stop_device(blk);
 }
 
