@@ -43,20 +43,22 @@ size_t dmatoll_dma_list_bytes(uint32_t segments) {
     return struct_size_t(struct list, entries, segments);
 }
 
-uint32_t dmatoll_dma_map_list(struct device* device, void* list_memory, const struct dmatoll_segment* segments,
-                              uint32_t count, enum dmatoll_direction direction,
-                              struct dmatoll_device_segment* room) {
+int dmatoll_dma_map_list(struct device* device, void* list_memory, const struct dmatoll_segment* segments,
+                         uint32_t count, enum dmatoll_direction direction,
+                         struct dmatoll_device_segment* room) {
     struct list* list = list_memory;
     struct scatterlist* entry;
     uint32_t told = 0;
     uint32_t i;
+    int error;
 
     sg_init_table(list->entries, count);
     for (i = 0; i < count; i++)
         sg_set_page(&list->entries[i], pfn_to_page(PHYS_PFN(segments[i].physical)), segments[i].length,
                     offset_in_page(segments[i].physical));
     list->table = (struct sg_table){.sgl = list->entries, .nents = count, .orig_nents = count};
-    if (dma_map_sgtable(device, &list->table, linux_direction(direction), 0)) return 0;
+    error = dma_map_sgtable(device, &list->table, linux_direction(direction), 0);
+    if (error) return error;
     for_each_sgtable_dma_sg(&list->table, entry, i) {
         uint64_t address = sg_dma_address(entry);
 

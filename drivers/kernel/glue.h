@@ -104,7 +104,7 @@ void* dmatoll_cpu_address(uint64_t physical);
 
 void* dmatoll_coherent_allocate(struct device* device, size_t bytes, uint64_t* address);
 void dmatoll_coherent_free(struct device* device, void* memory, size_t bytes, uint64_t address);
-/* false: refused. */
+/* false: refused; Linux does not say why, and mostly it is for want of IOVAs or of bounce buffers. */
 bool dmatoll_dma_map(struct device* device, uint64_t physical, uint32_t bytes,
                      enum dmatoll_direction direction, uint64_t* address);
 void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
@@ -112,11 +112,10 @@ void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
 
 /* Bytes of a list of up to that many segments. Zeroed, it is ready. */
 size_t dmatoll_dma_list_bytes(uint32_t segments);
-/* What the device is told goes into `room`, which has place for as many as there are segments. How many these are; 0:
- * refused. The list is in use until it is unmapped. */
-uint32_t dmatoll_dma_map_list(struct device* device, void* list, const struct dmatoll_segment* segments,
-                              uint32_t count, enum dmatoll_direction direction,
-                              struct dmatoll_device_segment* room);
+/* What the device is told goes into `room`, which has place for as many as there are segments. How many these are,
+ * or a negative errno. The list is in use until it is unmapped. */
+int dmatoll_dma_map_list(struct device* device, void* list, const struct dmatoll_segment* segments,
+                         uint32_t count, enum dmatoll_direction direction, struct dmatoll_device_segment* room);
 void dmatoll_dma_unmap_list(struct device* device, void* list, enum dmatoll_direction direction);
 
 /* ---- down: domain.c, our own domain; softirq and process context ---- */

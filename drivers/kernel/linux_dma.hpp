@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -70,7 +71,7 @@ class LinuxDma {
             Iova iova{};
             if (!dmatoll_dma_map(device_, segments[0].memory.address, segments[0].length, to_glue(direction),
                                  &iova.value)) [[unlikely]]
-                return refuse_list(Error::mapping_failed);
+                return refuse_list(Error::no_memory);
             room[0] = DeviceSegment{iova, segments[0].length, 0};
             list_maps_.fetch_add(1, std::memory_order_relaxed);
             return 1u;
@@ -84,17 +85,17 @@ class LinuxDma {
                       sizeof(dmatoll_device_segment) == sizeof(DeviceSegment) &&
                       offsetof(dmatoll_device_segment, iova) == offsetof(DeviceSegment, iova) &&
                       offsetof(dmatoll_device_segment, length) == offsetof(DeviceSegment, length));
-        const std::uint32_t count = dmatoll_dma_map_list(
+        const int count = dmatoll_dma_map_list(
             device_, list(number), reinterpret_cast<const dmatoll_segment*>(segments.data()),
             static_cast<std::uint32_t>(segments.size()), to_glue(direction),
             reinterpret_cast<dmatoll_device_segment*>(room.data()));
-        if (count == 0) [[unlikely]] {
+        if (count <= 0) [[unlikely]] {
             give_list_back(number);
-            return refuse_list(Error::mapping_failed);
+            return refuse_list(is_shortage(count) ? Error::no_memory : Error::mapping_failed);
         }
         room[0].mark = number;
         list_maps_.fetch_add(1, std::memory_order_relaxed);
-        return count;
+        return static_cast<std::uint32_t>(count);
     }
 
     void unmap_list(std::span<const DeviceSegment> mapped, Direction direction, std::uint32_t) {
@@ -141,6 +142,9 @@ class LinuxDma {
     };
 
     [[nodiscard]] void* list(std::uint32_t number) const { return lists_ + (number - 1) * list_bytes_; }
+
+    // It passes when other requests end.
+    static constexpr bool is_shortage(int error) { return error == -ENOMEM || error == -EAGAIN; }
 
     // 0: there is none.
     std::uint32_t take_list() {
