@@ -99,7 +99,6 @@ static const struct blk_mq_ops operations = {
  * cheaper. */
 struct dmatoll_completion {
     struct blk_mq_tags* tags;
-    bool at_once; /* nothing waits for the end of the call */
     struct request* only;
     struct io_comp_batch batch;
 };
@@ -135,12 +134,13 @@ void dmatoll_request_done(struct dmatoll_completion* completion, uint32_t tag, e
         blk_mq_end_request(request, outcome_status(outcome));
         return;
     }
-    if (unlikely(completion->at_once)) {
-        blk_mq_end_request(request, BLK_STS_OK);
-        return;
-    }
     if (completion->only) add_to_batch(completion, completion->only);
     completion->only = request;
+}
+
+void dmatoll_request_done_at_once(struct dmatoll_completion* completion, uint32_t tag,
+                                  enum dmatoll_outcome outcome) {
+    blk_mq_end_request(blk_mq_tag_to_rq(completion->tags, tag), outcome_status(outcome));
 }
 
 static void completion_begin(struct dmatoll_completion* completion, struct dmatoll_disk* disk) {
@@ -174,8 +174,6 @@ static void recover(struct work_struct* work) {
     struct dmatoll_completion completion;
 
     completion_begin(&completion, disk);
-    /* What came in time does not wait for the reset of a disk that spins up. */
-    completion.at_once = true;
     dmatoll_hba_recover(disk->hba, disk->port, &completion);
     /* It may be due again, and then nobody else would tell: the port is silent. */
     dmatoll_disk_complete(disk);

@@ -64,8 +64,8 @@ uint32_t dmatoll_hba_address_bits(struct device* device, void* registers);
 /* Bytes to allocate for a dmatoll_hba; aligned to 64. */
 size_t dmatoll_hba_bytes(void);
 /* Builds the core in `memory`, takes the adapter over from the firmware and resets it; no DMA yet, bus
- * mastering is off. queue_depth: 1 to 32; register_bytes: how many of BAR 5 are there. 0 or a negative errno. On an error nothing is left behind but
- * `memory`. */
+ * mastering is off. queue_depth: 1 to 32; register_bytes: how many of BAR 5 are there. 0 or a negative errno.
+ * On an error nothing is left behind but `memory`. */
 int dmatoll_hba_create(void* memory, int strategy, uint32_t queue_depth, uint32_t register_bytes,
                        const struct dmatoll_surroundings* surroundings);
 /* Unmaps everything. The device was stopped. */
@@ -113,6 +113,9 @@ bool dmatoll_hba_statistic(const struct dmatoll_hba* hba, uint32_t n, const char
 
 /* Nothing of the request is mapped any more, and its tag is free. */
 void dmatoll_request_done(struct dmatoll_completion* completion, uint32_t tag, enum dmatoll_outcome outcome);
+/* The same during a recovery: what came in time does not wait for the reset of a disk that spins up. */
+void dmatoll_request_done_at_once(struct dmatoll_completion* completion, uint32_t tag,
+                                  enum dmatoll_outcome outcome);
 
 #ifdef __cplusplus
 }

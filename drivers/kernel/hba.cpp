@@ -106,9 +106,9 @@ int dmatoll_hba_create(void* memory, int strategy, std::uint32_t queue_depth, st
     const Strategy& chosen = *strategy_at(strategy);
     dmatoll_hba* const hba = new (memory) dmatoll_hba{*surroundings, chosen};
     const CopySlots slots{.to_device = copy_slots, .from_device = copy_slots};
-    const Status constructed =
-        hba->by_strategy.construct(*surroundings, chosen, slots,
-                                   ahci::Settings{.queue_depth = queue_depth, .register_bytes = register_bytes});
+    const Status constructed = hba->by_strategy.construct(
+        *surroundings, chosen, slots,
+        ahci::Settings{.queue_depth = queue_depth, .register_bytes = register_bytes});
     if (!constructed.ok()) return to_errno(constructed.error());
     const Status probed = with(hba, [](auto& one) { return one.driver.probe(); });
     if (!probed.ok()) dmatoll_hba_destroy(hba);
@@ -212,7 +212,11 @@ std::uint32_t dmatoll_hba_complete(dmatoll_hba* hba, std::uint32_t port, dmatoll
 }
 
 void dmatoll_hba_recover(dmatoll_hba* hba, std::uint32_t port, dmatoll_completion* completion) {
-    with(hba, [&](auto& one) { one.driver.recover(port, sink_of(completion)); });
+    with(hba, [&](auto& one) {
+        one.driver.recover(port, [completion](std::uint32_t tag, ahci::Outcome outcome) {
+            dmatoll_request_done_at_once(completion, tag, static_cast<dmatoll_outcome>(outcome));
+        });
+    });
 }
 
 bool dmatoll_hba_watch(dmatoll_hba* hba, std::uint32_t port, dmatoll_completion* completion) {
