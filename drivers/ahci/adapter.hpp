@@ -41,7 +41,8 @@ void take_over_from_firmware(P& platform) {
 }
 
 // Stops all of the adapter, whatever it does: no DMA and no interrupt comes from it afterwards.
-// reachable: a bit for each port whose registers are there to be read. [AHCI §10.4.3]. Errors: device_gone, timed_out, device_misbehaves (ports that run after a reset).
+// reachable: a bit for each port whose registers are there to be read. [AHCI §10.4.3]. Errors: device_gone,
+// timed_out, device_misbehaves (ports that run after a reset).
 template <Platform P>
 Status reset_adapter(P& platform, std::uint32_t reachable) {
     // Registers other than this one need not answer before AHCI is enabled.
@@ -60,7 +61,8 @@ Status reset_adapter(P& platform, std::uint32_t reachable) {
         return gone ? Error::device_gone : reset.error();
     }
     write_register(platform, enabled);
-    for (std::uint32_t left = read_register<PortsImplemented>(platform).raw & reachable; left != 0; left &= left - 1) {
+    for (std::uint32_t left = read_register<PortsImplemented>(platform).raw & reachable; left != 0;
+         left &= left - 1) {
         const PortOffset port = offset_of_port(static_cast<std::uint32_t>(std::countr_zero(left)));
         const PortCommand command = read_register<PortCommand>(platform, port);
         if (command.raw == all_ones) return Error::device_gone;

@@ -60,14 +60,17 @@ class Driver {
         // Only with this bit are the other registers AHCI's [AHCI §3.1.2].
         write_register(platform_, GlobalControl{}.set(GlobalControl::ahci_enable));
         take_over_from_firmware(platform_);
-        if (const Status quiet = reset_adapter(platform_, ports_within(settings_.register_bytes)); !quiet.ok()) return quiet;
+        if (const Status quiet = reset_adapter(platform_, ports_within(settings_.register_bytes));
+            !quiet.ok())
+            return quiet;
         quiet_ = true;
         capabilities_ = read_register<Capabilities>(platform_);
         implemented_ =
             read_register<PortsImplemented>(platform_).raw & ports_within(settings_.register_bytes);
         if (implemented_ == 0 || capabilities_.raw == all_ones ||
             !read_register<GlobalControl>(platform_).test(GlobalControl::ahci_enable)) {
-            platform_.log(LogLevel::error, "the adapter has no port whose registers can be reached, or does not do AHCI");
+            platform_.log(LogLevel::error,
+                          "the adapter has no port whose registers can be reached, or does not do AHCI");
             return Error::device_misbehaves;
         }
         return {};
@@ -306,8 +309,8 @@ class Driver {
     Status reset_for(std::uint32_t asking, std::uint32_t seen) {
         bool idle = false;
         if (!resetting_.compare_exchange_strong(idle, true)) {
-            const Status over = wait_until(platform_, 2 * adapter_reset_timeout_us, 1000,
-                                           [&] { return !resetting_.load(); });
+            const Status over =
+                wait_until(platform_, 2 * adapter_reset_timeout_us, 1000, [&] { return !resetting_.load(); });
             return over.ok() ? Status{last_reset_.load()} : over;
         }
         if (resets_.load() != seen) {

@@ -250,8 +250,9 @@ class Port {
             return false;
         }
         if (loses_writes(identity_.disk, now.disk)) {
-            engine_.log(LogLevel::error, "the disk's write cache is on after the reset and was off before: what "
-                                         "is written would be lost with the power");
+            engine_.log(LogLevel::error,
+                        "the disk's write cache is on after the reset and was off before: what "
+                        "is written would be lost with the power");
             return false;
         }
         engine_.clear_errors();

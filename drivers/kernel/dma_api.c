@@ -39,9 +39,7 @@ struct list {
     struct scatterlist entries[];
 };
 
-size_t dmatoll_dma_list_bytes(uint32_t segments) {
-    return struct_size_t(struct list, entries, segments);
-}
+size_t dmatoll_dma_list_bytes(uint32_t segments) { return struct_size_t(struct list, entries, segments); }
 
 int dmatoll_dma_map_list(struct device* device, void* list_memory, const struct dmatoll_segment* segments,
                          uint32_t count, enum dmatoll_direction direction,

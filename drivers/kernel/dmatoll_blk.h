@@ -49,8 +49,8 @@ int dmatoll_disk_add(struct dmatoll_blk* blk, u32 port);
 void dmatoll_disk_remove(struct dmatoll_disk* disk);
 /* The same for a system that goes down: the disk stays, and answers with errors. */
 void dmatoll_disk_shut_down(struct dmatoll_disk* disk);
-/* Nobody looks after the port any more, for good. No request is outstanding. Before the completion is stopped:
- * a recovery may switch interrupts on again. */
+/* Nobody looks after the port any more, for good. No request is outstanding. Before the completion is
+ * stopped: a recovery may switch interrupts on again. */
 void dmatoll_disk_stop_work(struct dmatoll_disk* disk);
 void dmatoll_disk_free(struct dmatoll_disk* disk);
 /* Gives back what a port has done, how many; sees to its recovery. */

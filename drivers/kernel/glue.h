@@ -112,10 +112,11 @@ void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
 
 /* Bytes of a list of up to that many segments. Zeroed, it is ready. */
 size_t dmatoll_dma_list_bytes(uint32_t segments);
-/* What the device is told goes into `room`, which has place for as many as there are segments. How many these are,
- * or a negative errno. The list is in use until it is unmapped. */
+/* What the device is told goes into `room`, which has place for as many as there are segments. How many these
+ * are, or a negative errno. The list is in use until it is unmapped. */
 int dmatoll_dma_map_list(struct device* device, void* list, const struct dmatoll_segment* segments,
-                         uint32_t count, enum dmatoll_direction direction, struct dmatoll_device_segment* room);
+                         uint32_t count, enum dmatoll_direction direction,
+                         struct dmatoll_device_segment* room);
 void dmatoll_dma_unmap_list(struct device* device, void* list, enum dmatoll_direction direction);
 
 /* ---- down: domain.c, our own domain; softirq and process context ---- */

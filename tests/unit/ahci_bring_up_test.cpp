@@ -243,7 +243,8 @@ TEST(AhciBringUp, TakesOddButValidIdentifyData) {
 }
 
 TEST(AhciBringUp, BelievesInPhysicalBlocksUpToAMebibyte) {
-    for (const std::uint16_t exponent : {std::uint16_t{3}, std::uint16_t{11}, std::uint16_t{12}, std::uint16_t{15}}) {
+    for (const std::uint16_t exponent :
+         {std::uint16_t{3}, std::uint16_t{11}, std::uint16_t{12}, std::uint16_t{15}}) {
         Bench bench;
         bench.machine.device.disk(0).set_identify_word(106, static_cast<std::uint16_t>(0x6000 | exponent));
         ASSERT_TRUE(bench.start().ok());
