@@ -14,6 +14,7 @@
 #include "disk_arena.hpp"
 #include "disk_report.hpp"
 #include "disk_report_order.hpp"
+#include "disk_search.hpp"
 #include "disk_state.hpp"
 #include "disk_statistics.hpp"
 #include "failure.hpp"
@@ -33,6 +34,9 @@ constexpr std::uint32_t ahci_controller = 0x010601;
 
 // What lies in caches for a disk that is to go. A disk that is written to for longer has much to lose.
 constexpr int write_back_patience_ms = 30'000;
+
+// A disk that nobody finds so often in a row is given up, and the others are served without it.
+constexpr unsigned most_searches = 2;
 
 // The buffers count twice, as they are locked by the process and pinned by VFIO, once more what waits in the
 // queue of deferred unmappings, and the shadows of strategy `copy`; the rest is for rings and for the program
@@ -134,8 +138,21 @@ class DiskSupervisor : private DiskParts, public Supervisor {
         if (!was_ready() && devices_.empty()) {
             take_over(found);
         }
+        for (const UblkDevice& device : devices_) {
+            if (look_for(device.disk(), found) == Whereabouts::silent && searches_ < most_searches &&
+                may_restart()) {
+                ++searches_;
+                const std::string reason = "the disk of " + device.path() + " (port " +
+                                           std::to_string(device.disk().port) + ", " + device.disk().model +
+                                           ") did not answer: it is looked for again";
+                print_message(reason);
+                // With a reason, the first start would be the last.
+                end_process(was_ready() ? reason : std::string{});
+                return;
+            }
+        }
         for (UblkDevice& device : devices_) {
-            if (std::find(found.begin(), found.end(), device.disk()) == found.end()) {
+            if (look_for(device.disk(), found) != Whereabouts::there) {
                 lose(device);
             }
         }
@@ -224,6 +241,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
             }
         }
         served_.clear();
+        searches_ = 0;
         announce(note_, {{"disks", disks()}, {"strategy", options_.driver.strategy}, {"arena", arena_}});
     }
 
@@ -279,6 +297,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     std::vector<UblkDevice>
         devices_;  // by port; of all disks that were there at the first start, and still are
     std::vector<std::uint32_t> served_;  // ports whose queues the process has been given, not served yet
+    unsigned searches_ = 0;              // restarts since all was well, for a disk that did not answer
     DiskReportOrder order_;              // of the process
     Descriptor socket_;                  // to the process
     std::string note_;

@@ -89,6 +89,7 @@ class Supervisor {
     // 0: none runs.
     [[nodiscard]] pid_t pid() const { return process_ ? process_->pid() : 0; }
     [[nodiscard]] unsigned restarts() const { return policy_.restarts(); }
+    [[nodiscard]] bool may_restart() const { return !policy_.exhausted(); }
     [[nodiscard]] const PciDevice& device() const { return device_; }
     [[nodiscard]] bool was_ready() const { return was_ready_; }
     [[nodiscard]] ProcessOptions process_options() const;

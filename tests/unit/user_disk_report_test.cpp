@@ -14,6 +14,7 @@
 #include "disk_options.hpp"
 #include "disk_report.hpp"
 #include "disk_report_order.hpp"
+#include "disk_search.hpp"
 #include "failure.hpp"
 #include "queue_passing.hpp"
 
@@ -115,6 +116,15 @@ TEST(DiskReportOrder, EachReportComesOnceAndInItsTurn) {
     EXPECT_TRUE(order.admit(Kind::failed));
     EXPECT_FALSE(order.admit(Kind::serving));
     EXPECT_FALSE(order.admit(Kind::failed));
+}
+
+TEST(DiskSearch, ADiskThatIsSilentIsToldFromOneThatIsReplaced) {
+    DiskDescription other = a_disk(1);
+    other.serial = "QM00006";
+    EXPECT_EQ(look_for(a_disk(1), {a_disk(0), a_disk(1)}), Whereabouts::there);
+    EXPECT_EQ(look_for(a_disk(1), {a_disk(0)}), Whereabouts::silent);
+    EXPECT_EQ(look_for(a_disk(1), {}), Whereabouts::silent);
+    EXPECT_EQ(look_for(a_disk(1), {a_disk(0), other}), Whereabouts::replaced);
 }
 
 TEST(QueuePassing, AChannelArrivesWithItsMessage) {
