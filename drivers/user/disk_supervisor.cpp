@@ -156,7 +156,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 lose(device);
             }
         }
-        std::erase_if(devices_, [](const UblkDevice& device) { return device.lost(); });
+        erase_lost();
         for (const DiskDescription& disk : found) {
             UblkDevice* const device = device_of(disk);
             if (device == nullptr) {
@@ -168,6 +168,15 @@ class DiskSupervisor : private DiskParts, public Supervisor {
                 continue;
             }
             const Descriptor channel = device->open_for_server();
+            if (!channel.valid()) {
+                lose(*device, "went on when its driver process was dead, and the kernel gives it to no other");
+                erase_lost();
+                if (!send_queue(socket_.get(), {.port = disk.port, .depth = 0}, {})) {
+                    end_process({});
+                    return;
+                }
+                continue;
+            }
             if (!send_queue(socket_.get(), {.port = disk.port, .depth = ublk_queue_depth(disk.queue_depth)},
                             channel)) {
                 // It died meanwhile: the next one is given the queues.
@@ -223,10 +232,14 @@ class DiskSupervisor : private DiskParts, public Supervisor {
         return found == devices_.end() ? nullptr : &*found;
     }
 
-    // It is not there any more, or another one.
-    void lose(UblkDevice& device) {
+    void erase_lost() {
+        std::erase_if(devices_, [](const UblkDevice& device) { return device.lost(); });
+    }
+
+    // It is not there any more, or another one, or cannot be had.
+    void lose(UblkDevice& device, const char* why = "is not there any more") {
         print_message("the disk of " + device.path() + " (port " + std::to_string(device.disk().port) + ", " +
-                      device.disk().model + ") is not there any more: what is asked of it ends with errors");
+                      device.disk().model + ") " + why + ": what is asked of it ends with errors");
         print_event({{"event", "lost"}, {"device", pci.bdf}, {"block", device.path()}});
         device.stop();
         device.remove();
@@ -236,6 +249,10 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     void begin_service() {
         for (UblkDevice& device : devices_) {
             if (std::find(served_.begin(), served_.end(), device.disk().port) != served_.end()) {
+                // A device that goes on without a server may not be had back from it.
+                if (!process_lives()) {
+                    return;
+                }
                 device.serve(pid());
                 limit_requests(device);
             }

@@ -143,7 +143,7 @@ void UblkDevice::make() {
     }
 }
 
-void UblkDevice::begin_recovery() {
+bool UblkDevice::begin_recovery() {
     int error = 0;
     for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
         error = commands_->start_recovery(number_);
@@ -156,10 +156,15 @@ void UblkDevice::begin_recovery() {
         }
         commands_->pause();
     }
+    if (ublksrv_ctrl_dev_info info{}; error == -EBUSY && commands_->get_info(number_, info) == 0 &&
+                                      info.state == UBLK_S_DEV_LIVE) {
+        return false;
+    }
     if (error != 0) {
         throw system_failure(name() + ": it cannot be taken over from the driver process that died", -error);
     }
     recovering_ = true;
+    return true;
 }
 
 Descriptor UblkDevice::open_for_server() {
@@ -169,7 +174,9 @@ Descriptor UblkDevice::open_for_server() {
         remove();
     }
     if (state_ == State::live) {
-        begin_recovery();
+        if (!begin_recovery()) {
+            return Descriptor{};
+        }
     } else {
         make();
     }

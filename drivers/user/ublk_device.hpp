@@ -36,7 +36,8 @@ class UblkDevice {
     static std::optional<UblkDevice> left_behind(UblkCommands& commands, const std::string& bdf,
                                                  const DiskDescription& disk, std::uint32_t number);
 
-    // The channel for a process that has just begun. Throws Failure.
+    // The channel for a process that has just begun. Invalid: the kernel holds the device for served, by a
+    // process that is gone, and it can only be stopped. Throws Failure.
     Descriptor open_for_server();
     // The process has fetched all requests. Throws Failure.
     void serve(pid_t server);
@@ -68,8 +69,8 @@ class UblkDevice {
     };
 
     void make();
-    // Throws Failure when the last server does not go.
-    void begin_recovery();
+    // False: see open_for_server(). Throws Failure when the last server does not go.
+    [[nodiscard]] bool begin_recovery();
     [[nodiscard]] std::string name() const;
 
     UblkCommands* commands_;

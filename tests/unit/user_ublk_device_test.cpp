@@ -173,6 +173,21 @@ TEST(UblkDevice, ADeadServerThatDoesNotGoIsAnError) {
     EXPECT_THROW(device.open_for_server(), Failure);
 }
 
+// Its server died between its last word and the kernel's: nobody answers what is asked of it.
+TEST(UblkDevice, OneThatTheKernelHoldsForServedByTheDeadCanOnlyBeStopped) {
+    FakeCommands commands;
+    UblkDevice device{commands, bdf, a_disk()};
+    device.open_for_server();
+    device.serve(42);
+    commands.busy = 1'000'000;
+    commands.given.state = UBLK_S_DEV_LIVE;
+    EXPECT_FALSE(device.open_for_server().valid());
+    commands.take();
+    EXPECT_TRUE(device.stop());
+    EXPECT_TRUE(device.remove());
+    EXPECT_EQ(commands.take(), (Said{"stop", "remove"}));
+}
+
 TEST(UblkDevice, OneThatWasLeftBehindIsTakenOverIfItIsOfTheSameDisk) {
     FakeCommands commands;
     UblkDevice first{commands, bdf, a_disk()};
