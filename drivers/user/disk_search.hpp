@@ -17,8 +17,8 @@ enum class Whereabouts : std::uint8_t {
 };
 
 inline Whereabouts look_for(const DiskDescription& disk, const std::vector<DiskDescription>& found) {
-    const auto at_port = std::find_if(
-        found.begin(), found.end(), [&disk](const DiskDescription& one) { return one.port == disk.port; });
+    const auto at_port = std::find_if(found.begin(), found.end(),
+                                      [&disk](const DiskDescription& one) { return one.port == disk.port; });
     if (at_port == found.end()) {
         return Whereabouts::silent;
     }

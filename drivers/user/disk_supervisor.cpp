@@ -169,7 +169,8 @@ class DiskSupervisor : private DiskParts, public Supervisor {
             }
             const Descriptor channel = device->open_for_server();
             if (!channel.valid()) {
-                lose(*device, "went on when its driver process was dead, and the kernel gives it to no other");
+                lose(*device,
+                     "went on when its driver process was dead, and the kernel gives it to no other");
                 erase_lost();
                 if (!send_queue(socket_.get(), {.port = disk.port, .depth = 0}, {})) {
                     end_process({});

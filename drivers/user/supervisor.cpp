@@ -236,8 +236,8 @@ void Supervisor::end_process(const std::string& reason) {
 
 bool Supervisor::process_lives() const {
     siginfo_t ended{};
-    return process_ && ::waitid(P_PID, static_cast<id_t>(process_->pid()), &ended,
-                                WEXITED | WNOHANG | WNOWAIT) == 0 &&
+    return process_ &&
+           ::waitid(P_PID, static_cast<id_t>(process_->pid()), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
            ended.si_pid == 0;
 }
 

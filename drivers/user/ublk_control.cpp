@@ -112,12 +112,14 @@ int UblkControl::get_info(std::uint32_t number, ublksrv_ctrl_dev_info& info) {
 }
 
 int UblkControl::set_parameters(std::uint32_t number, ublk_params& parameters) {
-    return command(ublk::set_parameters, for_device(number), std::as_writable_bytes(std::span{&parameters, 1}));
+    return command(ublk::set_parameters, for_device(number),
+                   std::as_writable_bytes(std::span{&parameters, 1}));
 }
 
 int UblkControl::get_parameters(std::uint32_t number, ublk_params& parameters) {
     parameters.len = sizeof(parameters);
-    return command(ublk::get_parameters, for_device(number), std::as_writable_bytes(std::span{&parameters, 1}));
+    return command(ublk::get_parameters, for_device(number),
+                   std::as_writable_bytes(std::span{&parameters, 1}));
 }
 
 int UblkControl::start(std::uint32_t number, pid_t server) {

@@ -22,8 +22,8 @@
 namespace dmatoll::user {
 namespace {
 
-// From the top: 11 bits that are ours, 16 of the disk's digest, 32 of domain, bus, device and function, 5 of the
-// port.
+// From the top: 11 bits that are ours, 16 of the disk's digest, 32 of domain, bus, device and function, 5 of
+// the port.
 constexpr std::uint64_t magic = 0x6d7;
 constexpr unsigned magic_shift = 53;
 constexpr unsigned digest_shift = 37;
@@ -156,8 +156,8 @@ bool UblkDevice::begin_recovery() {
         }
         commands_->pause();
     }
-    if (ublksrv_ctrl_dev_info info{}; error == -EBUSY && commands_->get_info(number_, info) == 0 &&
-                                      info.state == UBLK_S_DEV_LIVE) {
+    if (ublksrv_ctrl_dev_info info{};
+        error == -EBUSY && commands_->get_info(number_, info) == 0 && info.state == UBLK_S_DEV_LIVE) {
         return false;
     }
     if (error != 0) {

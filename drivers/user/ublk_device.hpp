@@ -18,8 +18,9 @@
 
 namespace dmatoll::user {
 
-// Stands in a device's info, where the kernel keeps it: which controller's port it belongs to, and a digest of
-// the disk's model and serial number. Nothing if `bdf` is not a PCI address, or of a domain beyond 16 bits.
+// Stands in a device's info, where the kernel keeps it: which controller's port it belongs to, and a digest
+// of the disk's model and serial number. Nothing if `bdf` is not a PCI address, or of a domain beyond 16
+// bits.
 std::optional<std::uint64_t> ublk_mark(const std::string& bdf, const DiskDescription& disk);
 // Whether the mark is of that controller; its port then.
 std::optional<std::uint32_t> marked_port(std::uint64_t mark, const std::string& bdf);
