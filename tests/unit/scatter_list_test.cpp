@@ -38,6 +38,8 @@ std::uint64_t length_of(std::span<const DeviceSegment> mapped) {
 template <class M>
 class ScatterListTest : public testing::Test {
   protected:
+    void TearDown() override { mapper->release_all(); }
+
     Machine machine;
     std::unique_ptr<M> mapper = make_mapper(machine, static_cast<M*>(nullptr));
     std::array<DeviceSegment, 16> room{};
