@@ -88,9 +88,9 @@ void bind_device(const std::string& bdf, const std::string& driver, bool force) 
                device.driver.empty() ? "" : " to " + device.driver);
 }
 
-int restore_devices() {
+int restore_devices(bool force) {
     Ownership ownership;
-    const auto report = ownership.restore();
+    const auto report = ownership.restore(force);
     for (const auto& line : report.done) fmt::print("{}\n", line);
     for (const auto& line : report.problems) fmt::print(stderr, "not restored: {}\n", line);
     if (report.done.empty() && report.problems.empty()) fmt::print("Nothing was taken.\n");
@@ -123,7 +123,9 @@ void add_devices(CLI::App& program, Outcome& outcome) {
 
     auto* restore =
         program.add_subcommand("restore", "Gives back every device that dmatoll took, as it was before");
-    restore->callback([&outcome] { outcome.status = restore_devices(); });
+    auto force = std::make_shared<bool>(false);
+    restore->add_flag("--force", *force, "even if disks of it are in use, whose data may be lost");
+    restore->callback([force, &outcome] { outcome.status = restore_devices(*force); });
 }
 
 }  // namespace dmatoll::harness::cli

@@ -31,7 +31,7 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
             fmt::format("{} has no IOMMU group: no IOMMU is active here; `dmatoll doctor` says more", bdf)};
     require_own_group(device, "the strategy " + trial.strategy);
 
-    unbind(bdf);
+    ownership.unbind(bdf);
     switch (placement) {
         case Placement::stock:
             if (model->kind == DeviceKind::disk)

@@ -52,6 +52,7 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
                            Ownership& ownership)
     : kind_{kind_of(trial.device)},
       module_{module_of(kind_)},
+      ownership_{ownership},
       bdf_{bdf},
       driver_{driver_of(kind_, strategy.domain)} {
     const fs::path module = our_module(module_);
@@ -156,7 +157,7 @@ void KernelDriver::make_fault(const std::string& how) {
 
 void KernelDriver::stop() {
     if (!loaded_) return;
-    unbind(bdf_);
+    ownership_.unbind(bdf_);
     run_or_fail({.arguments = {"rmmod", module_}}, "remove the module " + module_);
     loaded_ = false;
 }

@@ -29,6 +29,7 @@ class KernelDriver final : public Driver {
 
     DeviceKind kind_;
     std::string module_;
+    Ownership& ownership_;
     std::string bdf_;
     std::string driver_;
     std::optional<Interface> interface_;

@@ -83,10 +83,16 @@ void Ownership::take(const std::string& bdf, bool force) {
     // What was taken before may have got users since: somebody bound it by hand and mounted its disk.
     const PciDevice device = pci_device(bdf);
     require_free(device, force);
+    if (force) forced_.insert(bdf);
     const auto same = [&](const Taken& taken) { return taken.bdf == bdf; };
     if (std::any_of(taken_.begin(), taken_.end(), same)) return;
     taken_.push_back({bdf, device.driver, device.driver_override, device.group_type});
     store();
+}
+
+void Ownership::unbind(const std::string& bdf) const {
+    if (!forced_.contains(bdf)) require_disks_unused(pci_device(bdf));
+    harness::unbind(bdf);
 }
 
 void Ownership::note_namespace(const std::string& name) {
@@ -108,7 +114,9 @@ void Ownership::change_setting(const fs::path& file, const std::string& value) {
     write_attribute(file, value);
 }
 
-Ownership::Report Ownership::restore() {
+Ownership::Report Ownership::restore(bool force) {
+    if (force)
+        for (const auto& device : taken_) forced_.insert(device.bdf);
     Report report;
     const auto attempt = [&](const std::string& what, const auto& action) {
         try {
@@ -143,7 +151,7 @@ Ownership::Report Ownership::restore() {
                        [&] {
                            const PciDevice now = pci_device(before.bdf);
                            if (now.driver != before.driver || now.group_type != before.group_type)
-                               unbind(before.bdf);
+                               this->unbind(before.bdf);
                            if (!before.group_type.empty()) set_group_type(before.bdf, before.group_type);
                            if (!before.driver.empty()) bind_driver(before.bdf, before.driver);
                            set_driver_override(before.bdf, before.driver_override);

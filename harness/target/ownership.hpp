@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ class Ownership {
     // Writes down how the device is, unless that was written before. Durable when it returns. Throws Failure
     // if the device must not be taken (pci.hpp, require_free), even if it was taken before.
     void take(const std::string& bdf, bool force);
+    // Leaves the device without a driver. Throws Failure if somebody has come to use a disk of it meanwhile, unless it was
+    // taken with `force`.
+    void unbind(const std::string& bdf) const;
     void note_namespace(const std::string& name);
     void note_module(const std::string& name);
     // Changes a setting of the kernel, a file below /proc/sys, after its value was written down. Nothing happens if
@@ -39,12 +43,12 @@ class Ownership {
     [[nodiscard]] const std::vector<Taken>& taken() const { return taken_; }
 
     // Gives everything back, as far as it goes; returns what was done, one line each. Problems are among them
-    // and leave their device in the file.
+    // and leave their device in the file: a disk of it that is in use is one, unless `force` or taken so.
     struct Report {
         std::vector<std::string> done;
         std::vector<std::string> problems;
     };
-    Report restore();
+    Report restore(bool force = false);
 
     static fs::path state_file();
 
@@ -54,6 +58,7 @@ class Ownership {
 
     Descriptor lock_;
     std::vector<Taken> taken_;
+    std::set<std::string> forced_;  // by this process: whoever restores later is asked again
     std::vector<std::string> namespaces_;
     std::vector<std::string> modules_;
     std::map<std::string, std::string> settings_;  // file, value before

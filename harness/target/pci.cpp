@@ -131,22 +131,25 @@ std::vector<std::string> group_companions(const PciDevice& device) {
     return companions;
 }
 
+void require_disks_unused(const PciDevice& device) {
+    if (!device.is_disk_controller()) return;
+    std::vector<std::string> uses;
+    for (const auto& disk : disks_of(device.bdf))
+        for (const auto& use : uses_of(disk.name)) uses.push_back(use);
+    if (!uses.empty())
+        fail(
+            "{} is not taken from {}, since disks of it are in use: {}. Unmount them and end what holds them, or "
+            "say --force if their data may be lost",
+            device.bdf, device.driver.empty() ? "its driver" : device.driver, join(uses, "; "));
+}
+
 void require_free(const PciDevice& device, bool force) {
     if (!device.is_network() && !device.is_disk_controller())
         fail(
             "{} is {:04x}:{:04x} of class {:06x}, no network card and no AHCI controller, and is not taken; "
             "`dmatoll devices` lists those that can be driven",
             device.bdf, device.vendor, device.device, device.class_code);
-    if (device.is_disk_controller() && !force) {
-        std::vector<std::string> uses;
-        for (const auto& disk : disks_of(device.bdf))
-            for (const auto& use : uses_of(disk.name)) uses.push_back(use);
-        if (!uses.empty())
-            fail(
-                "{} is not taken, since disks of it are in use: {}. Unmount them and end what holds them, or "
-                "say --force if their data may be lost",
-                device.bdf, join(uses, "; "));
-    }
+    if (!force) require_disks_unused(device);
     if (device.default_route && !force)
         fail(
             "{} ({}) carries this machine's default route and is not taken. If you reach this machine "

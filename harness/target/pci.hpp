@@ -43,6 +43,8 @@ std::vector<std::string> group_companions(const PciDevice& device);
 // Throws Failure, with the reason and what can be done, if the device must not be taken: it is neither a network
 // card nor an AHCI controller; or, unless `force`, it carries the default route, or somebody uses a disk of it.
 void require_free(const PciDevice& device, bool force);
+// ... is an AHCI controller with a disk that somebody uses, and would lose with the driver.
+void require_disks_unused(const PciDevice& device);
 // ... is none that our driver drives.
 void require_drivable(const PciDevice& device);
 // ... has no IOMMU group, or shares it.

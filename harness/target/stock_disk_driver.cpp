@@ -25,7 +25,8 @@ void load(const std::string& module) {
 
 StockDiskDriver::StockDiskDriver(const Strategy& strategy, const DeviceModel& model, const std::string& bdf,
                                  Ownership& ownership)
-    : bdf_{bdf},
+    : ownership_{ownership},
+      bdf_{bdf},
       driver_{model.stock_driver},
       own_module_{!fs::exists(system_paths().sys / "module" / driver_)} {
     if (!fs::exists(system_paths().sys / "module" / disk_module)) {
@@ -63,7 +64,7 @@ void StockDiskDriver::require_alive() {
 }
 
 void StockDiskDriver::stop() {
-    unbind(bdf_);
+    ownership_.unbind(bdf_);
     if (own_module_ && fs::exists(system_paths().sys / "module" / driver_))
         run_or_fail({.arguments = {"rmmod", driver_}}, "remove the module " + driver_);
 }

@@ -22,6 +22,7 @@ class StockDiskDriver final : public Driver {
     void stop() override;
 
   private:
+    Ownership& ownership_;
     std::string bdf_;
     std::string driver_;
     bool own_module_;  // loaded, and removed, by us

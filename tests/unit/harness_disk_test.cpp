@@ -128,6 +128,31 @@ TEST_F(DiskTest, WhatWasTakenBeforeIsAskedAboutAgain) {
     EXPECT_EQ(ownership.taken().size(), 1U) << "how it was is written down once";
 }
 
+TEST_F(DiskTest, ADiskThatCameIntoUseIsNotTakenAwayAgain) {
+    const fs::path driver = root_ / "sys/bus/pci/drivers/dmatoll-blk";
+    const fs::path bound = device_path(controller) / "driver";
+    fs::create_directories(driver);
+    std::ofstream{driver / "unbind"};
+    disk("dmatoll0", "", "252:0");
+    {
+        Ownership ownership;
+        ownership.take(controller, false);
+    }
+    fs::create_directory_symlink(driver, bound);
+    put("proc/self/mountinfo", "22 1 252:0 / /data rw,relatime - ext4 /dev/dmatoll0 rw\n");
+    Ownership ownership;
+    EXPECT_TRUE(has(complaint([&] { ownership.unbind(controller); }), "dmatoll0 is mounted at /data"));
+    const auto report = ownership.restore();
+    ASSERT_EQ(report.problems.size(), 1U);
+    EXPECT_TRUE(has(report.problems[0], "dmatoll0 is mounted at /data")) << report.problems[0];
+    EXPECT_EQ(ownership.taken().size(), 1U) << "to be given back when nobody uses it";
+    EXPECT_TRUE(fs::exists(Ownership::state_file()));
+    EXPECT_TRUE(read_file(driver / "unbind").empty()) << "it was unbound all the same";
+    // By force it is tried.
+    (void)ownership.restore(true);
+    EXPECT_EQ(read_file(driver / "unbind"), controller);
+}
+
 TEST_F(DiskTest, QueueAndStatisticsAreTheKernels) {
     const std::string folder = disk("sdx", "ata1/host0", "8:128");
     put(folder + "/queue/scheduler", "none [mq-deadline]\n");
