@@ -124,6 +124,12 @@ void Session::set_up_disk(const Trial& trial) {
     const auto port = static_cast<unsigned>(trial.parameters.at("port"));
     disk_ = wait_for_disk(*driver_, settings_.device, port, disk_seconds);
     disk_->set_queue(trial.settings.max_sectors_kb);
+    // A disk may have fewer tags, in all placements alike; that is in the record. All else any driver can have.
+    auto deviations = disk_->queue_deviations(trial.settings.max_sectors_kb);
+    deviations.erase("nr_requests");
+    if (!deviations.empty())
+        fail("The queue of {} is not as in the other placements, and would not compare: {}", disk_->name(),
+             deviations.dump());
     // Each port may have a vector of its own, which it asks for when it has found a disk.
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (trial.writes_to_disk() && !settings_.force) require_writable(disk_->name());
@@ -371,6 +377,8 @@ nlohmann::json Session::settings_in_force(const Trial& trial) {
         record["device"]["disk"] = {
             {"name", disk_->name()}, {"port", trial.parameters.at("port")}, {"bytes", disk_->bytes()}};
         record["effective"]["queue"] = disk_->queue();
+        if (const auto deviations = disk_->queue_deviations(trial.settings.max_sectors_kb); !deviations.empty())
+            record["effective"]["queue_deviations"] = deviations;
     }
     if (metronome_)
         record["virtual_clock"] = {

@@ -19,6 +19,11 @@ namespace {
 
 // Of /sys/block/*/stat and size, whatever the disk's own blocks are [Linux, Documentation/block/stat.rst].
 constexpr std::uint64_t sector_bytes = 512;
+// As many as there are tags.
+constexpr unsigned most_requests = 32;
+// Completed where the interrupt is, which is where the workload runs.
+constexpr unsigned rq_affinity = 1;
+constexpr unsigned nomerges = 0;
 
 fs::path block_path(const std::string& disk) { return system_paths().sys / "block" / disk; }
 
@@ -161,10 +166,10 @@ void Disk::set_queue(std::uint32_t most_request_kib) const {
     const std::pair<const char*, std::string> wanted[] = {
         {"scheduler", "none"},
         {"max_sectors_kb", std::to_string(most_request_kib)},
-        {"nr_requests", "32"},    // as many as there are tags
-        {"rq_affinity", "1"},     // completed where the interrupt is, which is where the workload runs
+        {"nr_requests", std::to_string(most_requests)},
+        {"rq_affinity", std::to_string(rq_affinity)},
         {"read_ahead_kb", std::to_string(read_ahead_kib)},
-        {"nomerges", "0"},
+        {"nomerges", std::to_string(nomerges)},
         {"wbt_lat_usec", "0"},    // no throttling of write-back by measured latencies
         {"add_random", "0"},      // no entropy taken from completions
         {"rotational", "0"},
@@ -174,9 +179,23 @@ void Disk::set_queue(std::uint32_t most_request_kib) const {
         try {
             write_attribute(block_path(name_) / "queue" / name, value);
         } catch (const Failure&) {
-            // The driver has no such choice, or a smaller one: queue() says what is in force.
+            // The driver has no such choice, or a smaller one: queue_deviations() and queue() say what is in force.
         }
     }
+}
+
+nlohmann::json Disk::queue_deviations(std::uint32_t most_request_kib) const {
+    const nlohmann::json wanted{{"scheduler", "none"},
+                                {"max_sectors_kb", most_request_kib},
+                                {"nr_requests", most_requests},
+                                {"rq_affinity", rq_affinity},
+                                {"nomerges", nomerges}};
+    const auto found = queue();
+    nlohmann::json deviations = nlohmann::json::object();
+    for (const auto& [name, value] : wanted.items())
+        if (const auto in_force = found.find(name); in_force == found.end() || *in_force != value)
+            deviations[name] = {{"wanted", value}, {"found", in_force == found.end() ? nlohmann::json{} : *in_force}};
+    return deviations;
 }
 
 nlohmann::json Disk::queue() const {

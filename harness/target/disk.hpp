@@ -49,6 +49,9 @@ class Disk {
     // KiB, nothing that only some disks do by themselves. What is in force then is queue().
     void set_queue(std::uint32_t most_request_kib) const;
     [[nodiscard]] nlohmann::json queue() const;
+    // Of what makes placements comparable: {"nomerges": {"wanted": 0, "found": 2}, ...}; empty if the queue is as
+    // set_queue() wants it.
+    [[nodiscard]] nlohmann::json queue_deviations(std::uint32_t most_request_kib) const;
 
     // Of the block layer, the same in every placement: requests and bytes that were completed.
     [[nodiscard]] Counts statistics() const;

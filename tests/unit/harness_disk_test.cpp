@@ -173,6 +173,28 @@ TEST_F(DiskTest, QueueAndStatisticsAreTheKernels) {
     EXPECT_TRUE(has(complaint([&] { (void)disk.statistics(); }), "stat"));
 }
 
+TEST_F(DiskTest, AQueueThatIsNotAsInOtherPlacementsIsNoticed) {
+    const std::string queue = disk("sdx", "ata1/host0", "8:128") + "/queue/";
+    put(queue + "scheduler", "[none] mq-deadline\n");
+    put(queue + "max_sectors_kb", "1024\n");
+    put(queue + "nr_requests", "32\n");
+    put(queue + "rq_affinity", "1\n");
+    put(queue + "nomerges", "0\n");
+    const Disk tested{"sdx"};
+    EXPECT_TRUE(tested.queue_deviations(1024).empty()) << tested.queue_deviations(1024);
+    EXPECT_EQ(tested.queue_deviations(256).at("max_sectors_kb").at("found"), 1024);
+    put(queue + "scheduler", "none [mq-deadline]\n");
+    put(queue + "nomerges", "2\n");
+    fs::remove(root_ / (queue + "rq_affinity"));
+    put(queue + "nr_requests", "1\n");
+    const auto deviations = tested.queue_deviations(1024);
+    EXPECT_EQ(deviations.size(), 4U) << deviations;
+    EXPECT_EQ(deviations.at("scheduler").at("found"), "mq-deadline");
+    EXPECT_EQ(deviations.at("nomerges").at("wanted"), 0);
+    EXPECT_TRUE(deviations.at("rq_affinity").at("found").is_null());
+    EXPECT_EQ(deviations.at("nr_requests").at("found"), 1);
+}
+
 TEST_F(DiskTest, TheUserDriversDisksAreCheckedBeforeUse) {
     const auto event = nlohmann::json::parse(
         R"({"event": "ready", "disks": [{"port": 1, "block": "/dev/ublkb4", "blocks": 8}]})");
