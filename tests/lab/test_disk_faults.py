@@ -36,6 +36,8 @@ def test_disks_in_use_are_refused_with_what_holds_them(steps):
 def test_a_device_that_was_taken_before_is_asked_about_again(steps):
     steps["bind-by-user"].done("dmatoll-blk", "ahci")
     steps["taken-mounted"].refused(DEVICE, "dmatoll1 is mounted at /mnt", "--force")
+    assert steps["taken-mounted-driver"].text == "dmatoll-blk"
+    steps["taken-restore"].done("ahci again")
     assert steps["after-taken"].text == steps["state-before"].text
 
 

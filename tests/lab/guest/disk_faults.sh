@@ -64,8 +64,9 @@ step bind-by-user dmatoll bind $device dmatoll-blk
 until_true 10 ls /dev/dmatoll1 || fail "dmatoll-blk has no second disk"
 mount -t ext4 /dev/dmatoll1 /mnt || fail "not mounted from dmatoll-blk"
 step taken-mounted local_run /tmp/read.toml
+step taken-mounted-driver driver_of $device
 umount /mnt
-dmatoll restore >/dev/null 2>&1
+step taken-restore dmatoll restore
 rmmod dmatoll_blk
 settle
 step after-taken state
