@@ -78,7 +78,9 @@ FioTotals parse_fio(std::string_view output, const std::string& section) {
                                                {"90.000000", "p90"},
                                                {"99.000000", "p99"},
                                                {"99.900000", "p99_9"}})
-                totals.latency_ns[ours] = percentiles.at(theirs).get<std::uint64_t>();
+                // The upper end of a bar of its histogram, which may lie beyond the longest.
+                totals.latency_ns[ours] = std::min(percentiles.at(theirs).get<std::uint64_t>(),
+                                                   totals.latency_ns.at("max").get<std::uint64_t>());
         }
     } catch (const nlohmann::json::exception& error) {
         fail("fio's output lacks what is expected: {}", error.what());

@@ -77,6 +77,7 @@ struct DiskParts {
                           ") is of class " + kind +
                           " and not an AHCI controller (010601). `lspci -nn` lists what is in this machine."};
         }
+        require_vfio(pci);
     }
     PciDevice pci;
     SharedPage<DiskState> state;

@@ -47,7 +47,7 @@ rlim_t locked_bytes(const NetworkDriverOptions& driver) {
 
 // What outlives the base, which refers to it.
 struct NetworkParts {
-    explicit NetworkParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify(pci)} {}
+    explicit NetworkParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify(pci)} { require_vfio(pci); }
     PciDevice pci;
     const e1000::Part& part;
     SharedPage<NetworkState> state;

@@ -97,14 +97,17 @@ PciDevice find_device(const std::string& bdf_given) {
             " is in no IOMMU group: the IOMMU is absent or off. Switch VT-d or AMD-Vi on in the firmware and "
             "boot with intel_iommu=on; `dmatoll doctor` says more."};
     }
-    check_driver(bdf, device);
-    check_group_members(bdf, group);
     return {bdf,
             group,
             address_width(device),
             static_cast<std::uint16_t>(hexadecimal(first_line(device / "vendor"))),
             static_cast<std::uint16_t>(hexadecimal(first_line(device / "device"))),
             static_cast<std::uint32_t>(hexadecimal(first_line(device / "class")))};
+}
+
+void require_vfio(const PciDevice& device) {
+    check_driver(device.bdf, fs::path{"/sys/bus/pci/devices"} / device.bdf);
+    check_group_members(device.bdf, device.group);
 }
 
 std::string identity_text(unsigned vendor, unsigned model) {

@@ -16,9 +16,12 @@ struct PciDevice {
     std::uint32_t kind;  // class, subclass and programming interface: 0x010601 is an AHCI controller
 };
 
-// Throws Failure unless the device is there, is in an IOMMU group of which every other function is bound to a
-// VFIO driver or to none, and is itself bound to vfio-pci. `bdf` may lack the domain (00:03.0).
+// Throws Failure unless the device is there and in an IOMMU group. `bdf` may lack the domain (00:03.0).
 PciDevice find_device(const std::string& bdf);
+
+// Throws Failure unless the device is bound to vfio-pci and every other function of its group to a VFIO driver or to none.
+// Asked when it is known to be of the right kind: whoever names another device is told that first.
+void require_vfio(const PciDevice& device);
 
 // 8086:100e
 std::string identity_text(unsigned vendor, unsigned model);
