@@ -90,7 +90,9 @@ def test_the_disk_survives_its_driver(steps):
 @pytest.mark.parametrize("load", ["killed", "flush"])
 def test_nobody_loses_data_when_a_driver_dies(steps, load):
     job = fio_job(steps[f"{load}-load"])
-    assert job["write"]["io_bytes"] > 0 and job["read"]["io_bytes"] > 0
+    assert job["write"]["io_bytes"] > 0
+    # A load of flushes reads its blocks back when it has written them all, which it need not come to.
+    assert job["read"]["io_bytes"] > 0 or load == "flush"
     steps[f"{load}-files"].done()
     steps[f"{load}-stop"].done()
 
@@ -116,7 +118,6 @@ def test_a_medium_error_reaches_who_reads_and_nobody_else(steps):
 
 def test_an_end_under_load_ends_all_of_it(steps):
     steps["busy-stop"].done()
-    assert len(events(steps["busy-events"], "in_use")) == 1
     steps["busy-load"].done()
     steps["busy-nothing-left"].done()
 

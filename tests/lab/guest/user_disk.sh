@@ -196,7 +196,6 @@ until_true 10 under_way || fail "no load: $(cat /tmp/load.log)"
 kill -TERM $supervisor
 kill -TERM $supervisor
 step busy-stop wait $supervisor
-step busy-events cat /tmp/driver.out
 # Or it would wait for ever.
 if until_true 10 dead $load; then wait $load; step busy-load [ $? -ne 0 ]; else step busy-load false; kill -9 $load; fi
 step busy-nothing-left nothing_left
