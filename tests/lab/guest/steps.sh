@@ -37,6 +37,13 @@ bind_by_hand() {
     echo "$1" >/sys/bus/pci/drivers_probe
 }
 
+serves() { ip netns exec peer netstat -ltn | grep -q ':5201 '; }
+serves_no_more() { ! serves; }
+start_server() {
+    ip netns exec peer taskset 2 iperf3 --server --daemon
+    until_true 5 serves || fail "no iperf3 listens at the other end"
+}
+
 # The other end of the cable, in a namespace of its own, with an iperf3 that listens.
 set_up_peer() {
     modprobe virtio_net
@@ -46,7 +53,7 @@ set_up_peer() {
     ip link set "$name" netns peer
     ip netns exec peer ip address add $peer_address/24 dev "$name"
     ip netns exec peer ip link set "$name" up
-    ip netns exec peer taskset 2 iperf3 --server --daemon
+    start_server
 }
 
 # set_up_interface NAME
@@ -83,7 +90,9 @@ stop_traffic() {
     wait $traffic 2>/dev/null
     # Its other end learns nothing by itself: a fresh one.
     ip netns exec peer killall -9 iperf3
-    ip netns exec peer taskset 2 iperf3 --server --daemon
+    # As long as the old one listens a new one ends.
+    until_true 5 serves_no_more || fail "iperf3 at the other end does not end"
+    start_server
 }
 
 # What no kernel says when all is well: wrong accesses of devices, warnings, stuck queues, leaks.
