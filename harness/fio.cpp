@@ -18,6 +18,7 @@ constexpr double patience_seconds = 20;
 // What verification writes and reads a second of the slowest machine, by far: for an end to waiting only.
 constexpr double least_bytes_per_second = 1e6;
 constexpr std::uint64_t smallest_block = 512;
+constexpr std::uint64_t buffer_slack = 64 * 1024;
 
 // What both ways have in common. The job is one thread, so that nothing outlives the process; its helpers stay on
 // the CPU that is not measured.
@@ -93,13 +94,15 @@ Fio::Fio(const Trial& trial, const TrafficPlaces& places)
       block_bytes_{trial.parameters.at("block_bytes")},
       io_depth_{trial.parameters.at("io_depth")},
       warm_up_ms_{trial.parameters.at("warm_up_ms")},
-      disk_{*places.disk} {
+      disk_{*places.disk},
+      // fio aligns within what it asks for.
+      buffers_{block_bytes_ * io_depth_ + buffer_slack} {
     const std::uint64_t run_ms = trial.parameters.at("window_ms") + margin_ms;
     duration_ = static_cast<double>(warm_up_ms_ + run_ms) * 1e-3;
     auto arguments = common_arguments(disk_, io_depth_);
     arguments.insert(arguments.end(),
                      {fmt::format("--rw={}", name_of(pattern_)), fmt::format("--bs={}", block_bytes_),
-                      "--norandommap", "--time_based", fmt::format("--ramp_time={}ms", warm_up_ms_),
+                      "--iomem=mmapshared:" + buffers_.path(), "--norandommap", "--time_based", fmt::format("--ramp_time={}ms", warm_up_ms_),
                       fmt::format("--runtime={}ms", run_ms)});
     if (pattern_ == Pattern::randrw) arguments.emplace_back("--unified_rw_reporting=mixed");
     child_ = std::make_unique<Child>(Command{.arguments = arguments, .cpu = places.peer.cpu});
@@ -138,6 +141,7 @@ nlohmann::json Fio::finish(const MeasuredWindow& window) {
     if (totals.latency_ns.is_null()) metrics.erase("latency_ns");
     record["meters"]["fio"] = {{"available", true},
                                {"source", "fio, from the end of the warm-up to its own end"},
+                               {"buffers", "pages of 4 KiB, scattered in memory"},
                                {"ios", totals.ios},
                                {"bytes", totals.bytes}};
     return record;

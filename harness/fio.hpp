@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "process.hpp"
+#include "scattered_memory.hpp"
 #include "traffic.hpp"
 
 namespace dmatoll::harness {
@@ -43,6 +44,7 @@ class Fio final : public Traffic {
     std::uint64_t warm_up_ms_;
     double duration_ = 0;  // seconds
     const Disk& disk_;
+    ScatteredMemory buffers_;
     std::unique_ptr<Child> child_;
     std::string output_;
 };

@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <exception>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "clock.hpp"
 #include "descriptor.hpp"
 #include "failure.hpp"
 #include "histogram.hpp"
+#include "scattered_pages.hpp"
 #include "schedule.hpp"
 #include "stop_request.hpp"
 #include "sync_read_options.hpp"
@@ -20,9 +20,7 @@
 namespace dmatoll::workloads {
 namespace {
 
-// The buffer: whole pages, which are scattered in memory as on a machine that has run for long. How many of them
-// happen to be neighbours decides what it costs to map them, and differs from start to start: by half of all
-// instructions at blocks of 1 MiB.
+// The buffer: whole pages.
 class Buffer {
   public:
     explicit Buffer(std::size_t bytes) : pages_{(bytes + page - 1) / page} {
@@ -31,10 +29,7 @@ class Buffer {
         if (memory == MAP_FAILED) fail_with_errno("No memory for a block of " + std::to_string(bytes) + " bytes");
         memory_ = static_cast<unsigned char*>(memory);
         ::madvise(memory, pages_ * page, MADV_NOHUGEPAGE);
-        // The kernel gives pages out in order: so they are asked for out of order, the last neighbours far apart.
-        std::size_t step = pages_ * 5 / 8 + 1;
-        while (std::gcd(step, pages_) != 1) ++step;
-        for (std::size_t i = 0, at = 0; i < pages_; ++i, at = (at + step) % pages_) memory_[at * page] = 1;
+        touch_scattered({memory_, pages_ * page});
     }
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
