@@ -6,6 +6,10 @@
 // supervisor's bell, clocks, SIGTERM. What it costs is entering the kernel, and being woken up; so one
 // enter() hands over all answers, which fetch the next requests at the same time, and brings back all that
 // came since. The device is looked at once for all interrupts of a batch.
+//
+// It does not spin on the device before it sleeps. Tried with one request of 4 KiB in flight: that saves the
+// interrupt and one enter() of two, 6 % of the instructions, if the disk answers within a microsecond, and
+// adds half of them if it takes ten.
 #pragma once
 
 #include <unistd.h>
