@@ -5,6 +5,7 @@
 #pragma once
 
 #include <bit>
+#include <concepts>
 #include <cstdint>
 
 #include "../core/platform.hpp"
@@ -14,6 +15,14 @@
 #include "registers.hpp"
 
 namespace dmatoll::ahci {
+
+// What the driver asks beside: an adapter that does not obey must not reach memory that is given back.
+template <class P>
+concept AdapterPlatform = LockingPlatform<P> && requires(P platform) {
+    // The device reads and writes no memory after the return: its bus mastering is off, until the surroundings
+    // switch it on again. In a context that may sleep.
+    { platform.forbid_dma() } -> std::same_as<void>;
+};
 
 inline constexpr std::uint32_t adapter_reset_timeout_us = 1'000'000;  // [AHCI §10.4.3]
 

@@ -35,7 +35,7 @@ namespace dmatoll::ahci {
 // enable_interrupts and disable_interrupts by one caller at a time. probe, ensure_quiet, start and stop have
 // the driver to themselves and may sleep. A tag is its submitter's until submit() took it, and again from the
 // moment on at which a sink was told of it.
-template <LockingPlatform P, ScatterMapper M>
+template <AdapterPlatform P, ScatterMapper M>
 class Driver {
   public:
     // All but the settings outlive the driver. Touches nothing.
@@ -99,6 +99,7 @@ class Driver {
         if (ports_ != 0) return Error::invalid_argument;
         if (const Status quieted = ensure_quiet(); !quieted.ok()) return quieted;
         quiet_ = false;
+        dma_is_forbidden_.store(false);
         for_each(implemented_, [&](std::uint32_t port) {
             port_[port].engine().attach(platform_, port, address_bits());
             port_[port].engine().power_up();
@@ -127,7 +128,7 @@ class Driver {
     }
 
     // Stops the adapter and gives everything back: sink(port, tag, Outcome::gone) for every request that was
-    // taken and has not ended. The device does no DMA after the return. Nothing of the data path runs any
+    // taken and has not ended. The device does no DMA from then on. Nothing of the data path runs any
     // more or will. What is in a disk's write cache stays there: flush before. May follow any outcome of
     // start(), and be called twice.
     template <class Sink>
@@ -139,6 +140,7 @@ class Driver {
         if (!quiet_) {
             platform_.log(LogLevel::error,
                           "the adapter did not become quiet: its bus mastering must stay off");
+            platform_.forbid_dma();
         }
         for_each(implemented_, [&](std::uint32_t port) {
             port_[port].close([&](std::uint32_t tag, Outcome outcome) { sink(port, tag, outcome); });
@@ -251,6 +253,8 @@ class Driver {
         std::uint32_t port;
         Status reset(std::uint32_t seen) { return driver.reset_for(port, seen); }
         std::uint32_t resets() { return driver.resets_.load(std::memory_order_acquire); }
+        void forbid_dma() { driver.forbid_dma_for(port); }
+        bool dma_is_forbidden() { return driver.dma_is_forbidden_.load(std::memory_order_acquire); }
     };
 
     template <class Visit>
@@ -332,6 +336,17 @@ class Driver {
         return reset;
     }
 
+    // The other ports' disks are gone with it, which they find out in recoveries of their own.
+    void forbid_dma_for(std::uint32_t asking) {
+        platform_.log(LogLevel::error, "the adapter does not become quiet: its bus mastering is taken from it");
+        platform_.forbid_dma();
+        dma_is_forbidden_.store(true, std::memory_order_release);
+        // A port that is about to go on after a reset does not.
+        resets_.fetch_add(2);
+        for_each(ports_ & ~(1u << asking),
+                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
+    }
+
     P& platform_;
     M& mapper_;
     Settings settings_;
@@ -340,6 +355,7 @@ class Driver {
     std::uint32_t ports_ = 0;
     bool quiet_ = false;  // nothing runs since the last reset
     std::atomic<bool> interrupts_enabled_{false};
+    std::atomic<bool> dma_is_forbidden_{false};  // since a recovery
     std::atomic<bool> resetting_{false};
     std::atomic<std::uint32_t> resets_{0};
     std::atomic<Error> last_reset_{Error::none};

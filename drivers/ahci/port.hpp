@@ -31,9 +31,12 @@ concept AdapterReset = requires(A adapter, std::uint32_t seen) {
     { adapter.reset(seen) } -> std::same_as<Status>;
     // Changes with every reset; odd while one is under way.
     { adapter.resets() } -> std::same_as<std::uint32_t>;
+    // The adapter obeys nothing: it is kept from all memory, and no port of it will work again.
+    { adapter.forbid_dma() } -> std::same_as<void>;
+    { adapter.dma_is_forbidden() } -> std::same_as<bool>;
 };
 
-template <LockingPlatform P, ScatterMapper M>
+template <AdapterPlatform P, ScatterMapper M>
 class Port {
   public:
     Port() = default;
@@ -95,6 +98,7 @@ class Port {
             std::uint32_t resets = settled_resets(adapter);
             const Failure failure = queue_.freeze(sink);
             if (queue_.gone()) return;
+            if (adapter.dma_is_forbidden()) break;
             if (round == 0) {
                 // Whoever saw the trouble may ask once more when it is over already.
                 if (failure.causes == 0 && queue_.thaw([&] { return !queue_.needs_recovery(); })) return;
@@ -120,9 +124,9 @@ class Port {
             }
         }
         engine_.log(LogLevel::error, "the disk is gone: all of its requests end");
-        // Their memory goes back: a port that is there and does not let go of it takes the adapter with it.
-        if (engine_.template read<PortCommand>().raw != all_ones && !engine_.stop().ok())
-            static_cast<void>(adapter.reset(adapter.resets()));
+        // Their memory goes back. A port that does not let go of it takes the adapter with it, and an adapter
+        // that does not either is kept from it.
+        if (!adapter.dma_is_forbidden() && !is_silent(adapter)) adapter.forbid_dma();
         static_cast<void>(queue_.freeze(sink));
         queue_.end_all(sink);
     }
@@ -171,6 +175,13 @@ class Port {
             return resets % 2 == 0;
         }));
         return resets;
+    }
+
+    // True: the port touches no memory any more. One whose registers are not there says nothing about that.
+    template <AdapterReset A>
+    bool is_silent(A& adapter) {
+        if (engine_.template read<PortCommand>().raw == all_ones) return false;
+        return engine_.stop().ok() || adapter.reset(adapter.resets()).ok();
     }
 
     // True: the port takes commands again and the device has none of ours.

@@ -89,6 +89,8 @@ bool dmatoll_strategy_has_page_size(int strategy);
 /* ---- down: platform.c ---- */
 
 void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char* message);
+/* Clears bus mastering. Process context only. */
+void dmatoll_forbid_dma(struct device* device);
 uint64_t dmatoll_now_ns(void);
 void dmatoll_delay_us(uint32_t microseconds);
 /* Zeroed; up to a page from any context, more from process context only. NULL: none. */

@@ -94,6 +94,8 @@ class KernelPlatform {
     std::uint64_t now_ns() const { return dmatoll_now_ns(); }
     void delay_us(std::uint32_t microseconds) const { dmatoll_delay_us(microseconds); }
 
+    void forbid_dma() const { dmatoll_forbid_dma(device_); }
+
     void log(LogLevel level, const char* message) const {
         static_assert(static_cast<int>(LogLevel::error) == DMATOLL_ERROR &&
                       static_cast<int>(LogLevel::warning) == DMATOLL_WARNING &&

@@ -5,6 +5,7 @@
 #include <linux/io.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
@@ -18,6 +19,8 @@ void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char
     else
         dev_info(device, "%s\n", message);
 }
+
+void dmatoll_forbid_dma(struct device* device) { pci_clear_master(to_pci_dev(device)); }
 
 uint64_t dmatoll_now_ns(void) { return ktime_get_ns(); }
 

@@ -480,7 +480,7 @@ bool AhciDevice::from_memory(Port& port, Slot& slot, std::span<std::byte> data, 
 }
 
 bool AhciDevice::may_access() {
-    if (active(AhciFault::gone) || resetting_) return false;
+    if (active(AhciFault::gone) || (resetting_ && !active(AhciFault::dma_after_stop))) return false;
     if (!bus_master_) {
         ++accesses_while_quiet_;
         violation("memory access before bus mastering was set");

@@ -59,7 +59,7 @@ enum class AhciFault : std::uint8_t {
     signature_missing,       // the disk stays busy after a reset
     firmware_keeps_the_hba,  // BOHC.BOS stays set
     gone,                    // registers read as all ones, writes are lost, no DMA
-    dma_after_stop,          // each step() accesses the memory it last had, running or not
+    dma_after_stop,          // each step() accesses the memory it last had, running or not, in a reset, too
 };
 
 const char* name_of(AhciFault fault);

@@ -26,7 +26,7 @@ struct LogLine {
 
 // Time moves only when it is waited for, and a little with every register access, as a bus transaction takes
 // a while: a driver that polls without waiting ends, too. Domain: mapping/domain.hpp over the software IOMMU.
-// `Device` has read32(), write32() and set_time().
+// `Device` has read32(), write32(), set_bus_master() and set_time().
 template <class Domain, class Device>
 class ModelPlatform {
   public:
@@ -126,6 +126,8 @@ class ModelPlatform {
         const std::scoped_lock guard{mutex_};
         log_.push_back({level, message});
     }
+
+    void forbid_dma() { device_.set_bus_master(false); }
 
     // The test's side.
     void advance_ns(std::uint64_t nanoseconds) { device_.set_time(now_ += nanoseconds); }

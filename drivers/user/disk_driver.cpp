@@ -50,15 +50,19 @@ using UserDomain = Domain<VfioContainer, IovaAllocator>;
 // Waiting for the device is a sign of life: an error is recovered from in the loop, and takes seconds.
 class DiskPlatform : public UserPlatform<UserDomain> {
   public:
-    DiskPlatform(const VfioDevice& device, std::span<std::byte> rings, UserDomain& domain, DiskState& shared)
-        : UserPlatform{program, device, rings, domain}, shared_{shared} {}
+    DiskPlatform(VfioDevice& device, std::span<std::byte> rings, UserDomain& domain, DiskState& shared)
+        : UserPlatform{program, device, rings, domain}, device_{device}, shared_{shared} {}
 
     void delay_us(std::uint32_t microseconds) const {
         UserPlatform::delay_us(microseconds);
         publish(shared_.wakeups, shared_.wakeups.load(std::memory_order_relaxed) + 1);
     }
 
+    // Throws Failure if it cannot be done: that ends the process, and with the process the device's reach.
+    void forbid_dma() { device_.set_bus_mastering(false); }
+
   private:
+    VfioDevice& device_;
     DiskState& shared_;
 };
 
@@ -67,7 +71,7 @@ using CopyMapper = Copy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
 
-static_assert(LockingPlatform<DiskPlatform>);
+static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
               ScatterMapper<PersistentMapper>);
 

@@ -353,6 +353,27 @@ TEST(AhciStop, ResetsAnAdapterWhosePortDoesNotStop) {
     }
 }
 
+TEST(AhciStop, KeepsAnAdapterThatDoesNotBecomeQuietFromWhatItGivesBack) {
+    Bench bench;
+    ASSERT_TRUE(bench.start().ok());
+    auto& device = bench.machine.device;
+    device.defer(true);
+    ASSERT_TRUE(bench.submit(0, Operation::read).ok());
+    device.inject(AhciFault::hba_reset_stuck);
+    device.inject(AhciFault::dma_after_stop);
+    std::uint64_t reached = 0;
+    bench.driver->stop([&](std::uint32_t port, std::uint32_t tag, Outcome outcome) {
+        EXPECT_EQ(outcome, Outcome::gone);
+        const std::uint64_t before = bench.machine.iommu.counts().accesses;
+        device.step();
+        reached += bench.machine.iommu.counts().accesses - before;
+        bench.end(port, tag, outcome);
+    });
+    EXPECT_EQ(device.happened(AhciFault::dma_after_stop), 1u);
+    EXPECT_EQ(reached, 0u);
+    bench.expect_nothing_left();
+}
+
 TEST(AhciStop, TellsOfAnAdapterThatDoesNotBecomeQuiet) {
     Bench bench;
     ASSERT_TRUE(bench.start().ok());

@@ -692,6 +692,62 @@ TEST(AhciAdapterReset, ThatDoesNotEndEndsTheRequests) {
     bench.expect_nothing_left();
 }
 
+// It goes on with DMA whatever it is told. Whoever is given memory back must have it for himself.
+TYPED_TEST(EveryDiskStrategy, AnAdapterThatCannotBeSilencedReachesNothingThatIsGivenBack) {
+    DiskBench<TypeParam> bench{{.disks = {{0, {}}, {1, {}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    auto& device = bench.machine.device;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, Outcome> ended;
+    std::uint64_t reached = 0;
+    const auto sink = [&](std::uint32_t port) {
+        return [&, port](std::uint32_t tag, Outcome outcome) {
+            const std::uint64_t before = bench.machine.iommu.counts().accesses;
+            device.step();
+            reached += bench.machine.iommu.counts().accesses - before;
+            ended[{port, tag}] = outcome;
+            bench.end(port, tag, outcome);
+        };
+    };
+    device.defer(true);
+    for (const std::uint32_t port : {0u, 1u})
+        for (std::uint32_t tag = 0; tag < 3; ++tag)
+            ASSERT_TRUE(bench.submit(tag, Operation::read, {.first = tag * 8, .blocks = 8, .port = port}).ok());
+    device.inject(AhciFault::interface_error, 1, 0);
+    device.inject(AhciFault::port_stop_stuck, 1, 0);
+    device.inject(AhciFault::hba_reset_stuck);
+    device.step(1);
+    device.inject(AhciFault::dma_after_stop);
+    const std::uint64_t before = bench.machine.iommu.counts().accesses;
+    device.step(0);
+    ASSERT_GT(bench.machine.iommu.counts().accesses, before) << "the fault shows";
+    ASSERT_NE(bench.driver->take_interrupt() & 1, 0u);
+    bench.driver->complete(0, sink(0));
+    ASSERT_TRUE(bench.driver->needs_recovery(0));
+    bench.driver->recover(0, sink(0));
+    EXPECT_TRUE(bench.driver->needs_recovery(1)) << "the other disk cannot be reached any more";
+    bench.driver->recover(1, sink(1));
+    EXPECT_EQ(ended.size(), 6u);
+    for (const auto& [which, outcome] : ended)
+        EXPECT_EQ(outcome, Outcome::gone) << which.first << ' ' << which.second;
+    EXPECT_EQ(reached, 0u);
+    EXPECT_TRUE(bench.logged("bus mastering is taken from it"));
+    for (const std::uint32_t port : {0u, 1u}) EXPECT_FALSE(bench.driver->present(port));
+    bench.stop();
+
+    // It may have come to its senses.
+    for (const AhciFault fault :
+         {AhciFault::port_stop_stuck, AhciFault::hba_reset_stuck, AhciFault::dma_after_stop})
+        device.clear(fault);
+    device.defer(false);
+    ASSERT_TRUE(bench.driver->ensure_quiet().ok());
+    device.set_bus_master(true);
+    ASSERT_TRUE(bench.driver->start().ok());
+    bench.driver->enable_interrupts();
+    expect_it_goes_on(bench);
+    bench.stop();
+    bench.expect_nothing_left();
+}
+
 // Whatever comes, every request ends once, and a read that is done has the right data.
 TEST(AhciErrors, AnyMixtureOfFaultsEndsEveryRequestOnce) {
     const AhciFault faults[]{AhciFault::command_never_completes, AhciFault::command_aborted,

@@ -119,6 +119,7 @@ class ForwardingPlatform {
     std::uint64_t now_ns() { return platform_.now_ns(); }
     void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
     void log(LogLevel level, const char* message) { platform_.log(level, message); }
+    void forbid_dma() { platform_.forbid_dma(); }
 
   private:
     DiskPlatform& platform_;
