@@ -22,8 +22,6 @@ Ring::Ring(unsigned entries) {
     }
 }
 
-Ring::~Ring() { ::io_uring_queue_exit(&ring_); }
-
 void Ring::register_descriptors(std::span<const int> descriptors) {
     if (const int error =
             ::io_uring_register_files(&ring_, descriptors.data(), static_cast<unsigned>(descriptors.size()));

@@ -22,7 +22,10 @@ class Ring {
     // `entries`: a power of two, of what is submitted at a time; twice as many may be found at a time. Throws
     // Failure.
     explicit Ring(unsigned entries);
-    ~Ring();
+    // Stays open, and the end of the process closes it. If a process closes it that lives on, Linux 6.12 cancels
+    // commands of ublk beside requests that it is just handing to them: those are in flight for ever, and no other
+    // process gets the disk.
+    ~Ring() = default;
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
 
