@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import load, report
-from paper import verdicts
+from paper import needs, verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "results" / "runs"
@@ -32,6 +32,13 @@ class Results:
     sections: list
     run: load.Run | None
     error: str = ""
+
+    @property
+    def trials(self):
+        """Those of its plan; [] where the manifest has none."""
+        plan = self.run.manifest.get("plan") if self.run else None
+        trials = plan.get("trials") if isinstance(plan, dict) else None
+        return trials if isinstance(trials, list) else []
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,18 @@ def fits(results, claim, amount):
     return results.suite == claim.suite and results.filter in ("", claim.full.filter, amount.filter)
 
 
+def lacking(results, claim, amount):
+    """What the claim needs and the run's plan does not have, as text; "" if it has all. A plan without trials says nothing."""
+    wanted = needs.needs_of(claim, amount)
+    if not wanted or not results.trials:
+        return ""
+    missing = needs.missing(wanted, results.trials)
+    if not missing:
+        return ""
+    whole = "of another revision of the suite" if results.filter in ("", amount.filter) else "for less"
+    return f"its plan is {whole}, without {needs.as_text(missing)}"
+
+
 def best(claim, amount, known):
     """(Results, Judgement) of the first run that has enough; (None, Judgement) with the reason if there is none."""
     if claim.suite is None:
@@ -114,6 +133,9 @@ def best(claim, amount, known):
     short = []
     for results in known:
         if not fits(results, claim, amount):
+            continue
+        if absent := lacking(results, claim, amount):
+            short.append(f"{shown(results.directory)}: {absent}")
             continue
         judgement = verdicts.judge(claim, amount, results.sections)
         if judgement.verdict != verdicts.NOT_RUN:

@@ -17,7 +17,7 @@ import network
 import pytest
 import synthetic
 from analysis import load, report
-from paper import claims, document, runs, verdicts
+from paper import claims, document, needs, runs, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = {"suite": "seed-gbe", "filter": "", "seed": 1, "trials": []}
@@ -240,6 +240,73 @@ def test_only_the_usual_settings_are_judged(tmp_path):
 def test_code_that_is_compiled_otherwise_stands_for_no_placement(tmp_path):
     lines = [{**line, **({"code_generation": "kernel-like"} if line["placement"] == "user" else {})} for line in echoes((1.0, 1.0))]
     assert judged(tmp_path, claim_of(tmp_path), lines).verdict == "not run"
+
+
+# What a run's plan has to hold
+
+
+def planned_for(claim, amount):
+    """The trials that a claim needs, as a manifest has them."""
+    return [
+        {"placement": need.placement, "strategy": need.strategy, "workload": need.workload, "parameters": dict(need.parameters), "part": need.part, "boot": boot}
+        for need in needs.needs_of(claim, amount)
+        for boot in (range(amount.boots) if None in need.boots else need.boots)
+    ]
+
+
+def best_of(tmp_path, claim, trials, **plan):
+    """What a run says whose plan has these trials, and whose records would do."""
+    loads = sorted({trial["parameters"]["load_bps"] for trial in planned_for(claim, claim.full)})
+    manifest = {"plan": {**PLAN, "trials": trials, **plan}}
+    directory = synthetic.write_run(tmp_path / "made", echoes((1.0, 1.0), loads), manifest=manifest)
+    return runs.best(claim, claim.full, [runs.read(directory)])
+
+
+def test_a_run_fits_if_its_plan_holds_the_trials_of_the_claim(tmp_path):
+    claim = claim_of(tmp_path)
+    trials = planned_for(claim, claim.full)
+    assert len(trials) == 2 * 2 * 10  # placements, boots, loads of the suite
+    results, judgement = best_of(tmp_path, claim, trials)
+    assert results is not None and judgement.verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"boot": 0}, "user/persistent udp-echo load_bps=97483443: 1 of 2 boots"),
+        ({"strategy": "strict"}, "user/persistent udp-echo load_bps=97483443: 0 of 2 boots"),
+        ({"placement": "stock"}, "user/persistent udp-echo load_bps=97483443: 0 of 2 boots"),
+        ({"workload": "iperf3-udp-tx"}, "user/persistent udp-echo load_bps=97483443: 0 of 2 boots"),
+        ({"part": "references"}, "user/persistent udp-echo load_bps=97483443: 0 of 2 boots"),
+        ({"parameters": {"load_bps": 97_000_000}}, "user/persistent udp-echo load_bps=97483443: 0 of 2 boots"),
+    ],
+)
+def test_a_run_without_them_says_which_are_missing(tmp_path, changes, named):
+    """Its records would do; but it was planned from a suite that says something else."""
+    claim = claim_of(tmp_path)
+    trials = planned_for(claim, claim.full)
+    for trial in trials:
+        if trial["placement"] == "user" and trial["parameters"]["load_bps"] == 97_483_443:
+            trial.update(changes)
+    results, judgement = best_of(tmp_path, claim, trials)
+    assert results is None and judgement.verdict == "not run"
+    assert judgement.reason.endswith(f"its plan is of another revision of the suite, without {named}")
+
+
+def test_a_run_of_less_is_told_from_one_of_another_suite_file(tmp_path):
+    claim = claim_of(tmp_path, quick_filter="placement=kernel|user,repetition=0|1,load=97483443")
+    results, judgement = best_of(tmp_path, claim, planned_for(claim, claim.quick), filter=claim.full.filter)
+    assert results is None and "another revision" in judgement.reason and "; user/persistent" in judgement.reason
+    assert "and 14 more" in judgement.reason
+
+
+def test_every_claim_of_ours_needs_trials_of_its_suite():
+    for claim in claims.read():
+        for amount in (claim.full, claim.quick) if claim.suite else ():
+            wanted = needs.needs_of(claim, amount)
+            sides = {(need.placement, need.strategy) for need in wanted}
+            assert sides == {(side.placement, side.strategy) for side in (claim.numerator, claim.denominator)}, claim.id
+            assert len(wanted) >= 2 * amount.points and all(len(need.boots) == amount.boots for need in wanted), claim.id
 
 
 def test_a_point_that_is_left_out_has_its_boots_all_the_same(tmp_path):
