@@ -102,8 +102,8 @@ Fio::Fio(const Trial& trial, const TrafficPlaces& places)
     auto arguments = common_arguments(disk_, io_depth_);
     arguments.insert(arguments.end(),
                      {fmt::format("--rw={}", name_of(pattern_)), fmt::format("--bs={}", block_bytes_),
-                      "--iomem=mmapshared:" + buffers_.path(), "--norandommap", "--time_based", fmt::format("--ramp_time={}ms", warm_up_ms_),
-                      fmt::format("--runtime={}ms", run_ms)});
+                      "--iomem=mmapshared:" + buffers_.path(), "--norandommap", "--time_based",
+                      fmt::format("--ramp_time={}ms", warm_up_ms_), fmt::format("--runtime={}ms", run_ms)});
     if (pattern_ == Pattern::randrw) arguments.emplace_back("--unified_rw_reporting=mixed");
     child_ = std::make_unique<Child>(Command{.arguments = arguments, .cpu = places.peer.cpu});
 }

@@ -19,6 +19,8 @@ ScatteredMemory::ScatteredMemory(std::size_t bytes) : memory_{::memfd_create("bu
         fail("no memory for buffers of {} bytes: {}", whole, system_error(errno));
     void* const mapped = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, memory_.get(), 0);
     if (mapped == MAP_FAILED) fail("no memory for buffers of {} bytes: {}", whole, system_error(errno));
+    // Also where files of this kind get large pages.
+    ::madvise(mapped, whole, MADV_NOHUGEPAGE);
     workloads::touch_scattered({static_cast<unsigned char*>(mapped), whole});
     ::munmap(mapped, whole);
 }

@@ -22,9 +22,9 @@ class Ring {
     // `entries`: a power of two, of what is submitted at a time; twice as many may be found at a time. Throws
     // Failure.
     explicit Ring(unsigned entries);
-    // Stays open, and the end of the process closes it. If a process closes it that lives on, Linux 6.12 cancels
-    // commands of ublk beside requests that it is just handing to them: those are in flight for ever, and no other
-    // process gets the disk.
+    // Stays open, and the end of the process closes it. Where a process closed it and lived on for a moment, requests
+    // of ublk stayed in flight for ever, and no other process got the disk (seen under a load of flushes on Linux
+    // 6.12; presumably its commands are cancelled there beside requests that are just handed to them).
     ~Ring() = default;
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@
 #include "lab/emulator.hpp"
 #include "metronome.hpp"
 #include "plan.hpp"
+#include "scattered_memory.hpp"
 #include "sync_read.hpp"
 #include "system_tree.hpp"
 #include "target/disk.hpp"
@@ -259,6 +261,16 @@ class NoDriver final : public Driver {
 };
 
 // With a program of that name in PATH that notes its arguments and says what fio would.
+TEST(ScatteredMemory, IsAFileOfThatManyBytesThatHasItsPages) {
+    constexpr std::size_t bytes = 5 * 4096 + 1;
+    const ScatteredMemory memory{bytes};
+    struct stat file {};
+    ASSERT_EQ(::stat(memory.path().c_str(), &file), 0);
+    EXPECT_EQ(file.st_size, 6 * 4096);
+    EXPECT_EQ(file.st_blocks * 512, file.st_size) << "a page that is given out later lies anywhere";
+    EXPECT_EQ(::access(memory.path().c_str(), R_OK | W_OK), 0);
+}
+
 class FioVerifyTest : public DiskTest {
   protected:
     FioVerifyTest() : path_{std::getenv("PATH")} {
