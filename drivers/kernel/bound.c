@@ -45,6 +45,14 @@ MODULE_PARM_DESC(
     "how the driver learns what the device has done: interrupt, or poll, which keeps one CPU busy "
     "(default interrupt)");
 
+static int polling_cpu = -1;
+module_param(polling_cpu, int, 0644);
+MODULE_PARM_DESC(polling_cpu,
+                 "completion=poll: the CPU that polls; -1 is that of whoever binds the disk controller, or sets "
+                 "the interface up (default -1)");
+
+int dmatoll_polling_cpu(void) { return polling_cpu < 0 ? raw_smp_processor_id() : polling_cpu; }
+
 static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
 
 /* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
@@ -118,6 +126,14 @@ static int check_page_size(struct device* device, const struct dmatoll_strategy_
         return 0;
     dev_err(device, "parameter page_size is %u; it must be %u or %u\n", settings->page_size,
             DMATOLL_PAGE_BYTES, DMATOLL_LARGE_PAGE_BYTES);
+    return -EINVAL;
+}
+
+static int check_polling_cpu(struct device* device) {
+    int cpu = dmatoll_polling_cpu();
+
+    if (cpu < nr_cpu_ids && cpu_online(cpu)) return 0;
+    dev_err(device, "parameter polling_cpu is %d, and no such CPU is online\n", cpu);
     return -EINVAL;
 }
 
@@ -227,6 +243,10 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
     polled = choose_completion(device);
     if (polled < 0) return polled;
     bound->polled = polled;
+    if (polled) {
+        error = check_polling_cpu(device);
+        if (error) return error;
+    }
     if (!own) {
         error = check_default_domain(device, bound->strategy);
         if (error) return error;

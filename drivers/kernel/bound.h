@@ -40,6 +40,8 @@ extern const struct dmatoll_kind dmatoll_kind;
  * off, and maps its registers. Says in the log what is wrong. 0 or a negative errno; then nothing is left.
  */
 int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool own);
+/* With completion=poll: the CPU that polls. */
+int dmatoll_polling_cpu(void);
 /* The DMA mask, and the domain if it is to be ours. 0 or a negative errno. */
 int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits);
 /* Ends both. */

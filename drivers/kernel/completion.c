@@ -54,8 +54,7 @@ static int start_polling(struct dmatoll_blk* blk) {
     struct task_struct* poller = kthread_create(poll, blk, "dmatoll/%s", pci_name(blk->bound.pci));
 
     if (IS_ERR(poller)) return PTR_ERR(poller);
-    /* On the CPU of whoever binds the device; it can be moved like any process. */
-    set_cpus_allowed_ptr(poller, cpumask_of(raw_smp_processor_id()));
+    set_cpus_allowed_ptr(poller, cpumask_of(dmatoll_polling_cpu()));
     blk->poller = poller;
     wake_up_process(poller);
     return 0;

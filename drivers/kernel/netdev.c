@@ -194,8 +194,7 @@ static void stop(struct dmatoll_net* net) {
 static int dmatoll_open(struct net_device* netdev) {
     struct dmatoll_net* net = netdev_priv(netdev);
 
-    /* Without interrupts, whose CPU can be chosen, the CPU is that of whoever sets the interface up. */
-    net->polling_cpu = raw_smp_processor_id();
+    net->polling_cpu = dmatoll_polling_cpu();
     return start(net);
 }
 

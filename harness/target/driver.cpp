@@ -38,7 +38,7 @@ std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf,
                 return std::make_unique<StockDiskDriver>(*strategy, *model, bdf, ownership);
             return std::make_unique<StockDriver>(trial, *strategy, *model, bdf, ownership);
         case Placement::kernel:
-            return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership);
+            return std::make_unique<KernelDriver>(trial, *strategy, bdf, ownership, cpu);
         case Placement::user:
             return std::make_unique<UserDriver>(trial, bdf, ownership, cpu);
     }

@@ -26,7 +26,7 @@ const char* driver_of(DeviceKind kind, DomainKind domain) {
 }
 
 // What has its default is left to the module.
-std::vector<std::string> module_parameters(const Trial& trial) {
+std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
     std::vector<std::string> result{"strategy=" + trial.strategy};
@@ -36,6 +36,8 @@ std::vector<std::string> module_parameters(const Trial& trial) {
         result.push_back(fmt::format("interrupts_per_second={}", settings.interrupts_per_second));
     }
     if (settings.completion != usual.completion) result.push_back("completion=" + settings.completion);
+    // An interrupt can be moved later; who polls is where it was started.
+    if (settings.completion == "poll") result.push_back(fmt::format("polling_cpu={}", cpu));
     if (settings.deferred_entries != usual.deferred_entries)
         result.push_back(fmt::format("deferred_entries={}", settings.deferred_entries));
     if (settings.deferred_milliseconds != usual.deferred_milliseconds)
@@ -49,7 +51,7 @@ std::vector<std::string> module_parameters(const Trial& trial) {
 }  // namespace
 
 KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
-                           Ownership& ownership)
+                           Ownership& ownership, int cpu)
     : kind_{kind_of(trial.device)},
       module_{module_of(kind_)},
       ownership_{ownership},
@@ -67,7 +69,7 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
         run_or_fail({.arguments = {"rmmod", module_}}, "remove the module of an earlier run");
     ownership.note_module(module_);
     std::vector<std::string> load{"insmod", module.string()};
-    for (const auto& parameter : module_parameters(trial)) load.push_back(parameter);
+    for (const auto& parameter : module_parameters(trial, cpu)) load.push_back(parameter);
     run_or_fail({.arguments = load}, "load the module " + module.string());
     loaded_ = true;
     try {
@@ -144,6 +146,8 @@ nlohmann::json KernelDriver::effective() {
     for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
                              "deferred_entries", "deferred_milliseconds", "queue_depth"})
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
+    if (const auto cpu = read_attribute(parameters / "polling_cpu"); cpu && result.value("completion", "") == "poll")
+        result["polling_cpu"] = std::atoi(cpu->c_str());
     return result;
 }
 

@@ -11,7 +11,8 @@ namespace dmatoll::harness {
 
 class KernelDriver final : public Driver {
   public:
-    KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership);
+    KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership,
+                 int cpu);
     ~KernelDriver() override;
 
     std::string interface() const override { return interface_ ? interface_->name() : ""; }

@@ -15,20 +15,23 @@ device = ["ICH9-AHCI"]
 placement = ["stock", "kernel", "user"]
 strategy = ["persistent", "linux-lazy"]
 
-[[workload]]
+[[part]]
+name = "interrupts"
+
+[[part.workload]]
 name = "fio-randread"
 io_depth = [1, 32]
 warm_up_ms = 50
 window_ms = 100
 
-[[workload]]
+[[part.workload]]
 name = "fio-randrw"
 block_bytes = 65536
 port = 1
 warm_up_ms = 50
 window_ms = 100
 
-[[workload]]
+[[part.workload]]
 name = "sync-read"
 block_bytes = 16384
 model_request_us = 100
@@ -36,9 +39,24 @@ model_bytes_per_second = 50_000_000
 warm_up_ms = 50
 window_ms = 300
 
-[[workload]]
+[[part.workload]]
 name = "fio-verify"
 verify_bytes = 8_388_608
+
+[[part]]
+name = "polled"
+
+[part.axes]
+device = ["ICH9-AHCI"]
+placement = ["kernel", "user"]
+strategy = ["persistent"]
+completion = ["poll"]
+
+[[part.workload]]
+name = "fio-randread"
+io_depth = 32
+warm_up_ms = 50
+window_ms = 100
 """
 COMBINATIONS = {("stock", "linux-lazy"), ("kernel", "persistent"), ("kernel", "linux-lazy"), ("user", "persistent")}
 # 16 KiB each 100 us and the time of 16 KiB at 50 MB/s.
@@ -55,18 +73,23 @@ def records(dmatoll, tmp_path_factory):
     return program.records(place / "run")
 
 
-def of(records, workload):
-    return [each for each in records if each["workload"]["name"] == workload]
+def of(records, workload, completion="interrupt"):
+    return [each for each in records if each["workload"]["name"] == workload and each["completion"] == completion]
+
+
+def polled(records):
+    return of(records, "fio-randread", "poll")
 
 
 def test_every_trial_ran(records):
     assert {(each["placement"], each["strategy"]["name"]) for each in records} == COMBINATIONS
-    assert len(records) == 5 * len(COMBINATIONS)
+    assert len(records) == 5 * len(COMBINATIONS) + len(polled(records))
+    assert sorted(each["placement"] for each in polled(records)) == ["kernel", "user"]
     assert {each["status"] for each in records} == {"ok"}, [each.get("reason") for each in records]
 
 
 def test_metrics_and_meters(records):
-    for each in of(records, "fio-randread") + of(records, "fio-randrw") + of(records, "sync-read"):
+    for each in of(records, "fio-randread") + of(records, "fio-randrw") + of(records, "sync-read") + polled(records):
         metrics = each["metrics"]
         for key in ("ios", "iops", "throughput_bps", "load_achieved_bps", "cpu_utilisation", "instructions_per_io"):
             assert metrics[key] > 0, (each["trial"], key)
@@ -79,6 +102,14 @@ def test_metrics_and_meters(records):
         assert each["virtual_clock"]["beat_us"] == 50
         assert each["meters"]["driver_counters"]["available"] is (each["placement"] != "stock")
         assert each["metrics"]["iommu"]["faults"] == 0
+
+
+def test_who_polls_is_counted_with_the_device(records):
+    for each in polled(records):
+        assert each["metrics"]["polls"] > 0 and each["meters"]["driver_counters"]["counts"]["interrupts"] == 0
+        # The CPU of the device never idles; that of this program does.
+        device, other = (sum(vcpu.values()) for vcpu in each["meters"]["lab_instructions"]["vcpus"])
+        assert device > 0.9 * each["window_ns"] and other < 0.5 * each["window_ns"], each["trial"]
 
 
 def test_both_directions_were_there(records):
