@@ -80,7 +80,7 @@ void require_writable_disks(const PciDevice& device, const std::vector<Trial>& t
     for (const auto& trial : trials)
         if (trial.writes_to_disk()) written.insert(trial.parameters.at("port"));
     for (const auto& disk : disks_of(device.bdf))
-        if (written.contains(disk.port)) require_writable(disk.name);
+        if (!written.empty() && (!disk.port || written.contains(*disk.port))) require_writable(disk.name);
 }
 
 }  // namespace

@@ -36,6 +36,21 @@ static ssize_t statistics_show(struct device* device, struct device_attribute* a
 }
 static DEVICE_ATTR_RO(statistics);
 
+/* Lines "port name": disks are numbered as they are found, in whatever order. */
+static ssize_t disks_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_blk* blk = blk_of(device);
+    int length = 0;
+    u32 port;
+
+    for (port = 0; port < DMATOLL_MOST_PORTS; port++) {
+        const struct dmatoll_disk* disk = blk->disks[port];
+
+        if (disk) length += sysfs_emit_at(buffer, length, "%u %s\n", port, disk->gendisk->disk_name);
+    }
+    return length;
+}
+static DEVICE_ATTR_RO(disks);
+
 static umode_t is_visible(struct kobject* object, struct attribute* attribute, int number) {
     return dmatoll_attribute_mode(kobj_to_dev(object), attribute);
 }
@@ -43,6 +58,7 @@ static umode_t is_visible(struct kobject* object, struct attribute* attribute, i
 static struct attribute* dmatoll_attributes[] = {
     DMATOLL_BOUND_ATTRIBUTES,
     &dev_attr_part.attr,
+    &dev_attr_disks.attr,
     &dev_attr_statistics.attr,
     NULL,
 };

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <tuple>
 
 #include "../failure.hpp"
 #include "../process.hpp"
@@ -91,7 +92,7 @@ std::vector<DiskPlace> disks_of(const std::string& bdf) {
     std::error_code error;
     const fs::path controller = fs::canonical(device_path(bdf), error);
     if (error) return {};
-    std::vector<std::pair<std::string, std::optional<unsigned>>> found;
+    std::vector<DiskPlace> disks;
     for (const auto& entry : fs::directory_iterator(system_paths().sys / "block", error)) {
         std::error_code gone;
         const fs::path device = fs::canonical(entry.path(), gone);
@@ -99,14 +100,11 @@ std::vector<DiskPlace> disks_of(const std::string& bdf) {
         const std::string name = entry.path().filename().string();
         auto port = ata_port(device);
         if (!port) port = module_port(controller, name);
-        found.emplace_back(name, port);
+        disks.push_back({port, name});
     }
-    std::sort(found.begin(), found.end());
-    std::vector<DiskPlace> disks;
-    for (const auto& [name, port] : found)
-        disks.push_back({port.value_or(static_cast<unsigned>(disks.size())), name});
-    std::sort(disks.begin(), disks.end(),
-              [](const DiskPlace& a, const DiskPlace& b) { return a.port < b.port; });
+    std::sort(disks.begin(), disks.end(), [](const DiskPlace& a, const DiskPlace& b) {
+        return std::tie(a.port, a.name) < std::tie(b.port, b.name);
+    });
     return disks;
 }
 

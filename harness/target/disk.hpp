@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,12 +16,11 @@ namespace dmatoll::harness {
 
 // A disk of a controller.
 struct DiskPlace {
-    unsigned port = 0;
+    std::optional<unsigned> port;  // nothing: its driver does not say
     std::string name;  // below /sys/block, and its file in /dev
 };
 
-// Those that the kernel has made of the controller, by port. Where the driver does not say which port a disk is at,
-// they are counted in the order of their names.
+// Those that the kernel has made of the controller, by port and name.
 std::vector<DiskPlace> disks_of(const std::string& bdf);
 
 // What holds a disk or one of its partitions, in words: "sda1 is mounted at /home". Empty: nothing.

@@ -55,7 +55,8 @@ Disk wait_for_disk(Driver& driver, const std::string& bdf, unsigned port, double
         driver.require_alive();
         if (now_seconds() >= deadline) {
             std::vector<std::string> there;
-            for (const auto& disk : disks) there.push_back(fmt::format("{} at port {}", disk.name, disk.port));
+            for (const auto& disk : disks) there.push_back(fmt::format("{} at port {}", disk.name,
+                                                                     disk.port ? std::to_string(*disk.port) : "(unknown)"));
             const std::string log = kernel_log_about(bdf);
             fail("{} has no disk at port {} within {} s; it has {}{}", bdf, port, seconds,
                  there.empty() ? "none" : join(there, ", "), log.empty() ? "" : ". The kernel said:\n" + log);
