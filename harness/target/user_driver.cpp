@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -21,9 +22,10 @@ namespace dmatoll::harness {
 namespace {
 constexpr const char* tap_name = "dmatoll0";
 constexpr const char* vfio_driver = "vfio-pci";
-// Longer than the supervisor waits for a driver process that hangs: one that outlived its supervisor would
-// keep the device.
-constexpr double stop_seconds = 20;
+// Longer than the supervisor waits for the first life of its driver process, or for two disks that are slow to be
+// written back and let go of: a driver that outlived its supervisor would keep the device.
+constexpr double start_seconds = 70;
+constexpr double stop_seconds = 160;
 
 // A trial of faults lives on being restarted; any other is spoilt by it.
 std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() ? "always" : "0"; }
@@ -116,21 +118,29 @@ UserDriver::UserDriver(const Trial& trial, const std::string& bdf, Ownership& ow
                                        allowed_restarts(trial), "--json"};
     for (const auto& option : driver_options(trial)) arguments.push_back(option);
     child_.emplace(Command{.arguments = arguments});
-    const auto line = child_->read_line(20);
-    const auto event = line ? nlohmann::json::parse(*line, nullptr, false) : nlohmann::json{};
-    if (!line || !event.is_object() || event.value("event", "") != "ready") {
-        const Ended ended = child_->terminate(5);
-        child_.reset();
-        fail("The user driver did not become ready on {}: status {}, {}{}", bdf, ended.status,
-             line.value_or("no answer"), ended.error.empty() ? "" : "; it said: " + trim(ended.error));
-    }
-    if (drives_disks(trial)) disks_ = disks_of_event(event);
+    const auto ready = wait_until_ready();
+    if (drives_disks(trial)) disks_ = disks_of_event(ready);
     socket_ = Descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path_.c_str());
     if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         fail("Cannot reach the user driver at {}: {}", socket_path_, system_error(errno));
+}
+
+// Before it is, it may tell what it does about disks that a supervisor left behind which was killed.
+nlohmann::json UserDriver::wait_until_ready() {
+    const double deadline = now_seconds() + start_seconds;
+    std::string last = "no answer";
+    while (const auto line = child_->read_line(std::max(0.0, deadline - now_seconds()))) {
+        auto event = nlohmann::json::parse(*line, nullptr, false);
+        if (event.is_object() && event.value("event", "") == "ready") return event;
+        last = *line;
+    }
+    const Ended ended = child_->terminate(stop_seconds);
+    child_.reset();
+    fail("The user driver did not become ready on {}: status {}, {}{}", bdf_, ended.status, last,
+         ended.error.empty() ? "" : "; it said: " + trim(ended.error));
 }
 
 UserDriver::~UserDriver() {

@@ -30,6 +30,7 @@ class UserDriver final : public Driver {
   private:
     // One line there, one back.
     std::string request(const std::string& what);
+    nlohmann::json wait_until_ready();  // The event; throws Failure.
     nlohmann::json ask();  // its statistics
 
     std::string bdf_;

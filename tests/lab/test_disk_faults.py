@@ -51,6 +51,9 @@ def test_a_disk_that_is_not_empty_is_read_but_not_written_to(steps):
 @pytest.mark.parametrize("placement, driver", [("kernel", "dmatoll-blk"), ("user", "vfio-pci")])
 def test_after_the_harness_was_killed_restore_brings_the_disks_back(steps, placement, driver):
     steps[f"killed-{placement}"].done("ended with 137", driver)
+    steps[f"rerun-{placement}"].done()
+    assert [each["status"] for each in records(steps[f"rerun-{placement}"])] == ["ok"]
+    steps[f"killed-again-{placement}"].done("ended with 137", driver)
     steps[f"restore-{placement}"].done("ahci again")
     assert steps[f"after-{placement}"].text == steps["state-before"].text
 

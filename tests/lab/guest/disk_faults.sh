@@ -102,6 +102,9 @@ killed_run() {
 }
 for placement in kernel:dmatoll-blk user:vfio-pci; do
     step "killed-${placement%:*}" killed_run "${placement%:*}" "${placement#*:}"
+    # The next run goes on from there.
+    step "rerun-${placement%:*}" local_run /tmp/read.toml --filter "placement=${placement%:*},strategy=persistent"
+    step "killed-again-${placement%:*}" killed_run "${placement%:*}" "${placement#*:}"
     step "restore-${placement%:*}" dmatoll restore
     settle
     step "after-${placement%:*}" state
