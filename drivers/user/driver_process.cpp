@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,6 +39,19 @@ constexpr std::size_t longest_report = 32768;
         }
     }
     ::syscall(SYS_close_range, static_cast<unsigned>(inherited_end), ~0U, 0U);
+    // A driver that is not trusted types into nobody's terminal. Not by a session of its own: the scheduler would make that a
+    // group of its own, which costs at each switch.
+    if (const int terminal = ::open("/dev/tty", O_RDWR | O_NOCTTY); terminal >= 0) {
+        ::ioctl(terminal, TIOCNOTTY);
+        ::close(terminal);
+    }
+    const int nothing = ::open("/dev/null", O_RDONLY);
+    if (nothing < 0 || ::dup2(nothing, STDIN_FILENO) < 0) {
+        ::_exit(126);
+    }
+    if (nothing != STDIN_FILENO) {
+        ::close(nothing);
+    }
     // Events on standard output are the supervisor's word.
     ::dup2(STDERR_FILENO, STDOUT_FILENO);
     ::setrlimit(RLIMIT_MEMLOCK, &locked);
