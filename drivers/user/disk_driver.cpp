@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -77,9 +76,6 @@ static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && Sc
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
-constexpr std::uint32_t ports_implemented = 0x0c;
-constexpr std::size_t port_offset = 0x100;
-constexpr std::size_t port_bytes = 0x80;
 constexpr std::size_t page_of_registers = 4096;
 constexpr std::size_t most_register_bytes = 2 * page_of_registers;
 
@@ -89,17 +85,6 @@ constexpr unsigned ring_entries = 128;
 void require(Status status, const std::string& what) {
     if (!status.ok()) {
         throw Failure{what + ": " + describe(status.error())};
-    }
-}
-
-// A controller may say that it has ports beyond its registers; those are not asked.
-void check_ports(const VfioDevice& device) {
-    const std::uint32_t ports = device.registers()[ports_implemented / sizeof(std::uint32_t)];
-    const auto end = port_offset + port_bytes * static_cast<std::size_t>(std::bit_width(ports));
-    if (end > device.register_bytes()) {
-        throw Failure{"device " + device.name() + ": its registers are " +
-                      std::to_string(device.register_bytes()) + " bytes long and end before those of port " +
-                      std::to_string(std::bit_width(ports) - 1)};
     }
 }
 
@@ -309,7 +294,9 @@ void drive(const DiskChildOptions& options, Mapper& mapper, DiskPlatform& platfo
            const FlushAlarm& alarm, int stop, DiskState& shared, SetUp&& set_up_addresses) {
     using Driver = ahci::Driver<DiskPlatform, Mapper>;
     const std::string& bdf = options.process.bdf;
-    Driver driver{platform, mapper, ahci::Settings{.queue_depth = options.driver.queue_depth}};
+    Driver driver{platform, mapper,
+                  ahci::Settings{.queue_depth = options.driver.queue_depth,
+                                 .register_bytes = static_cast<std::uint32_t>(device.register_bytes())}};
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), "device " + bdf + " cannot be brought into a known state");
     set_up_addresses(driver.address_bits());
@@ -352,7 +339,6 @@ void run(const DiskChildOptions& options) {
     UserDomain domain{container, allocator};
     DiskPlatform platform{device, {rings.start(), rings.bytes()}, domain, *shared};
     FlushAlarm alarm;
-    check_ports(device);
     const std::vector<IovaRange> ranges = container.ranges();
     const auto set_up_addresses = [&](unsigned bits_of_adapter) {
         const unsigned bits = std::min(bits_of_adapter, options.process.address_bits);
