@@ -27,12 +27,12 @@ def verified(section):
     labels = compare.Labels(compare.Section(section.environment, section.device, cells))
     table = Table(
         f"{section.stamp}; sums over trials, in MiB; what did not come back as it was written is among the trials that did not finish",
-        ["workload", "placement", "strategy", "trials", "written", "read back and compared"],
+        ["workload", "placement", "strategy", "trials", "written", "read back in between", "and at the end"],
         [],
         left=3,
     )
     for cell in cells:
-        amounts = [cell.totals.get(f"bytes_{what}") for what in ("written", "verified")]
+        amounts = [cell.totals.get(f"bytes_{what}") for what in ("written", "verified", "verified_at_end")]
         texts = [tables.ABSENT if amount is None else f"{amount / (1 << 20):,.0f}" for amount in amounts]
         table.rows.append([labels.load(cell), cell.placement, labels.strategy(cell.configuration), str(cell.trials), *texts])
     return [Block("Disk: data written and read back", tables=[table])]

@@ -34,6 +34,7 @@ METRICS = (
     "iops",
     "bytes_written",
     "bytes_verified",
+    "bytes_verified_at_end",
     "cpu_utilisation",
     "instructions_per_packet",
     "instructions_per_io",

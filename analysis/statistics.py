@@ -200,7 +200,7 @@ class Cell:
         return self.metrics.get(name)
 
 
-COUNTED = ("kills", "recoveries", "packets_lost", "packets_sent", "kernel_messages", "bytes_written", "bytes_verified")
+COUNTED = ("kills", "recoveries", "packets_lost", "packets_sent", "kernel_messages", "bytes_written", "bytes_verified", "bytes_verified_at_end")
 
 # What the driver does for a packet or an I/O: the name of the column in a record's row.
 OPERATIONS = {"maps": "iommu_maps", "unmaps": "iommu_unmaps", "invalidations": "iommu_invalidations", "polls": "polls"}

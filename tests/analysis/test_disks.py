@@ -230,11 +230,11 @@ def test_what_was_verified_is_summed_and_no_cost(tmp_path):
     for seed in (1, 2):
         line = disks.fio(seed, "user", "strict")
         line["workload"] = {"name": "fio-verify", "parameters": {"most_block_bytes": 262144, "io_depth": 17, "port": 1, "verify_bytes": 1 << 30}}
-        line["metrics"] = {"bytes_written": 1 << 30, "bytes_verified": 1 << 30, "ios": 5000}
+        line["metrics"] = {"bytes_written": 1 << 30, "bytes_verified": 1 << 30, "bytes_verified_at_end": 1 << 29, "ios": 5000}
         lines.append(line)
     blocks = blocks_of(tmp_path, lines)
     assert list(blocks) == ["Disk: data written and read back"]
-    assert only(blocks, "Disk: data").tables[0].rows == [["fio-verify QD17", "user", "strict", "2", "2,048", "2,048"]]
+    assert only(blocks, "Disk: data").tables[0].rows == [["fio-verify QD17", "user", "strict", "2", "2,048", "2,048", "1,024"]]
 
 
 # The disk figure of 2005
