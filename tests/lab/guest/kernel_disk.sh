@@ -15,9 +15,15 @@ odd_sizes() {
         --bssplit=512/20:1536/20:4k/20:12k/20:333k/10:1M/10 --size=8M --ioengine=libaio --iodepth=32 \
         --serialize_overlap=1 --verify=crc32c --verify_fatal=1 --minimal >/dev/null
 }
+# Filled to its end.
 file_system() {
-    mkfs.ext4 -q $kept 65536k && mount -t ext4 $kept /mnt && cp /tmp/content /mnt && umount /mnt &&
-        mount -t ext4 $kept /mnt && cmp /tmp/content /mnt/content && umount /mnt && fsck.ext4 -fn $kept
+    mkfs.ext4 -q $kept 12288k && mount -t ext4 $kept /mnt || return 1
+    file=0
+    while dd if=/dev/urandom of=/mnt/$file bs=64k count=12 2>/dev/null; do file=$((file + 1)); done
+    [ $file -ge 8 ] || return 2
+    (cd /mnt && sha1sum [0-9]* >/tmp/sums)
+    umount /mnt && fsck.ext4 -fn $kept && mount -t ext4 $kept /mnt || return 3
+    (cd /mnt && sha1sum -c -s /tmp/sums) && umount /mnt
 }
 not_zero() { dd if=$kept bs=1M count=4 iflag=direct 2>/dev/null | tr -d '\0' | wc -c; }
 discarded() {
@@ -44,9 +50,8 @@ end_under_load() {
 
 mkdir -p /mnt
 modprobe ext4
-dd if=/dev/urandom of=/tmp/content bs=64k count=16 2>/dev/null
 step load modprobe dmatoll_blk
-for strategy in strict deferred copy persistent passthrough linux-strict linux-lazy linux-identity; do
+for strategy in strict deferred copy persistent passthrough linux-strict linux-lazy linux-identity polled; do
     driver=dmatoll-blk
     case $strategy in
         linux-strict) driver=dmatoll-blk-linux type=DMA ;;
@@ -55,9 +60,16 @@ for strategy in strict deferred copy persistent passthrough linux-strict linux-l
         *) type='' ;;
     esac
     if [ "$type" ]; then echo $type >/sys/kernel/iommu_groups/"$(group_of $device)"/type; fi
-    echo $strategy >$parameters/strategy
+    case $strategy in
+        polled)
+            echo poll >$parameters/completion
+            echo strict >$parameters/strategy
+            ;;
+        *) echo $strategy >$parameters/strategy ;;
+    esac
     bind_by_hand $device $driver
     step $strategy-strategy cat $place/dmatoll/strategy
+    step $strategy-disks cat $place/dmatoll/disks
     step $strategy-odd odd_sizes
     step $strategy-files file_system
     step $strategy-discarded discarded
