@@ -66,8 +66,11 @@ constexpr Status parse_identify(const std::uint16_t (&words)[identify_words], st
         why = "the device is no ATA disk: passed over";
         return Error::not_supported;
     }
+    // Words 82 to 84: what there is; 85 to 87: what is switched on, 87 saying whether they hold anything.
+    const bool enabled_words = valid_flags(words[87]) != 0;
     // Word 49: DMA and LBA; words 83 and 86: addresses of 48 bits.
-    if ((words[49] & 0x0300) != 0x0300 || (valid_flags(words[83]) & 1u << 10) == 0) {
+    if ((words[49] & 0x0300) != 0x0300 || (valid_flags(words[83]) & 1u << 10) == 0 ||
+        (enabled_words && (words[86] & 1u << 10) == 0)) {
         why = "the disk has no DMA with addresses of 48 bits: passed over";
         return Error::not_supported;
     }
@@ -105,8 +108,6 @@ constexpr Status parse_identify(const std::uint16_t (&words)[identify_words], st
     if (disk.native_queueing && (words[75] & 0x1fu) + 1 < adapter_depth)
         disk.queue_depth = (words[75] & 0x1fu) + 1;
 
-    // Words 82 to 84: what there is; 85 to 87: what is switched on, 87 saying whether they hold anything.
-    const bool enabled_words = valid_flags(words[87]) != 0;
     disk.write_cache = enabled_words && (words[85] & 1u << 5) != 0;
     disk.flush = (valid_flags(words[83]) & 1u << 13) != 0;
     disk.force_unit_access = (valid_flags(words[84]) & 1u << 6) != 0;

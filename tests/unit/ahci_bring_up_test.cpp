@@ -208,6 +208,7 @@ TEST(AhciBringUp, RefusesIdentifyDataThatMakeNoSense) {
              {{{49, 0x0200}}, "no DMA"},
              {{{83, 0x4000}}, "no DMA with addresses of 48 bits"},
              {{{83, 0xffff}}, "no DMA with addresses of 48 bits"},
+             {{{86, 0x8000}}, "no DMA with addresses of 48 bits"},
              {{{0, 0x8000}}, "no ATA disk"},
              {{{83, 0x4400}}, "no FLUSH CACHE EXT"},
          }) {
