@@ -110,6 +110,7 @@ class Port {
                 if (adapter.resets() != resets) continue;
                 break;
             }
+            if (verdict.known) queue_.forget_fruitless();
             const bool blameless = verdict.known || (failure.causes & trouble::adapter_reset) != 0;
             // A link that bounces now and then while nobody wants anything says nothing about the disk.
             const bool wanted = (failure.queued | failure.plain | failure.held) != 0;

@@ -293,6 +293,13 @@ class RequestQueue {
         lock_.unlock();
         return count;
     }
+    // The device said which request it failed, and why: it works, if not with that one.
+    void forget_fruitless() {
+        lock_.lock();
+        fruitless_ = 0;
+        lock_.unlock();
+    }
+
 
     void add_to(StorageCounters& sum) const {
         constexpr auto at = [](Operation operation) { return static_cast<std::uint32_t>(operation); };

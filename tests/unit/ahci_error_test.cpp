@@ -155,6 +155,20 @@ TEST(AhciErrors, EveryOneOfManyBadBlocksIsFound) {
     }
 }
 
+TEST(AhciErrors, AnyNumberOfBadBlocksInARowLeavesTheDisk) {
+    constexpr std::uint32_t bad = ahci::most_fruitless_recoveries + 4;
+    for (const bool log : {true, false}) {
+        Bench bench{{.disks = {{0, {.error_log = log}}}}};
+        ASSERT_TRUE(bench.start().ok());
+        for (std::uint32_t block = 0; block < bad; ++block) bench.machine.device.disk(0).fail(block, {});
+        for (std::uint32_t block = 0; block < bad; ++block)
+            ASSERT_EQ(bench.run(Operation::read, {.first = block}), Outcome::medium_error) << block;
+        EXPECT_TRUE(bench.driver->present(0));
+        expect_it_goes_on(bench);
+        bench.stop_and_expect_nothing_left();
+    }
+}
+
 TEST(AhciErrors, AWriteFailsToo) {
     Bench bench;
     ASSERT_TRUE(bench.start().ok());
