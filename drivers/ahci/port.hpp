@@ -196,7 +196,12 @@ class Port {
         causes |= pending & error_causes;
         const PortTaskFile task_file = engine_.template read<PortTaskFile>();
 
-        const bool device_error = (causes & PortInterruptStatus::task_file_error.mask) != 0;
+        // A cause may be an old one that a late interrupt added: the task file must agree, and while the disk
+        // is busy with a command it still shows the last one's error.
+        const bool device_error =
+            (causes & PortInterruptStatus::task_file_error.mask) != 0 &&
+            !task_file.test(PortTaskFile::busy) &&
+            (task_file.test(PortTaskFile::error_status) || task_file.test(PortTaskFile::device_fault));
         if (device_error && failure.plain != 0) {
             const DeviceError error{.tag = static_cast<std::uint32_t>(std::countr_zero(failure.plain)),
                                     .status = static_cast<std::uint8_t>(task_file.get(PortTaskFile::status)),

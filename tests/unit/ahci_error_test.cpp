@@ -38,6 +38,19 @@ class MeetingPlatform : public ResetPlatform {
     std::function<void()> on_issue_at_port_0;  // once
 };
 
+// Lets others run where the interrupt handler has read a port's causes and not acknowledged them yet.
+class LatePlatform : public ForwardingPlatform {
+  public:
+    using ForwardingPlatform::ForwardingPlatform;
+    void write32(std::uint32_t offset, std::uint32_t value) {
+        if (on_acknowledge && offset == model::AhciDevice::at_port(0, sheet::PXIS))
+            std::exchange(on_acknowledge, nullptr)();
+        ForwardingPlatform::write32(offset, value);
+    }
+
+    std::function<void()> on_acknowledge;  // once
+};
+
 namespace {
 
 using Bench = DiskBench<StrictDisk>;
@@ -167,6 +180,32 @@ TEST(AhciErrors, AnyNumberOfBadBlocksInARowLeavesTheDisk) {
         expect_it_goes_on(bench);
         bench.stop_and_expect_nothing_left();
     }
+}
+
+TEST(AhciErrors, AnInterruptThatComesLateBlamesNobody) {
+    DiskBench<StrictDisk, LatePlatform> bench{{.disks = {{0, {.queue_depth = 0}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    bench.machine.device.disk(0).fail(0, {});
+    ASSERT_TRUE(bench.submit(0, Operation::read).ok());
+    bench.machine.platform.advance_ns(1'000'000);
+    ASSERT_TRUE(bench.machine.device.interrupt_line());
+    bench.platform->on_acknowledge = [&] {
+        // The one that looks every half a second was first, and another command is under way.
+        ASSERT_TRUE(bench.driver->watch(0, bench.sink()));
+        bench.driver->recover(0, bench.sink());
+        ASSERT_EQ(bench.outcomes().at(0), Outcome::medium_error);
+        bench.machine.device.defer(true);
+        ASSERT_TRUE(bench.submit(1, Operation::read, {.first = 8}).ok());
+    };
+    bench.driver->take_interrupt();
+    ASSERT_TRUE(bench.driver->needs_recovery(0)) << "an error that is over";
+    bench.machine.device.defer(false);
+    bench.driver->recover(0, bench.sink());
+    bench.settle();
+    EXPECT_EQ(bench.outcomes().at(1), Outcome::done);
+    EXPECT_EQ(bench.driver->counters().request_errors, 1u);
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
 }
 
 TEST(AhciErrors, AWriteFailsToo) {
