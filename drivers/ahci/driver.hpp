@@ -161,7 +161,9 @@ class Driver {
     // the device's until the request is given back. On an error nothing was taken, nothing stays mapped.
     // Errors: invalid_argument (beyond the end, no block or too many, memory of another size, not even, no
     // such port or tag, an operation that the disk does not have), device_gone, and the Mapper's: after
-    // no_memory and no_iova_space it may be tried again when another request has ended.
+    // no_memory and no_iova_space it may be tried again when another request has ended, and when some time
+    // has passed. If that goes on for half a minute, and no request is there that could end, it is
+    // mapping_failed.
     [[gnu::always_inline]] Status submit(std::uint32_t port, std::uint32_t tag, const Request& request) {
         if (!has(port)) [[unlikely]]
             return Error::invalid_argument;
@@ -217,11 +219,18 @@ class Driver {
     }
 
     // To be called for each port every watch_period_ms: gives back what no interrupt told of, and counts it;
-    // takes time for requests that the disk does not answer, without a clock on the data path; sees errors
-    // where interrupts are off. True: recover() is due.
+    // takes time for requests that the disk does not answer, without a clock on the data path, and for those
+    // that are refused for want of memory; sees errors where interrupts are off. True: recover() is due.
     template <class Sink>
     bool watch(std::uint32_t port, Sink&& sink) {
         if (!has(port)) return false;
+        typename RequestQueue<P, M>::Work all{};
+        for_each(ports_, [&](std::uint32_t other) {
+            const auto work = port_[other].queue().work();
+            all.taken += work.taken;
+            all.any_left |= work.any_left;
+        });
+        port_[port].queue().count_shortage(all);
         return port_[port].queue().watch(interrupts_enabled_.load(std::memory_order_relaxed), sink);
     }
 

@@ -89,6 +89,7 @@ class RequestQueue {
         gone_ = false;
         frozen_ = 0;
         fruitless_ = 0;
+        shortage_ticks_.store(0, std::memory_order_relaxed);
         trouble_.store(0, std::memory_order_relaxed);
         return {};
     }
@@ -300,6 +301,28 @@ class RequestQueue {
         lock_.unlock();
     }
 
+    // ---- for the one that watches whether a shortage lasts ----
+
+    struct Work {
+        std::uint64_t taken = 0;  // requests, ever
+        bool any_left = false;    // not ended
+    };
+    Work work() {
+        lock_.lock();
+        Work work{.taken = errors_.read(), .any_left = (queued_ | plain_ | held_queued_ | held_plain_) != 0};
+        // Those that ended with an error were taken back.
+        for (const Counter& requests : requests_) work.taken += requests.read();
+        lock_.unlock();
+        return work;
+    }
+    // Every tick; all_ports: their sum.
+    void count_shortage(const Work& all_ports) {
+        const bool lasts = refused_.exchange(false, std::memory_order_relaxed) && !all_ports.any_left &&
+                           all_ports.taken == taken_before_;
+        taken_before_ = all_ports.taken;
+        shortage_ticks_.store(lasts ? shortage_ticks_.load(std::memory_order_relaxed) + 1 : 0,
+                              std::memory_order_relaxed);
+    }
 
     void add_to(StorageCounters& sum) const {
         constexpr auto at = [](Operation operation) { return static_cast<std::uint32_t>(operation); };
@@ -332,7 +355,7 @@ class RequestQueue {
         const Result<std::uint32_t> mapped =
             mapper_->map_list(request.segments, direction_of(request.operation), slot.segments);
         if (!mapped.ok()) [[unlikely]]
-            return mapped.error();
+            return refusal(mapped.error());
         slot.first_block = request.first_block;
         slot.blocks = request.blocks;
         slot.bytes = static_cast<std::uint32_t>(bytes);
@@ -359,6 +382,15 @@ class RequestQueue {
         write_header(tag, write, slot.regions);
         write_fis(tag, slot, write);
         return {};
+    }
+
+    // Whoever is told of a shortage tries again when something ends. With nothing left to end it is told what
+    // it is.
+    [[gnu::noinline, gnu::cold]] Error refusal(Error error) {
+        if (error != Error::no_memory && error != Error::no_iova_space) return error;
+        refused_.store(true, std::memory_order_relaxed);
+        return shortage_ticks_.load(std::memory_order_relaxed) < most_shortage_ticks ? error
+                                                                                     : Error::mapping_failed;
     }
 
     [[gnu::noinline]] Status prepare_other(std::uint32_t tag, Slot& slot, const Request& request) {
@@ -598,6 +630,12 @@ class RequestQueue {
     bool gone_ = false;
     // Set from anywhere, the hard interrupt included.
     std::atomic<std::uint32_t> trouble_{0};
+
+    // Of a shortage that has refused requests: whether it did since the last tick, and for how many ticks it
+    // did while nothing else went on.
+    std::atomic<bool> refused_{false};
+    std::atomic<std::uint32_t> shortage_ticks_{0};
+    std::uint64_t taken_before_ = 0;  // the watcher's
 
     Counter requests_[4];
     Counter bytes_[4];

@@ -47,6 +47,10 @@ inline constexpr std::uint32_t command_timeout_ticks = command_timeout_ms / watc
 // reset, a timeout.
 inline constexpr std::uint32_t most_attempts = 3;
 
+// Memory or IOVAs that were short for that long, with no request in flight that could give any back, are not
+// waited for any longer.
+inline constexpr std::uint32_t most_shortage_ticks = command_timeout_ticks;
+
 // A port that had to be reset that many times with not one request done between has no disk that is of use.
 inline constexpr std::uint32_t most_fruitless_recoveries = 6;
 

@@ -45,7 +45,8 @@ static u32 list_segments(struct request* request, struct dmatoll_segment* segmen
 static blk_status_t refusal_status(int error) {
     switch (error) {
         case -EAGAIN:
-            /* Tried again when another request has ended, and in any case after some milliseconds. */
+            /* Tried again when another request has ended, and in any case after some milliseconds. The core
+             * puts an end to that where nothing is left that could end. */
             return BLK_STS_RESOURCE;
         case -ENODEV:
             return BLK_STS_OFFLINE;

@@ -177,7 +177,8 @@ class DiskLoop {
         }
     }
 
-    // False: not now, because something has run out that a completion brings back.
+    // False: not now, because something has run out that a completion brings back. Where there is none to
+    // come the driver says so in time.
     bool start(Disk& disk, std::uint32_t request) {
         const volatile ublksrv_io_desc& described = disk.served.requests[request];
         const ublksrv_io_desc asked{described.op_flags, {described.nr_sectors}, described.start_sector, 0};

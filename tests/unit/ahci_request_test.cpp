@@ -259,6 +259,42 @@ TEST(AhciRequests, AreTakenAgainWhenThereIsRoomForTheirMapping) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(AhciRequests, AreNotRefusedForEverForWantOfWhatNobodyGivesBack) {
+    // Room for both ports' memory and small requests, and never for this one.
+    Bench bench{{.disks = {{0, {}}, {1, {}}}}, {}, {1 << 20, (2 << 20) - 1}};
+    ASSERT_TRUE(bench.start().ok());
+    const Content content = pattern(3, 1 << 20);
+    const auto refusal = [&] {
+        return bench.submit(0, Operation::write, {.blocks = 2048, .content = &content}).error();
+    };
+    const auto expect_patience = [&](std::uint32_t ticks) {
+        for (std::uint32_t tick = 0; tick < ticks; ++tick) {
+            ASSERT_EQ(refusal(), Error::no_iova_space) << tick;
+            bench.watch();
+        }
+    };
+    expect_patience(ahci::most_shortage_ticks - 1);
+    // One that another disk has may give back what it takes, and so may one that ended meanwhile.
+    bench.machine.device.defer(true);
+    ASSERT_TRUE(bench.submit(1, Operation::read, {.port = 1}).ok());
+    expect_patience(1);
+    bench.machine.device.defer(false);
+    bench.settle();
+    expect_patience(ahci::most_shortage_ticks - 1);
+    ASSERT_TRUE(bench.submit(1, Operation::read, {.port = 1}).ok());
+    bench.settle();
+    expect_patience(ahci::most_shortage_ticks + 1);
+    EXPECT_EQ(refusal(), Error::mapping_failed);
+    EXPECT_EQ(refusal(), Error::mapping_failed);
+    // Until something goes well.
+    ASSERT_TRUE(bench.submit(1, Operation::read).ok());
+    bench.settle();
+    bench.watch();
+    expect_patience(1);
+    EXPECT_EQ(bench.driver->counters().request_errors, 0u);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(AhciRequests, WorkOnDisksWithLargeBlocks) {
     Bench bench{{.disks = {{0, {.blocks = 1024, .block_bytes = 4096, .physical_block_bytes = 4096}}}}};
     ASSERT_TRUE(bench.start().ok());
