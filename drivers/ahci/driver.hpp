@@ -200,7 +200,7 @@ class Driver {
     [[gnu::always_inline]] std::uint32_t complete(std::uint32_t port, Sink&& sink) {
         if (!has(port)) [[unlikely]]
             return 0;
-        return port_[port].queue().complete(sink);
+        return port_[port].queue().complete(interrupts_enabled_.load(std::memory_order_relaxed), sink);
     }
 
     // After complete() or take_interrupt(): an error. Nothing is issued at this port before recover().
@@ -232,6 +232,13 @@ class Driver {
         });
         port_[port].queue().count_shortage(all);
         return port_[port].queue().watch(interrupts_enabled_.load(std::memory_order_relaxed), sink);
+    }
+
+    // Before somebody else resets the adapter, or takes its power: what is with the disks and what is
+    // submitted from now on waits until recover(), which is due at every port afterwards. Meanwhile
+    // take_interrupt() alone touches registers. Not beside watch and recover.
+    void hold() {
+        for_each(ports_, [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(trouble::stopped); });
     }
 
     void enable_interrupts() {
@@ -334,7 +341,7 @@ class Driver {
         resets_.fetch_add(1);
         // Before the reset: PxSACT and PxCI read as zero after it, as if everything were done.
         for_each(ports_ & ~(1u << asking),
-                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
+                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(trouble::adapter_reset); });
         const Status reset = reset_adapter(platform_, ports_within(settings_.register_bytes));
         if (reset.ok()) {
             write_register(platform_, global_control(interrupts_enabled_.load(std::memory_order_relaxed)));
@@ -353,7 +360,7 @@ class Driver {
         // A port that is about to go on after a reset does not.
         resets_.fetch_add(2);
         for_each(ports_ & ~(1u << asking),
-                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(); });
+                 [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(trouble::adapter_reset); });
     }
 
     P& platform_;

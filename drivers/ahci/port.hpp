@@ -150,7 +150,7 @@ class Port {
     static constexpr std::uint32_t reset_causes =
         PortInterruptStatus::connect_change.mask | PortInterruptStatus::phy_ready_change.mask |
         PortInterruptStatus::overflow.mask | PortInterruptStatus::host_bus_fatal.mask | trouble::timed_out |
-        trouble::impossible | trouble::adapter_reset;
+        trouble::impossible | trouble::adapter_reset | trouble::stopped;
 
     void unmask() { engine_.template write_raw<PortInterruptEnable>(error_causes | completion_causes); }
 
@@ -189,6 +189,8 @@ class Port {
     template <AdapterReset A>
     bool revive(const Failure& failure, A& adapter, std::uint32_t& resets, Verdict& verdict) {
         std::uint32_t causes = failure.causes;
+        // What it could say about a request went with its state, and its registers may not answer yet.
+        if ((causes & trouble::stopped) != 0) return reset(causes, adapter, resets);
         const std::uint32_t pending = engine_.template read<PortInterruptStatus>().raw;
         if (pending == all_ones) return false;
         // An interrupt that came in between would acknowledge what is looked at here.
@@ -241,17 +243,20 @@ class Port {
         return true;
     }
 
-    // The link first, all of the adapter if that is not enough.
+    // The link first, all of the adapter if that is not enough, or if it lost its state and nobody has
+    // brought it back yet.
     template <AdapterReset A>
     bool reset(std::uint32_t causes, A& adapter, std::uint32_t& resets) {
-        if (engine_.stop_command_list().ok()) {
+        const bool lost = (causes & (trouble::stopped | trouble::adapter_reset)) == trouble::stopped;
+        if (!lost && engine_.stop_command_list().ok()) {
             const Status started =
                 (causes & trouble::adapter_reset) != 0 ? engine_.power_up_again() : engine_.reset_link();
             if (is_back(started)) return true;
             // Nothing is there: resetting the others would not bring it back.
             if (started.error() == Error::device_gone) return false;
         }
-        engine_.log(LogLevel::warning, "the port does not come back: the whole adapter is reset");
+        engine_.log(LogLevel::warning, lost ? "the adapter lost its state, not by us: it is brought up again"
+                                            : "the port does not come back: the whole adapter is reset");
         const Status reset = adapter.reset(resets);
         resets = settled_resets(adapter);
         return reset.ok() && is_back(engine_.power_up_again());

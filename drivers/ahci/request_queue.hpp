@@ -38,9 +38,10 @@ inline constexpr std::uint32_t impossible = 1u << 9;  // the device wrote what i
 inline constexpr std::uint32_t short_data = 1u
                                             << 10;  // a command that was not queued moved less than it should
 inline constexpr std::uint32_t adapter_reset = 1u << 11;  // the port lost all it had with the whole adapter
+inline constexpr std::uint32_t stopped = 1u << 12;        // the same, by a reset that is not ours
 }  // namespace trouble
 static_assert((error_causes & (trouble::timed_out | trouble::impossible | trouble::short_data |
-                               trouble::adapter_reset)) == 0);
+                               trouble::adapter_reset | trouble::stopped)) == 0);
 
 // What the driver remembers of a request: all that it takes to give it to the device once more. Memory that
 // the device can write is not asked for it. The submitter's until it is issued, then whose bit says so in the
@@ -132,11 +133,11 @@ class RequestQueue {
         return hold(slot, bit);
     }
 
-    // As Driver::complete().
+    // As Driver::complete(). interrupts: it is called after one.
     template <class Sink>
-    [[gnu::always_inline]] std::uint32_t complete(Sink&& sink) {
+    [[gnu::always_inline]] std::uint32_t complete(bool interrupts, Sink&& sink) {
         lock_.lock();
-        const std::uint32_t done = take_finished();
+        const std::uint32_t done = take_finished(interrupts);
         polls_.add(1);
         if (done != 0) [[likely]] {
             fruitless_ = 0;
@@ -164,7 +165,7 @@ class RequestQueue {
                 add_trouble(trouble::impossible);
             } else {
                 if ((causes & error_causes) != 0) add_trouble(causes & error_causes);
-                const std::uint32_t finished = find_finished();
+                const std::uint32_t finished = find_finished(false);
                 for (std::uint32_t left = queued_ | plain_; left != 0; left &= left - 1) {
                     const auto tag = static_cast<std::uint32_t>(std::countr_zero(left));
                     Slot& slot = slots_[tag];
@@ -203,7 +204,7 @@ class RequestQueue {
     template <class Sink>
     Failure freeze(Sink&& sink) {
         lock_.lock();
-        const std::uint32_t done = take_finished();
+        const std::uint32_t done = take_finished(false);
         if (done != 0) fruitless_ = 0;
         frozen_ = 1;
         const Failure failure{trouble_.exchange(0, std::memory_order_relaxed), queued_, plain_,
@@ -212,11 +213,11 @@ class RequestQueue {
         give_back(done, sink);
         return failure;
     }
-    // For a reset of the whole adapter that another port asked for.
-    void freeze_for_reset() {
+    // For a reset of the whole adapter that is not this port's: trouble::adapter_reset, or trouble::stopped.
+    void freeze_for_reset(std::uint32_t whose) {
         lock_.lock();
         frozen_ = 1;
-        if (!gone_) add_trouble(trouble::adapter_reset);
+        if (!gone_) add_trouble(whose);
         lock_.unlock();
     }
     // The port runs and the device has nothing: what is to go to it again goes. `unchanged` is asked under
@@ -535,7 +536,11 @@ class RequestQueue {
 
     // Under the lock: which commands the device is done with, without an error. Bits that were never issued
     // are none of it.
-    [[gnu::always_inline]] std::uint32_t find_finished() {
+    //
+    // No bit set is what the last command leaves that ends, and what a reset leaves that nobody told us of:
+    // then the port is asked whether it still runs. That is the read of a register more. It is spared where
+    // there was one command only and `interrupts` tell of its end, as with one request at a time.
+    [[gnu::always_inline]] std::uint32_t find_finished(bool interrupts) {
         if (frozen_ != 0) [[unlikely]]
             return 0;
         if (queued_ != 0) [[likely]] {
@@ -544,10 +549,21 @@ class RequestQueue {
                 add_trouble(trouble::impossible);
                 return 0;
             }
+            if (active == 0 && !(interrupts && (queued_ & (queued_ - 1)) == 0 && !needs_recovery()) &&
+                !still_runs()) [[unlikely]]
+                return 0;
             return queued_ & ~active;
         }
         if (plain_ != 0) return find_finished_plain();
         return 0;
+    }
+
+    [[gnu::noinline]] bool still_runs() {
+        const std::uint32_t command = platform_->read32(offset_.bytes + PortCommand::offset);
+        if ((command & PortCommand::start.mask) != 0 && command != all_ones) [[likely]]
+            return true;
+        add_trouble(trouble::stopped);
+        return false;
     }
 
     [[gnu::noinline]] std::uint32_t find_finished_plain() {
@@ -556,7 +572,7 @@ class RequestQueue {
             add_trouble(trouble::impossible);
             return 0;
         }
-        if (issued != 0) return 0;
+        if (issued != 0 || !still_runs()) return 0;
         // Some adapters clear the bit of a command that failed, too. Not before: until the device answers,
         // the task file has the last command's error.
         const std::uint32_t task_file = platform_->read32(offset_.bytes + PortTaskFile::offset);
@@ -576,8 +592,8 @@ class RequestQueue {
         return plain_;
     }
 
-    [[gnu::always_inline]] std::uint32_t take_finished() {
-        const std::uint32_t done = find_finished();
+    [[gnu::always_inline]] std::uint32_t take_finished(bool interrupts) {
+        const std::uint32_t done = find_finished(interrupts);
         queued_ &= ~done;
         plain_ &= ~done;
         return done;

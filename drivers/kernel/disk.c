@@ -72,6 +72,7 @@ static blk_status_t queue_request(struct blk_mq_hw_ctx* queue, const struct blk_
             wanted.segment_count = list_segments(request, segments);
             break;
         case REQ_OP_FLUSH:
+        case REQ_OP_DRV_OUT: /* flush_cache()'s */
             wanted.operation = DMATOLL_FLUSH;
             break;
         case REQ_OP_DISCARD:
@@ -299,6 +300,48 @@ void dmatoll_disk_stop_work(struct dmatoll_disk* disk) {
     disable_delayed_work_sync(&disk->watch);
     disable_work_sync(&disk->recovery);
 }
+
+void dmatoll_disk_start_work(struct dmatoll_disk* disk) {
+    enable_work(&disk->recovery);
+    enable_delayed_work(&disk->watch);
+    queue_work(dmatoll_workqueue, &disk->recovery);
+    queue_delayed_work(dmatoll_workqueue, &disk->watch, msecs_to_jiffies(DMATOLL_WATCH_PERIOD_MS));
+}
+
+/* ---- and its sleep ---- */
+
+/* The block layer has a way around a queue that takes nothing else, for requests that are none of its own. */
+static int flush_cache(struct dmatoll_disk* disk) {
+    struct request* request = blk_mq_alloc_request(disk->gendisk->queue, REQ_OP_DRV_OUT, BLK_MQ_REQ_PM);
+    blk_status_t status;
+
+    if (IS_ERR(request)) return PTR_ERR(request);
+    status = blk_execute_rq(request, false);
+    blk_mq_free_request(request);
+    return blk_status_to_errno(status);
+}
+
+static void wait_for_outstanding(struct request_queue* queue) {
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+    blk_mq_freeze_queue(queue);
+    blk_mq_unfreeze_queue(queue);
+#else
+    blk_mq_unfreeze_queue(queue, blk_mq_freeze_queue(queue));
+#endif
+}
+
+int dmatoll_disk_suspend(struct dmatoll_disk* disk) {
+    int error = 0;
+
+    blk_set_pm_only(disk->gendisk->queue);
+    wait_for_outstanding(disk->gendisk->queue);
+    if (dmatoll_hba_present(disk->hba, disk->port) && dmatoll_hba_disk(disk->hba, disk->port).flush)
+        error = flush_cache(disk);
+    if (error) dmatoll_disk_resume(disk);
+    return error;
+}
+
+void dmatoll_disk_resume(struct dmatoll_disk* disk) { blk_clear_pm_only(disk->gendisk->queue); }
 
 void dmatoll_disk_free(struct dmatoll_disk* disk) {
     put_disk(disk->gendisk);

@@ -106,6 +106,11 @@ void dmatoll_hba_recover(struct dmatoll_hba* hba, uint32_t port, struct dmatoll_
 /* Process context, every DMATOLL_WATCH_PERIOD_MS; one caller a port. True: dmatoll_hba_recover() is due. */
 bool dmatoll_hba_watch(struct dmatoll_hba* hba, uint32_t port, struct dmatoll_completion* completion);
 
+/* Process context; neither dmatoll_hba_watch() nor dmatoll_hba_recover() runs. What the disks have and what
+ * is submitted from now on waits until dmatoll_hba_recover(), which is due at every port then, brings the
+ * adapter up again. */
+void dmatoll_hba_hold(struct dmatoll_hba* hba);
+
 /* Line n of the statistics; false behind the last. */
 bool dmatoll_hba_statistic(const struct dmatoll_hba* hba, uint32_t n, const char** name, uint64_t* value);
 

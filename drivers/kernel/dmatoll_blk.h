@@ -49,9 +49,15 @@ int dmatoll_disk_add(struct dmatoll_blk* blk, u32 port);
 void dmatoll_disk_remove(struct dmatoll_disk* disk);
 /* The same for a system that goes down: the disk stays, and answers with errors. */
 void dmatoll_disk_shut_down(struct dmatoll_disk* disk);
-/* Nobody looks after the port any more, for good. No request is outstanding. Before the completion is
- * stopped: a recovery may switch interrupts on again. */
+/* Nobody looks after the port any more. Before the completion is stopped: a recovery may switch interrupts on
+ * again. */
 void dmatoll_disk_stop_work(struct dmatoll_disk* disk);
+/* Undoes that after dmatoll_hba_hold(): the recovery is on its way. */
+void dmatoll_disk_start_work(struct dmatoll_disk* disk);
+/* For the sleep of the system: no request is outstanding, none comes, and what the disk had in its cache is
+ * written. 0, or a negative errno and requests come as before. */
+int dmatoll_disk_suspend(struct dmatoll_disk* disk);
+void dmatoll_disk_resume(struct dmatoll_disk* disk);
 void dmatoll_disk_free(struct dmatoll_disk* disk);
 /* Gives back what a port has done, how many; sees to its recovery. */
 u32 dmatoll_disk_complete(struct dmatoll_disk* disk);

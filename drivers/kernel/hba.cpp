@@ -223,6 +223,10 @@ bool dmatoll_hba_watch(dmatoll_hba* hba, std::uint32_t port, dmatoll_completion*
     return with(hba, [&](auto& one) { return one.driver.watch(port, sink_of(completion)); });
 }
 
+void dmatoll_hba_hold(dmatoll_hba* hba) {
+    with(hba, [](auto& one) { one.driver.hold(); });
+}
+
 // ---- statistics ----
 
 bool dmatoll_hba_statistic(const dmatoll_hba* hba, std::uint32_t n, const char** name, std::uint64_t* value) {

@@ -209,6 +209,57 @@ static void dmatoll_shutdown(struct pci_dev* pci) {
     stop_device(blk);
 }
 
+/* ---- resets by others, and the system's sleep ---- */
+
+static void hold(struct dmatoll_blk* blk) {
+    for_each_disk(blk, dmatoll_disk_stop_work);
+    dmatoll_hba_hold(blk->hba);
+}
+
+/* `echo 1 > reset`, or a reset of the bus: requests in flight are given to the disks again. */
+static void reset_prepare(struct pci_dev* pci) { hold(blk_of(pci)); }
+
+static void reset_done(struct pci_dev* pci) { for_each_disk(blk_of(pci), dmatoll_disk_start_work); }
+
+static const struct pci_error_handlers error_handlers = {
+    .reset_prepare = reset_prepare,
+    .reset_done = reset_done,
+};
+
+/* Also before the memory is written to a disk, and after it was read from there: whether the adapter kept its
+ * state or had no power in between makes no difference, it is brought up anew. */
+static int dmatoll_suspend(struct device* device) {
+    struct dmatoll_blk* blk = blk_of(to_pci_dev(device));
+    u32 port;
+    int error;
+
+    for (port = 0; port < DMATOLL_MOST_PORTS; port++) {
+        if (!blk->disks[port]) continue;
+        error = dmatoll_disk_suspend(blk->disks[port]);
+        if (!error) continue;
+        dev_err(device, "the cache of the disk of port %u cannot be written before the sleep (%d)\n", port,
+                error);
+        while (port--) {
+            if (blk->disks[port]) dmatoll_disk_resume(blk->disks[port]);
+        }
+        return error;
+    }
+    hold(blk);
+    pci_clear_master(blk->bound.pci);
+    return 0;
+}
+
+static int dmatoll_resume(struct device* device) {
+    struct dmatoll_blk* blk = blk_of(to_pci_dev(device));
+
+    pci_set_master(blk->bound.pci);
+    for_each_disk(blk, dmatoll_disk_start_work);
+    for_each_disk(blk, dmatoll_disk_resume);
+    return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(power, dmatoll_suspend, dmatoll_resume);
+
 static struct pci_driver own_driver = {
     .name = OWN_DRIVER,
     .id_table = dmatoll_ids,
@@ -217,6 +268,8 @@ static struct pci_driver own_driver = {
     .shutdown = dmatoll_shutdown,
     .driver_managed_dma = true,
     .dev_groups = dmatoll_device_groups,
+    .err_handler = &error_handlers,
+    .driver.pm = pm_sleep_ptr(&power),
 };
 
 static struct pci_driver linux_driver = {
@@ -226,6 +279,8 @@ static struct pci_driver linux_driver = {
     .remove = dmatoll_remove,
     .shutdown = dmatoll_shutdown,
     .dev_groups = dmatoll_device_groups,
+    .err_handler = &error_handlers,
+    .driver.pm = pm_sleep_ptr(&power),
 };
 
 static int __init dmatoll_init(void) {

@@ -48,6 +48,11 @@ def test_an_end_under_load_ends_all_of_it(steps, strategy):
     assert steps[f"{strategy}-end"].status == 0, steps[f"{strategy}-end"].text
 
 
+@pytest.mark.parametrize("strategy", ["strict", "linux-strict"])
+def test_the_disk_survives_the_sleep_of_the_system(steps, strategy):
+    assert steps[f"{strategy}-sleep"].status == 0, steps[f"{strategy}-sleep"].text
+
+
 @pytest.mark.parametrize("strategy", [*OWN, *LINUX, "polled"])
 def test_statistics_count_requests_and_mapping_work(steps, strategy):
     counts = {name: int(value) for name, value in (line.split() for line in steps[f"{strategy}-statistics"].text.splitlines() if line)}

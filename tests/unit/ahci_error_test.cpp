@@ -639,6 +639,150 @@ TEST(AhciRemoval, ALinkThatStaysDownEndsIt) {
     bench.stop_and_expect_nothing_left();
 }
 
+// ---- a reset that is not ours ----
+
+// Somebody else resets the adapter, and a moment later its disks are there.
+template <class B>
+void reset_behind_its_back(B& bench) {
+    bench.machine.device.write32(sheet::GHC, sheet::ghc_ae | sheet::ghc_hr);
+    bench.machine.platform.advance_ns(100'000'000);
+}
+
+// One that is always in AHCI mode, as QEMU's: its registers answer at once.
+model::AhciOptions two_disks(std::uint32_t depth) {
+    return {.disks = {{0, {.queue_depth = depth}}, {1, {}}}, .only_ahci = true};
+}
+
+Content piece_of(const Content& content, std::uint32_t index) {
+    const auto begin = content.begin() + index * 4096;
+    return {begin, begin + 4096};
+}
+
+TEST(AhciForeignReset, IsNoCompletionToWhoPolls) {
+    for (const std::uint32_t depth : {32u, 0u}) {
+        for (const std::uint32_t tags : {1u, 4u}) {
+            Bench bench{two_disks(depth)};
+            ASSERT_TRUE(bench.start().ok());
+            bench.driver->disable_interrupts();
+            bench.machine.device.defer(true);
+            const Content content = pattern(8, tags * 4096);
+            for (std::uint32_t tag = 0; tag < tags; ++tag) {
+                const Content piece = piece_of(content, tag);
+                ASSERT_TRUE(
+                    bench.submit(tag, Operation::write, {.first = tag * 8, .blocks = 8, .content = &piece})
+                        .ok());
+            }
+            reset_behind_its_back(bench);
+            EXPECT_EQ(bench.driver->complete(0, bench.sink()), 0u);
+            EXPECT_TRUE(bench.ended.empty());
+            ASSERT_TRUE(bench.driver->needs_recovery(0));
+            bench.machine.device.defer(false);
+            bench.driver->recover(0, bench.sink());
+            EXPECT_TRUE(bench.logged("lost its state"));
+            bench.settle();
+            EXPECT_EQ(bench.ended.size(), tags);
+            for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::done) << tag;
+            EXPECT_EQ(bench.on_disk(0, tags * 8), content);
+            expect_it_goes_on(bench);
+            bench.stop_and_expect_nothing_left();
+        }
+    }
+}
+
+TEST(AhciForeignReset, IsNoEndOfAFlush) {
+    Bench bench{two_disks(32)};
+    ASSERT_TRUE(bench.start().ok());
+    const Content content = pattern(8, 4096);
+    EXPECT_EQ(bench.write(0, content), Outcome::done);
+    bench.machine.device.defer(true);
+    ASSERT_TRUE(bench.submit(0, Operation::flush).ok());
+    reset_behind_its_back(bench);
+    EXPECT_EQ(bench.driver->complete(0, bench.sink()), 0u);
+    ASSERT_TRUE(bench.driver->needs_recovery(0));
+    bench.machine.device.defer(false);
+    bench.driver->recover(0, bench.sink());
+    bench.settle();
+    EXPECT_EQ(bench.outcomes().at(0), Outcome::done);
+    EXPECT_EQ(bench.machine.device.disk(0).blocks_in_cache(), 0u);
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(AhciForeignReset, WhileNothingIsInFlightIsNoCompletionOfWhatComesNext) {
+    Bench bench{two_disks(32)};
+    ASSERT_TRUE(bench.start().ok());
+    bench.driver->disable_interrupts();
+    reset_behind_its_back(bench);
+    const Content content = pattern(8, 4096);
+    ASSERT_TRUE(bench.submit(0, Operation::write, {.blocks = 8, .content = &content}).ok());
+    // It was issued to a port that does not run: nobody can know.
+    bench.machine.device.forget_violations();
+    EXPECT_EQ(bench.driver->complete(0, bench.sink()), 0u);
+    ASSERT_TRUE(bench.driver->needs_recovery(0));
+    bench.driver->recover(0, bench.sink());
+    bench.settle();
+    EXPECT_EQ(bench.outcomes().at(0), Outcome::done);
+    EXPECT_EQ(bench.on_disk(0, 8), content);
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(AhciForeignReset, IsFoundByTheWatchWhereInterruptsTellOfNothingAnyMore) {
+    for (const std::uint32_t tags : {1u, 4u}) {
+        Bench bench{two_disks(32)};
+        ASSERT_TRUE(bench.start().ok());
+        bench.machine.device.defer(true);
+        const Content content = pattern(8, tags * 4096);
+        for (std::uint32_t tag = 0; tag < tags; ++tag) {
+            const Content piece = piece_of(content, tag);
+            ASSERT_TRUE(
+                bench.submit(tag, Operation::write, {.first = tag * 8, .blocks = 8, .content = &piece}).ok());
+        }
+        reset_behind_its_back(bench);
+        EXPECT_FALSE(bench.serve());
+        EXPECT_TRUE(bench.driver->watch(0, bench.sink()));
+        EXPECT_TRUE(bench.driver->watch(0, bench.sink()));
+        EXPECT_TRUE(bench.ended.empty());
+        bench.machine.device.defer(false);
+        bench.driver->recover(0, bench.sink());
+        bench.settle();
+        EXPECT_EQ(bench.ended.size(), tags);
+        for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::done) << tag;
+        EXPECT_EQ(bench.on_disk(0, tags * 8), content);
+        expect_it_goes_on(bench);
+        EXPECT_EQ(bench.driver->counters().lost_interrupts, 0u);
+        bench.stop_and_expect_nothing_left();
+    }
+}
+
+TEST(AhciForeignReset, ThatIsAnnouncedIsWaitedFor) {
+    Bench bench{{.disks = {{0, {}}, {1, {}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    bench.machine.device.defer(true);
+    const Content content = pattern(8, 4096);
+    for (const std::uint32_t port : {0u, 1u})
+        ASSERT_TRUE(bench.submit(0, Operation::write, {.blocks = 8, .content = &content, .port = port}).ok());
+    bench.driver->hold();
+    reset_behind_its_back(bench);
+    const std::uint64_t issued = bench.machine.device.writes_of(bench.port_register(sheet::CI));
+    ASSERT_TRUE(bench.submit(1, Operation::write, {.first = 8, .blocks = 8, .content = &content}).ok());
+    EXPECT_EQ(bench.machine.device.writes_of(bench.port_register(sheet::CI)), issued);
+    for (const std::uint32_t port : {0u, 1u}) {
+        EXPECT_EQ(bench.driver->complete(port, bench.sink(port)), 0u);
+        EXPECT_TRUE(bench.driver->needs_recovery(port));
+    }
+    EXPECT_TRUE(bench.ended.empty());
+    bench.machine.device.defer(false);
+    for (const std::uint32_t port : {0u, 1u}) bench.driver->recover(port, bench.sink(port));
+    bench.settle();
+    ASSERT_EQ(bench.ended.size(), 3u);
+    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port << ' ' << one.tag;
+    EXPECT_EQ(bench.on_disk(0, 8, 0), content);
+    EXPECT_EQ(bench.on_disk(8, 8, 0), content);
+    EXPECT_EQ(bench.on_disk(0, 8, 1), content);
+    EXPECT_EQ(bench.driver->counters().lost_interrupts, 0u);
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
 // ---- the last means ----
 
 TEST(AhciAdapterReset, HelpsAPortThatDoesNotStopAndSparesTheOthersRequests) {
@@ -764,7 +908,8 @@ TYPED_TEST(EveryDiskStrategy, AnAdapterThatCannotBeSilencedReachesNothingThatIsG
     device.defer(true);
     for (const std::uint32_t port : {0u, 1u})
         for (std::uint32_t tag = 0; tag < 3; ++tag)
-            ASSERT_TRUE(bench.submit(tag, Operation::read, {.first = tag * 8, .blocks = 8, .port = port}).ok());
+            ASSERT_TRUE(
+                bench.submit(tag, Operation::read, {.first = tag * 8, .blocks = 8, .port = port}).ok());
     device.inject(AhciFault::interface_error, 1, 0);
     device.inject(AhciFault::port_stop_stuck, 1, 0);
     device.inject(AhciFault::hba_reset_stuck);

@@ -29,6 +29,21 @@ not_zero() { dd if=$kept bs=1M count=4 iflag=direct 2>/dev/null | tr -d '\0' | w
 discarded() {
     [ "$(not_zero)" -gt 0 ] && blkdiscard -o 0 -l 4M $kept && [ "$(not_zero)" -eq 0 ]
 }
+# The system falls asleep as far as its devices go, while the disk is at work, and wakes up again: the adapter is brought
+# up anew, nobody who reads or writes sees an error, and what was written is there.
+sleeps() {
+    dd if=/tmp/content of=$kept bs=64k oflag=direct 2>/dev/null || return 1
+    fio --name=sleep --filename=$kept --direct=1 --rw=randrw --bs=4k --offset=16M --size=8M --ioengine=libaio \
+        --iodepth=16 --time_based --runtime=5 --minimal >/tmp/sleep.log 2>&1 &
+    load=$!
+    sleep 0.5
+    echo 1 >/sys/module/suspend/parameters/pm_test_delay
+    echo devices >/sys/power/pm_test && echo freeze >/sys/power/state || return 2
+    echo none >/sys/power/pm_test
+    wait $load || return 3
+    grep '^recoveries [1-9]' $place/dmatoll/statistics && grep '^request_errors 0' $place/dmatoll/statistics || return 4
+    dd if=$kept bs=64k count=16 iflag=direct 2>/dev/null | cmp - /tmp/content
+}
 # A second of the guest's time, with a file system mounted: all of it ends, with errors, and the adapter is free.
 end_under_load() {
     mkfs.ext4 -q $kept 65536k && mount -t ext4 $kept /mnt || return 1
@@ -50,6 +65,7 @@ end_under_load() {
 
 mkdir -p /mnt
 modprobe ext4
+dd if=/dev/urandom of=/tmp/content bs=64k count=16 2>/dev/null
 step load modprobe dmatoll_blk
 for strategy in strict deferred copy persistent passthrough linux-strict linux-lazy linux-identity polled; do
     driver=dmatoll-blk
@@ -74,6 +90,8 @@ for strategy in strict deferred copy persistent passthrough linux-strict linux-l
     step $strategy-files file_system
     step $strategy-discarded discarded
     step $strategy-statistics cat $place/dmatoll/statistics
+    # Once with each of the two PCI drivers.
+    case $strategy in strict | linux-strict) step $strategy-sleep sleeps ;; esac
     step $strategy-end end_under_load
 done
 step unload rmmod dmatoll_blk
