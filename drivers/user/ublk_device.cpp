@@ -30,8 +30,9 @@ constexpr unsigned digest_shift = 37;
 constexpr unsigned address_shift = 5;
 static_assert(ahci::most_ports == 1 << address_shift);
 
-// A dead process's ring is taken apart in the background; ten seconds of pauses are far more than that takes.
-constexpr unsigned most_attempts = 2000;
+// A dead process's ring is taken apart in the background. On a machine with much else to do that was seen to take more than
+// ten seconds; this many pauses are a minute.
+constexpr unsigned most_attempts = 12000;
 
 std::optional<std::uint32_t> number_of(const std::string& bdf) {
     unsigned domain = 0;
