@@ -238,7 +238,9 @@ class Driver {
     // submitted from now on waits until recover(), which is due at every port afterwards. Meanwhile
     // take_interrupt() alone touches registers. Not beside watch and recover.
     void hold() {
-        for_each(ports_, [&](std::uint32_t port) { port_[port].queue().freeze_for_reset(trouble::stopped); });
+        for_each(ports_, [&](std::uint32_t port) {
+            port_[port].queue().freeze_for_reset(trouble::stopped | trouble::announced);
+        });
     }
 
     void enable_interrupts() {

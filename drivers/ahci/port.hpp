@@ -111,7 +111,7 @@ class Port {
                 break;
             }
             if (verdict.known) queue_.forget_fruitless();
-            const bool blameless = verdict.known || (failure.causes & trouble::adapter_reset) != 0;
+            const bool blameless = verdict.known || (failure.causes & trouble::innocent) != 0;
             // A link that bounces now and then while nobody wants anything says nothing about the disk.
             const bool wanted = (failure.queued | failure.plain | failure.held) != 0;
             if (wanted && !blameless && queue_.count_fruitless() > most_fruitless_recoveries) {
@@ -297,9 +297,9 @@ class Port {
                 continue;
             }
             // Nobody knows who it was: alone the guilty one shows itself. Where some did not answer in time
-            // the others are not blamed, and none where another port had everything reset.
+            // the others are not blamed, and none where another port or somebody else had everything reset.
             const bool blamed =
-                timed_out ? queue_.timed_out(tag) : (failure.causes & trouble::adapter_reset) == 0;
+                timed_out ? queue_.timed_out(tag) : (failure.causes & trouble::innocent) == 0;
             if (!blamed || queue_.charge(tag)) {
                 queue_.again(tag, true);
             } else {

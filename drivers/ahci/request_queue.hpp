@@ -39,9 +39,11 @@ inline constexpr std::uint32_t short_data = 1u
                                             << 10;  // a command that was not queued moved less than it should
 inline constexpr std::uint32_t adapter_reset = 1u << 11;  // the port lost all it had with the whole adapter
 inline constexpr std::uint32_t stopped = 1u << 12;        // the same, by a reset that is not ours
+inline constexpr std::uint32_t announced = 1u << 13;      // ... and that hold() was told of: nobody's fault
+inline constexpr std::uint32_t innocent = adapter_reset | announced;  // what is with the disk did not cause it
 }  // namespace trouble
 static_assert((error_causes & (trouble::timed_out | trouble::impossible | trouble::short_data |
-                               trouble::adapter_reset | trouble::stopped)) == 0);
+                               trouble::innocent | trouble::stopped)) == 0);
 
 // What the driver remembers of a request: all that it takes to give it to the device once more. Memory that
 // the device can write is not asked for it. The submitter's until it is issued, then whose bit says so in the
@@ -217,6 +219,8 @@ class RequestQueue {
     void freeze_for_reset(std::uint32_t whose) {
         lock_.lock();
         frozen_ = 1;
+        // Whatever reset of ours came before this one: the adapter has lost its state since.
+        if ((whose & trouble::stopped) != 0) trouble_.fetch_and(~trouble::adapter_reset, std::memory_order_relaxed);
         if (!gone_) add_trouble(whose);
         lock_.unlock();
     }

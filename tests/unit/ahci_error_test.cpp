@@ -783,6 +783,27 @@ TEST(AhciForeignReset, ThatIsAnnouncedIsWaitedFor) {
     bench.stop_and_expect_nothing_left();
 }
 
+// However often: as many times as would have ended a request, or a disk, that had caused them.
+TEST(AhciForeignReset, ThatIsAnnouncedIsChargedToNobody) {
+    Bench bench{{.disks = {{0, {}}}}};
+    ASSERT_TRUE(bench.start().ok());
+    const Content content = pattern(8, 4096);
+    ASSERT_TRUE(bench.submit(0, Operation::write, {.blocks = 8, .content = &content}).ok());
+    for (std::uint32_t i = 0; i < 2 * ahci::most_fruitless_recoveries; ++i) {
+        bench.driver->hold();
+        reset_behind_its_back(bench);
+        // The disk does what it is given, and has no time to be asked whether it did.
+        bench.driver->recover(0, bench.sink(0));
+        ASSERT_TRUE(bench.ended.empty()) << "reset " << i;
+    }
+    bench.settle();
+    ASSERT_EQ(bench.ended.size(), 1u);
+    EXPECT_EQ(bench.ended[0].outcome, Outcome::done);
+    EXPECT_EQ(bench.on_disk(0, 8, 0), content);
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
 // ---- the last means ----
 
 TEST(AhciAdapterReset, HelpsAPortThatDoesNotStopAndSparesTheOthersRequests) {
