@@ -34,6 +34,7 @@ struct dmatoll_blk {
     struct tasklet_struct completion;
     struct dmatoll_disk* disks[DMATOLL_MOST_PORTS]; /* NULL: the port has none */
     struct task_struct* poller;                     /* completion=poll */
+    bool was_master;                                /* of the bus, when the system fell asleep */
     struct dmatoll_bound bound;
 };
 

@@ -245,6 +245,7 @@ static int dmatoll_suspend(struct device* device) {
         return error;
     }
     hold(blk);
+    blk->was_master = blk->bound.pci->is_busmaster;
     pci_clear_master(blk->bound.pci);
     return 0;
 }
@@ -252,7 +253,8 @@ static int dmatoll_suspend(struct device* device) {
 static int dmatoll_resume(struct device* device) {
     struct dmatoll_blk* blk = blk_of(to_pci_dev(device));
 
-    pci_set_master(blk->bound.pci);
+    /* Not one that obeyed nothing, and lost it for that. */
+    if (blk->was_master) pci_set_master(blk->bound.pci);
     for_each_disk(blk, dmatoll_disk_start_work);
     for_each_disk(blk, dmatoll_disk_resume);
     return 0;
