@@ -69,6 +69,14 @@ static ssize_t completion_show(struct device* device, struct device_attribute* a
 }
 struct device_attribute dmatoll_completion_attribute = __ATTR_RO(completion);
 
+/* Negative: an interface that was not set up yet. */
+static ssize_t polling_cpu_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_bound* bound = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%d\n", bound->polled_on);
+}
+struct device_attribute dmatoll_polling_cpu_attribute = __ATTR_RO(polling_cpu);
+
 umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* attribute) {
     const struct dmatoll_bound* bound = dev_get_drvdata(device);
 
@@ -76,5 +84,6 @@ umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* at
          attribute == &dmatoll_cached_pages_attribute.attr) &&
         !dmatoll_strategy_has_page_size(bound->strategy))
         return 0;
+    if (attribute == &dmatoll_polling_cpu_attribute.attr && !bound->polled) return 0;
     return attribute->mode;
 }

@@ -51,8 +51,6 @@ MODULE_PARM_DESC(polling_cpu,
                  "completion=poll: the CPU that polls; -1 is that of whoever binds the disk controller, or sets "
                  "the interface up (default -1)");
 
-int dmatoll_polling_cpu(void) { return polling_cpu < 0 ? raw_smp_processor_id() : polling_cpu; }
-
 static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
 
 /* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
@@ -129,10 +127,12 @@ static int check_page_size(struct device* device, const struct dmatoll_strategy_
     return -EINVAL;
 }
 
-static int check_polling_cpu(struct device* device) {
-    int cpu = dmatoll_polling_cpu();
+int dmatoll_polling_cpu(const struct dmatoll_bound* bound) {
+    return bound->polling_cpu < 0 ? raw_smp_processor_id() : bound->polling_cpu;
+}
 
-    if (cpu < nr_cpu_ids && cpu_online(cpu)) return 0;
+static int check_polling_cpu(struct device* device, int cpu) {
+    if (cpu < 0 || (cpu < nr_cpu_ids && cpu_online(cpu))) return 0;
     dev_err(device, "parameter polling_cpu is %d, and no such CPU is online\n", cpu);
     return -EINVAL;
 }
@@ -243,8 +243,10 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
     polled = choose_completion(device);
     if (polled < 0) return polled;
     bound->polled = polled;
+    bound->polling_cpu = READ_ONCE(polling_cpu);
+    bound->polled_on = -1;
     if (polled) {
-        error = check_polling_cpu(device);
+        error = check_polling_cpu(device, bound->polling_cpu);
         if (error) return error;
     }
     if (!own) {

@@ -17,6 +17,8 @@ struct dmatoll_bound {
     int strategy;
     bool own;    /* has a domain of its own */
     bool polled; /* completion=poll: no interrupts */
+    int polling_cpu; /* ... on that CPU; negative: on that of whoever has it begin */
+    int polled_on;   /* where it was begun; negative: not yet */
     struct dmatoll_surroundings surroundings;
     /* What the surroundings show of them. */
     struct dmatoll_range* reserved;
@@ -40,8 +42,8 @@ extern const struct dmatoll_kind dmatoll_kind;
  * off, and maps its registers. Says in the log what is wrong. 0 or a negative errno; then nothing is left.
  */
 int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool own);
-/* With completion=poll: the CPU that polls. */
-int dmatoll_polling_cpu(void);
+/* With completion=poll: the CPU on which polling is to begin. */
+int dmatoll_polling_cpu(const struct dmatoll_bound* bound);
 /* The DMA mask, and the domain if it is to be ours. 0 or a negative errno. */
 int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits);
 /* Ends both. */
@@ -72,12 +74,14 @@ extern struct device_attribute dmatoll_domain_attribute;
 extern struct device_attribute dmatoll_placement_attribute;
 extern struct device_attribute dmatoll_protection_attribute;
 extern struct device_attribute dmatoll_completion_attribute;
+extern struct device_attribute dmatoll_polling_cpu_attribute;
 extern struct device_attribute dmatoll_page_size_attribute;
 extern struct device_attribute dmatoll_cached_pages_attribute;
 #define DMATOLL_BOUND_ATTRIBUTES                                                                         \
     &dmatoll_strategy_attribute.attr, &dmatoll_domain_attribute.attr, &dmatoll_placement_attribute.attr, \
         &dmatoll_protection_attribute.attr, &dmatoll_completion_attribute.attr,                          \
-        &dmatoll_page_size_attribute.attr, &dmatoll_cached_pages_attribute.attr
+        &dmatoll_polling_cpu_attribute.attr, &dmatoll_page_size_attribute.attr,                          \
+        &dmatoll_cached_pages_attribute.attr
 /* 0 for an attribute that the device's strategy does not have, else its mode. */
 umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* attribute);
 /* Each module's: pages that the cache of strategy persistent has mapped by now. */

@@ -52,9 +52,17 @@ void dmatoll_completion_init(struct dmatoll_blk* blk) { tasklet_setup(&blk->comp
 
 static int start_polling(struct dmatoll_blk* blk) {
     struct task_struct* poller = kthread_create(poll, blk, "dmatoll/%s", pci_name(blk->bound.pci));
+    int cpu = dmatoll_polling_cpu(&blk->bound);
+    int error;
 
     if (IS_ERR(poller)) return PTR_ERR(poller);
-    set_cpus_allowed_ptr(poller, cpumask_of(dmatoll_polling_cpu()));
+    error = set_cpus_allowed_ptr(poller, cpumask_of(cpu));
+    if (error) {
+        dev_err(&blk->bound.pci->dev, "CPU %d cannot be had for polling (%d)\n", cpu, error);
+        kthread_stop(poller);
+        return error;
+    }
+    blk->bound.polled_on = cpu;
     blk->poller = poller;
     wake_up_process(poller);
     return 0;

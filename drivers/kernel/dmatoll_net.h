@@ -30,7 +30,6 @@ struct dmatoll_net {
     struct delayed_work watch;  /* link and statistics, every two seconds */
     struct work_struct restart; /* after a transmit timeout */
     struct work_struct start_polling;
-    int polling_cpu;
     struct mutex statistics_lock; /* one reader of the device's clear-on-read registers */
     /* As last seen by the watch. */
     struct dmatoll_link link;

@@ -150,7 +150,7 @@ static int start(struct dmatoll_net* net) {
     set_open(net, true);
     net->transmit_pending = false;
     if (net->bound.polled)
-        schedule_work_on(net->polling_cpu, &net->start_polling);
+        schedule_work_on(net->bound.polled_on, &net->start_polling);
     else
         dmatoll_nic_enable_interrupts(net->nic);
     queue_delayed_work(system_wq, &net->watch, 0);
@@ -194,7 +194,7 @@ static void stop(struct dmatoll_net* net) {
 static int dmatoll_open(struct net_device* netdev) {
     struct dmatoll_net* net = netdev_priv(netdev);
 
-    net->polling_cpu = dmatoll_polling_cpu();
+    net->bound.polled_on = dmatoll_polling_cpu(&net->bound);
     return start(net);
 }
 

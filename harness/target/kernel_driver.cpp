@@ -146,8 +146,7 @@ nlohmann::json KernelDriver::effective() {
     for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
                              "deferred_entries", "deferred_milliseconds", "queue_depth"})
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
-    if (const auto cpu = read_attribute(parameters / "polling_cpu"); cpu && result.value("completion", "") == "poll")
-        result["polling_cpu"] = std::atoi(cpu->c_str());
+    if (const auto cpu = read_attribute(folder / "polling_cpu")) result["polling_cpu"] = std::atoi(cpu->c_str());
     return result;
 }
 

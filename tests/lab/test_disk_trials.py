@@ -109,7 +109,7 @@ def test_who_polls_is_counted_with_the_device(records):
         assert each["metrics"]["polls"] > 0 and each["meters"]["driver_counters"]["counts"]["interrupts"] == 0
         # The CPU of the device never idles; that of this program does.
         device, other = (sum(vcpu.values()) for vcpu in each["meters"]["lab_instructions"]["vcpus"])
-        assert device > 0.9 * each["window_ns"] and other < 0.5 * each["window_ns"], each["trial"]
+        assert device > 0.8 * each["window_ns"] and other < 0.5 * each["window_ns"], each["trial"]
 
 
 def test_both_directions_were_there(records):
