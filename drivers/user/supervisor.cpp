@@ -257,6 +257,10 @@ bool Supervisor::hear_process() {
     try {
         while (const auto line = process_->take_report()) {
             follow_report(*line);
+            // What that took was no time of the process's.
+            if (report_due_ms_) {
+                report_due_ms_ = now_ms() + start_patience_ms;
+            }
         }
         return true;
     } catch (const Failure& failure) {

@@ -31,8 +31,8 @@ constexpr unsigned address_shift = 5;
 static_assert(ahci::most_ports == 1 << address_shift);
 
 // A dead process's ring is taken apart in the background. On a machine with much else to do that was seen to take more than
-// ten seconds; this many pauses are a minute.
-constexpr unsigned most_attempts = 12000;
+// ten seconds; this many pauses are half a minute.
+constexpr unsigned most_attempts = 6000;
 
 std::optional<std::uint32_t> number_of(const std::string& bdf) {
     unsigned domain = 0;

@@ -22,9 +22,9 @@ namespace dmatoll::harness {
 namespace {
 constexpr const char* tap_name = "dmatoll0";
 constexpr const char* vfio_driver = "vfio-pci";
-// Longer than the supervisor waits for the first life of its driver process, or for two disks that are slow to be
-// written back and let go of: a driver that outlived its supervisor would keep the device.
-constexpr double start_seconds = 70;
+// Longer than the supervisor waits for the first life of its driver process, with two disks that it takes over slowly, or
+// that are slow to be written back and let go of: a driver that outlived its supervisor would keep the device.
+constexpr double start_seconds = 160;
 constexpr double stop_seconds = 160;
 
 // A trial of faults lives on being restarted; any other is spoilt by it.
