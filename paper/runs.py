@@ -110,10 +110,11 @@ def read(directory):
 
 
 def fits(results, claim, amount):
-    """Whether a run is of the claim's suite; a plan without trials also has to be of all of it, or of what the claim filters."""
+    """Whether a run is of the claim's suite; where lacking() cannot tell, it has to be of all of it, or of what the claim filters."""
     if results.suite != claim.suite:
         return False
-    return bool(results.trials) or results.filter in ("", claim.full.filter, amount.filter)
+    can_tell = results.trials and needs.needs_of(claim, amount)
+    return bool(can_tell) or results.filter in ("", claim.full.filter, amount.filter)
 
 
 def lacking(results, claim, amount):
