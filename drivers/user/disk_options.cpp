@@ -18,9 +18,14 @@ std::optional<DiskOptions> parse_disk_options(int argc, const char* const* argv)
                    "requests that a disk is given at a time, 1 to 32; no more than it takes")
         ->check(CLI::Range{1U, ahci::most_tags})
         ->capture_default_str();
+    auto* const list =
+        app.add_flag("--list", options.list,
+                     "print the block devices of this controller, those of a killed supervisor included, one "
+                     "JSON object a line, and end");
     app.add_flag("--remove", options.remove,
                  "take away the block devices that a killed supervisor of this controller left behind, and "
-                 "end: what waits for them ends with errors");
+                 "end: what waits for them ends with errors")
+        ->excludes(list);
     if (!parse_arguments(app, argc, argv)) {
         return std::nullopt;
     }

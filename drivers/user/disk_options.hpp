@@ -17,6 +17,7 @@ struct DiskDriverOptions : MappingOptions {
 
 struct DiskOptions : CommonOptions {
     DiskDriverOptions driver;
+    bool list = false;    // only tell which block devices there are of this controller
     bool remove = false;  // only take away what a killed supervisor left behind
 };
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -50,10 +51,13 @@ rlim_t locked_bytes(const DiskDriverOptions& driver) {
 struct Marked {
     std::uint32_t number;
     std::uint32_t port;
+    bool served;
+
+    [[nodiscard]] std::string path() const { return "/dev/ublkb" + std::to_string(number); }
 };
 
-// Devices that a supervisor of this controller made, and that nobody looks after any more.
-std::vector<Marked> left_behind(UblkCommands& commands, const std::string& bdf) {
+// Devices that supervisors of this controller made.
+std::vector<Marked> marked_devices(UblkCommands& commands, const std::string& bdf) {
     std::vector<Marked> found;
     for (const std::uint32_t number : UblkControl::devices()) {
         ublksrv_ctrl_dev_info info{};
@@ -61,7 +65,9 @@ std::vector<Marked> left_behind(UblkCommands& commands, const std::string& bdf) 
             continue;
         }
         if (const auto port = marked_port(info.ublksrv_flags, bdf)) {
-            found.push_back({number, *port});
+            // A server that was killed is missed by the kernel a little later.
+            found.push_back(
+                {number, *port, info.state == UBLK_S_DEV_LIVE && ::kill(info.ublksrv_pid, 0) == 0});
         }
     }
     return found;
@@ -197,7 +203,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     // Block devices for the disks: those that a supervisor left behind which was killed, if they are of the
     // same disks, and new ones.
     void take_over(const std::vector<DiskDescription>& found) {
-        const std::vector<Marked> old = left_behind(commands_, pci.bdf);
+        const std::vector<Marked> old = marked_devices(commands_, pci.bdf);
         for (const DiskDescription& disk : found) {
             devices_.emplace_back(commands_, pci.bdf, disk);
         }
@@ -210,7 +216,7 @@ class DiskSupervisor : private DiskParts, public Supervisor {
             if (place != devices_.end() && !place->live()) {
                 kept = UblkDevice::left_behind(commands_, pci.bdf, place->disk(), marked.number);
             }
-            const std::string path = "/dev/ublkb" + std::to_string(marked.number);
+            const std::string path = marked.path();
             if (kept) {
                 print_message("an earlier supervisor left " + path + " behind: taking it over");
                 print_event({{"event", "taken_over"}, {"device", pci.bdf}, {"block", path}});
@@ -323,11 +329,20 @@ class DiskSupervisor : private DiskParts, public Supervisor {
     std::string arena_;
 };
 
+int list(const std::string& bdf) {
+    UblkControl commands;
+    for (const Marked& marked : marked_devices(commands, bdf)) {
+        std::printf("%s\n",
+                    json{{"block", marked.path()}, {"port", marked.port}, {"served", marked.served}}.dump().c_str());
+    }
+    return 0;
+}
+
 int remove_left_behind(const std::string& bdf) {
     UblkControl commands;
     int result = 0;
-    for (const Marked& marked : left_behind(commands, bdf)) {
-        const std::string path = "/dev/ublkb" + std::to_string(marked.number);
+    for (const Marked& marked : marked_devices(commands, bdf)) {
+        const std::string path = marked.path();
         const bool abandoned = is_abandoned(commands, marked.number);
         const bool removed =
             abandoned && commands.stop(marked.number) == 0 && commands.remove(marked.number) == 0;
@@ -350,6 +365,9 @@ int supervise_disks(const DiskOptions& options) {
             "runs "
             "as `" +
             options.user + "`). Start it with sudo."};
+    }
+    if (options.list) {
+        return list(options.device);
     }
     return options.remove ? remove_left_behind(options.device) : DiskSupervisor{options}.run();
 }

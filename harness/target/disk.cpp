@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "disk.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 #include <optional>
 
 #include "../failure.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
+#include "disk_users.hpp"
 #include "pci.hpp"
 #include "system.hpp"
 
@@ -51,40 +49,6 @@ std::optional<unsigned> module_port(const fs::path& controller, const std::strin
     return std::nullopt;
 }
 
-// The disk and its partitions.
-std::vector<std::string> parts_of(const std::string& disk) {
-    std::vector<std::string> parts{disk};
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(block_path(disk), error))
-        if (fs::exists(entry.path() / "partition")) parts.push_back(entry.path().filename().string());
-    std::sort(parts.begin() + 1, parts.end());
-    return parts;
-}
-
-fs::path part_path(const std::string& disk, const std::string& part) {
-    return part == disk ? block_path(disk) : block_path(disk) / part;
-}
-
-// Mount points, by device number or by the file that was mounted.
-std::vector<std::string> mounts_of(const std::string& part, const std::string& number) {
-    std::vector<std::string> places;
-    // id parent major:minor root mount-point options ... - type source options [proc(5)]
-    for (const auto& line : lines(read_attribute(system_paths().proc / "self/mountinfo").value_or(""))) {
-        const auto fields = split(line, ' ');
-        if (fields.size() < 10) continue;
-        const auto dash = std::find(fields.begin() + 6, fields.end(), "-");
-        const bool same_file = fields.end() - dash > 2 && dash[2] == "/dev/" + part;
-        if (fields[2] == number || same_file) places.push_back(fields[4]);
-    }
-    return places;
-}
-
-bool is_swap(const std::string& part) {
-    for (const auto& line : lines(read_attribute(system_paths().proc / "swaps").value_or("")))
-        if (line.starts_with("/dev/" + part + " ") || line.starts_with("/dev/" + part + "\t")) return true;
-    return false;
-}
-
 }  // namespace
 
 std::vector<DiskPlace> disks_of(const std::string& bdf) {
@@ -110,38 +74,23 @@ std::vector<DiskPlace> disks_of(const std::string& bdf) {
     return disks;
 }
 
-std::vector<std::string> uses_of(const std::string& disk) {
-    std::vector<std::string> uses;
-    for (const auto& part : parts_of(disk)) {
-        const fs::path path = part_path(disk, part);
-        for (const auto& place : mounts_of(part, read_attribute(path / "dev").value_or("?")))
-            uses.push_back(part + " is mounted at " + place);
-        if (is_swap(part)) uses.push_back(part + " is swap space");
-        std::error_code error;
-        for (const auto& entry : fs::directory_iterator(path / "holders", error)) {
-            const std::string holder = entry.path().filename().string();
-            const auto mapped = read_attribute(entry.path() / "dm/name");
-            uses.push_back(
-                fmt::format("{} is part of {}{}", part, holder, mapped ? " (" + *mapped + ")" : ""));
-        }
-    }
-    if (!uses.empty()) return uses;
-    // Whoever mounts or maps a disk has it for itself; so may a program.
-    const std::string file = "/dev/" + disk;
-    const Descriptor probe{::open(file.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK)};
-    if (!probe.valid() && errno == EBUSY)
-        uses.push_back(disk + " is opened by a program that wants it for itself");
-    return uses;
+std::vector<Part> parts_of(const std::string& disk) {
+    std::vector<Part> parts{{disk, block_path(disk)}};
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(block_path(disk), error))
+        if (fs::exists(entry.path() / "partition")) parts.push_back({entry.path().filename().string(), entry.path()});
+    std::sort(parts.begin() + 1, parts.end(), [](const Part& a, const Part& b) { return a.name < b.name; });
+    return parts;
 }
 
 std::vector<std::string> signatures_of(const std::string& disk) {
     std::vector<std::string> found;
     for (const auto& part : parts_of(disk)) {
         const std::string text =
-            run_or_fail({.arguments = {"wipefs", "--no-act", "--noheadings", "--output", "TYPE", "/dev/" + part}},
-                        "look for file systems on " + part);
+            run_or_fail({.arguments = {"wipefs", "--no-act", "--noheadings", "--output", "TYPE", "/dev/" + part.name}},
+                        "look for file systems on " + part.name);
         for (const auto& line : lines(text))
-            if (const std::string type = trim(line); !type.empty()) found.push_back(type + " on " + part);
+            if (const std::string type = trim(line); !type.empty()) found.push_back(type + " on " + part.name);
     }
     return found;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Disks as the block layer has them: which a controller has, who uses them, how their queues are set, what they
+// Disks as the block layer has them: which a controller has, what is on them, how their queues are set, what they
 // counted.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../file.hpp"
 #include "network.hpp"
 
 namespace dmatoll::harness {
@@ -23,8 +24,14 @@ struct DiskPlace {
 // they are counted in the order of their names.
 std::vector<DiskPlace> disks_of(const std::string& bdf);
 
-// What holds a disk or one of its partitions, in words: "sda1 is mounted at /home". Empty: nothing.
-std::vector<std::string> uses_of(const std::string& disk);
+// A disk or one of its partitions, and its folder below /sys.
+struct Part {
+    std::string name;
+    fs::path folder;
+};
+
+// The disk itself comes first.
+std::vector<Part> parts_of(const std::string& disk);
 
 // File systems, partition tables and the like that begin on a disk or its partitions: "ext4 on sda1". Throws Failure
 // if they cannot be looked for.

@@ -142,6 +142,7 @@ Ownership::Report Ownership::restore(bool force) {
     if (any_ublk_device() && !driver.empty())
         for (const auto& before : taken_)
             attempt("removed what a killed driver of " + before.bdf + " left", [&] {
+                if (!forced_.contains(before.bdf)) require_disks_unused(pci_device(before.bdf));
                 run_or_fail({.arguments = {driver.string(), "--device", before.bdf, "--remove"}},
                             "remove the block devices of " + before.bdf);
             });

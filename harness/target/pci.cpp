@@ -12,7 +12,7 @@
 #include "../failure.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
-#include "disk.hpp"
+#include "disk_users.hpp"
 #include "system.hpp"
 
 namespace dmatoll::harness {
@@ -133,9 +133,7 @@ std::vector<std::string> group_companions(const PciDevice& device) {
 
 void require_disks_unused(const PciDevice& device) {
     if (!device.is_disk_controller()) return;
-    std::vector<std::string> uses;
-    for (const auto& disk : disks_of(device.bdf))
-        for (const auto& use : uses_of(disk.name)) uses.push_back(use);
+    const auto uses = uses_of_controller(device.bdf);
     if (!uses.empty())
         fail(
             "{} is not taken from {}, since disks of it are in use: {}. Unmount them and end what holds them, or "

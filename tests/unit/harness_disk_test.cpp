@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <set>
 
@@ -21,6 +22,7 @@
 #include "sync_read.hpp"
 #include "system_tree.hpp"
 #include "target/disk.hpp"
+#include "target/disk_users.hpp"
 #include "target/ownership.hpp"
 #include "target/user_driver.hpp"
 #include "text.hpp"
@@ -47,6 +49,13 @@ class DiskTest : public TargetTest {
     void partition(const std::string& folder, const std::string& name, const std::string& number) {
         put(folder + "/" + name + "/partition", "1\n");
         put(folder + "/" + name + "/dev", number + "\n");
+    }
+    // One more device, made of what is in that folder; returns its own.
+    std::string holder(const std::string& folder, const std::string& name) {
+        fs::create_directories(root_ / "sys/block" / name);
+        fs::create_directories(root_ / folder / "holders");
+        fs::create_directory_symlink(root_ / "sys/block" / name, root_ / folder / "holders" / name);
+        return "sys/block/" + name;
     }
     std::string refusal() {
         Ownership ownership;
@@ -108,11 +117,137 @@ TEST_F(DiskTest, WhatHoldsADiskIsTold) {
     put("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sdx11   partition\t1\t0\t-2\n");
     EXPECT_EQ(refusal(), "no complaint");
 
-    put(folder + "/holders/dm-0/dm/name", "vg-root\n");
-    EXPECT_TRUE(has(refusal(), "sdx is part of dm-0 (vg-root)"));
+    holder(folder, "dm-0");
+    EXPECT_TRUE(has(refusal(), "sdx is part of dm-0"));
     Ownership ownership;
     fs::remove(Ownership::state_file());
     EXPECT_EQ(complaint([&] { ownership.take(controller, true); }), "no complaint");
+}
+
+using Uses = std::vector<std::string>;
+
+TEST_F(DiskTest, WhoUsesADiskThroughOthersIsTold) {
+    const std::string folder = disk("sdx", "ata1/host0", "8:128");
+    partition(folder, "sdx1", "8:129");
+    partition(folder, "sdx2", "8:130");
+    // Two volumes on a RAID of both partitions.
+    const std::string raid = holder(folder + "/sdx1", "md0");
+    holder(folder + "/sdx2", "md0");
+    put(holder(raid, "dm-0") + "/dm/name", "vg-root\n");
+    put(holder(raid, "dm-1") + "/dm/name", "vg-swap\n");
+    put("sys/block/dm-0/dev", "254:0\n");
+    put("proc/self/mountinfo",
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n23 1 0:33 / /data rw - btrfs /dev/mapper/vg-root rw\n"
+        "24 1 254:1 / /boot rw - ext4 /dev/sda1 rw\n");
+    put("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/dm-1   partition\t1\t0\t-2\n");
+    EXPECT_EQ(uses_of("sdx"), (Uses{"sdx1 is part of md0", "md0 is part of dm-0 (vg-root)", "dm-0 (vg-root) is mounted at /",
+                                    "dm-0 (vg-root) is mounted at /data", "md0 is part of dm-1 (vg-swap)",
+                                    "dm-1 (vg-swap) is swap space", "sdx2 is part of md0"}));
+    EXPECT_TRUE(has(refusal(), "dm-0 (vg-root) is mounted at /data"));
+}
+
+TEST_F(DiskTest, APartitionOfWhatIsMadeOfADiskIsFollowed) {
+    const std::string raid = holder(disk("sdx", "ata1/host0", "8:128"), "md0");
+    partition(raid, "md0p1", "259:1");
+    put("sys/block/loop3/loop/backing_file", "/dev/md0p1\n");
+    put("sys/block/loop3/dev", "7:3\n");
+    put("sys/block/loop4/loop/backing_file", "/dev/md0\n");
+    put("sys/block/loop5/loop/backing_file", "/srv/image (deleted)\n");
+    put("proc/self/mountinfo", "22 1 7:3 / /srv rw - ext4 /dev/loop3 rw\n");
+    EXPECT_EQ(uses_of("sdx"), (Uses{"sdx is part of md0", "md0 is what loop4 is made of", "md0p1 is what loop3 is made of",
+                                    "loop3 is mounted at /srv"}));
+}
+
+TEST_F(DiskTest, WhoHasADiskExclusivelyIsTold) {
+    const std::string folder = disk("sdx", "ata1/host0", "8:128");
+    partition(folder, "sdx1", "8:129");
+    EXPECT_EQ(uses_of("sdx", [](const std::string& file) { return file == "/dev/sdx" ? 0 : EBUSY; }), Uses{});
+    for (const int cannot_tell : {EACCES, ENOENT, ENXIO}) {
+        static int error = 0;
+        error = cannot_tell;
+        EXPECT_EQ(uses_of("sdx", [](const std::string&) { return error; }), Uses{}) << cannot_tell;
+    }
+    const auto busy = [](const std::string&) { return EBUSY; };
+    EXPECT_EQ(uses_of("sdx", busy), (Uses{"sdx or a partition of it is opened exclusively, by the kernel or by somebody who "
+                                          "cannot be seen from here"}));
+    for (const auto& [process, file] : {std::pair{"12", "/dev/sdx1"}, std::pair{"345", "/dev/sdx11"},
+                                        std::pair{"6", "/dev/sdx"}, std::pair{"self", "/dev/sdx"}}) {
+        put(std::string{"proc/"} + process + "/comm", std::string{"reader-"} + process + "\n");
+        fs::create_directories(root_ / "proc" / process / "fd");
+        fs::create_symlink(file, root_ / "proc" / process / "fd/3");
+    }
+    EXPECT_EQ(uses_of("sdx", busy), (Uses{"sdx or a partition of it is opened exclusively, by reader-12 (process 12) or "
+                                          "reader-6 (process 6)"}));
+    // Who mounted it has it exclusively, and is named already.
+    put("proc/self/mountinfo", "22 1 8:129 / /home rw - ext4 /dev/sdx1 rw\n");
+    EXPECT_EQ(uses_of("sdx", busy), Uses{"sdx1 is mounted at /home"});
+}
+
+// The user driver's block devices are below no controller; a program in its place tells which are of this one.
+class UblkTest : public DiskTest {
+  protected:
+    UblkTest() : path_{std::getenv("PATH")} {
+        ::setenv("PATH", ((root_ / "bin").string() + ":" + path_).c_str(), 1);
+        fs::create_directories(root_ / "bin");
+    }
+    ~UblkTest() override { ::setenv("PATH", path_.c_str(), 1); }
+
+    void driver_says(const std::string& what) {
+        const fs::path program = root_ / "bin/dmatoll-disk-user";
+        // Written beside it, since a program that runs cannot be overwritten.
+        std::ofstream{root_ / "bin/new"} << "#!/bin/sh\necho \"$*\" >>" << (root_ / "calls").string() << "\n" << what << "\n";
+        ::chmod((root_ / "bin/new").c_str(), 0755);
+        fs::rename(root_ / "bin/new", program);
+    }
+
+    std::string path_;
+};
+
+constexpr const char* left_behind = R"(echo '{"block":"/dev/ublkb0","port":1,"served":false}')";
+
+TEST_F(UblkTest, ADiskWhoseDriverWasKilledIsInUseWhileItIsMounted) {
+    driver_says("exit 7");
+    EXPECT_EQ(refusal(), "no complaint") << "it was asked without any ublk device";
+    put("sys/block/ublkb0/dev", "259:3\n");
+    EXPECT_TRUE(has(refusal(), "ask for the ublk devices of 0000:00:09.0")) << refusal();
+    driver_says(left_behind);
+    EXPECT_EQ(refusal(), "no complaint") << "nobody would miss it";
+
+    put("proc/self/mountinfo", "22 1 259:3 / /mnt rw - ext4 /dev/ublkb0 rw\n");
+    fs::remove(Ownership::state_file());
+    fs::remove(root_ / "calls");
+    const std::string refused = refusal();
+    EXPECT_TRUE(has(refused, "ublkb0 is mounted at /mnt")) << refused;
+    EXPECT_TRUE(has(refused, "`dmatoll-disk-user --device 0000:00:09.0` takes it over")) << refused;
+    EXPECT_EQ(read_file(root_ / "calls"), "--device 0000:00:09.0 --list\n");
+
+    driver_says(R"(echo '{"block":"/dev/ublkb0","port":1,"served":true}')");
+    EXPECT_TRUE(has(refusal(), "ublkb0 is mounted at /mnt"));
+    EXPECT_FALSE(has(refusal(), "takes it over")) << "somebody serves it";
+    driver_says("");
+    EXPECT_EQ(refusal(), "no complaint") << "it is another controller's";
+    for (const auto* garbage : {"echo nothing", "echo '[]'", R"(echo '{"block":"/dev/ublkb0"}')"}) {
+        driver_says(garbage);
+        EXPECT_TRUE(has(refusal(), "not understood")) << garbage;
+    }
+}
+
+TEST_F(UblkTest, RestoreLeavesADiskThatIsMountedToItsNextDriver) {
+    {
+        Ownership ownership;
+        ownership.take(controller, false);
+    }
+    put("sys/block/ublkb0/dev", "259:3\n");
+    put("proc/self/mountinfo", "22 1 259:3 / /mnt rw - ext4 /dev/ublkb0 rw\n");
+    driver_says(left_behind);
+    Ownership ownership;
+    const auto report = ownership.restore();
+    ASSERT_FALSE(report.problems.empty());
+    EXPECT_TRUE(has(report.problems[0], "ublkb0 is mounted at /mnt")) << report.problems[0];
+    EXPECT_FALSE(has(read_file(root_ / "calls"), "--remove")) << read_file(root_ / "calls");
+    ownership.take(controller, true);
+    (void)ownership.restore();
+    EXPECT_TRUE(has(read_file(root_ / "calls"), "--remove"));
 }
 
 TEST_F(DiskTest, WhatWasTakenBeforeIsAskedAboutAgain) {

@@ -186,6 +186,7 @@ TEST(DiskOptions, DefaultsAndAll) {
     EXPECT_EQ(defaults->driver.queue_depth, 32u);
     EXPECT_FALSE(defaults->driver.poll);
     EXPECT_FALSE(defaults->remove);
+    EXPECT_FALSE(defaults->list);
     EXPECT_EQ(defaults->restarts, 3u);
     const auto all =
         parse({"--device", "d", "--strategy", "copy", "--queue-depth", "1", "--completion", "poll", "--cpu",
@@ -198,6 +199,7 @@ TEST(DiskOptions, DefaultsAndAll) {
     EXPECT_EQ(all->driver.page_size, 4096u);
     EXPECT_FALSE(all->restarts.has_value());
     EXPECT_TRUE(all->remove);
+    EXPECT_TRUE(parse({"--device", "d", "--list"})->list);
 }
 
 TEST(DiskOptions, BadOnesAreRefused) {
@@ -207,7 +209,8 @@ TEST(DiskOptions, BadOnesAreRefused) {
                                                {"--queue-depth", "33"},
                                                {"--strategy", "passthrough"},
                                                {"--completion", "sometimes"},
-                                               {"--page-size", "8192"}}) {
+                                               {"--page-size", "8192"},
+                                               {"--list", "--remove"}}) {
         std::vector<const char*> arguments{"--device", "d"};
         arguments.insert(arguments.end(), bad.begin(), bad.end());
         EXPECT_THROW(parse(arguments), Failure) << bad[0] << " " << bad[1];
