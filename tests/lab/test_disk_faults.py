@@ -28,6 +28,7 @@ def test_the_controller_is_listed_with_its_disks(steps):
 def test_disks_in_use_are_refused_with_what_holds_them(steps):
     steps["mounted"].refused(DEVICE, "sdb is mounted at /mnt", "--force")
     steps["bind-mounted"].refused(DEVICE, "sdb is mounted at /mnt", "--force")
+    steps["hidden-mount"].refused(DEVICE, "sdb or a partition of it is opened exclusively")
     steps["swap"].refused(DEVICE, "sdb is swap space")
     for after in ("after-mounted", "after-swap"):
         assert steps[after].text == steps["state-before"].text

@@ -58,6 +58,13 @@ step mounted local_run /tmp/read.toml
 step bind-mounted dmatoll bind $device vfio-pci
 step after-mounted state
 umount /mnt
+# A mount that our namespace does not show.
+unshare -m sh -c 'mount -t ext4 /dev/sdb /mnt && touch /tmp/hidden && while [ -e /tmp/hidden ]; do sleep 0.1; done; umount /mnt' &
+hidden=$!
+until_true 10 ls /tmp/hidden || fail "no mount in another namespace"
+step hidden-mount local_run /tmp/read.toml
+rm /tmp/hidden
+wait $hidden
 # What was taken by hand is no free game afterwards.
 insmod /lib/modules/"$(uname -r)"/extra/dmatoll_blk.ko || fail "no module"
 step bind-by-user dmatoll bind $device dmatoll-blk
