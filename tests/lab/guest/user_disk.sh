@@ -100,6 +100,32 @@ kill_in_flush() {
     done
     return 1
 }
+# An orphan ends by itself, and leaves a device that is quiet.
+orphan_driver() {
+    until_true 10 under_way || return 1
+    orphan=$(driver)
+    kill -9 $supervisor
+    wait $supervisor
+    until_true 20 gone "$orphan" || return 2
+    no_bus_master
+}
+gone() { [ ! -e /proc/"$1" ]; }
+# The same command again has the same disks again, and what was asked of them is answered.
+take_over() {
+    was=$kept
+    before=$(answered)
+    start_driver persistent --restart always
+    [ "$(events taken_over)" -eq 2 ] && [ "$kept" = "$was" ] || { cat /tmp/driver.out /tmp/driver.err; return 1; }
+    until_true 20 more_answered
+}
+# Reads, writes and flushes of the disk [Linux, Documentation/block/stat.rst].
+answered() { awk '{ print $1 + $5 + $16 }' /sys/block/"$(basename "$kept")"/stat; }
+more_answered() { [ "$(answered)" -gt $((before + 100)) ]; }
+read_back() {
+    reads=$(awk '{ print $1 }' /sys/block/"$(basename "$kept")"/stat)
+    until_true 20 more_reads
+}
+more_reads() { [ "$(awk '{ print $1 }' /sys/block/"$(basename "$kept")"/stat)" -gt $((reads + 100)) ]; }
 load_ends_well() {
     kill -0 $load || { echo "it ended before its time"; cat /tmp/load.json; return 1; }
     kill -INT $load
@@ -161,12 +187,21 @@ step killed-events cat /tmp/driver.out
 step killed-stop stop_driver
 
 start_driver persistent --restart always
-start_load --rw=randwrite --bs=4k --fsync=1 --ioengine=psync
+# Files so small that they are read back again and again.
+start_load --rw=randwrite --bs=4k --size=128k --fsync=1 --ioengine=psync --numjobs=4 --group_reporting
 for kill in 1 2 3; do
     step flush-$kill lose_driver kill_in_flush
     sleep 0.2
 done
 step served-is-not-removed dmatoll-disk-user --device $device --remove
+step served-list dmatoll-disk-user --device $device --list
+for kill in 1 2 3; do
+    step orphan-$kill orphan_driver
+    step orphan-$kill-list dmatoll-disk-user --device $device --list
+    step orphan-$kill-in-use dmatoll bind $device ahci
+    step orphan-$kill-followed take_over
+done
+step flush-read-back read_back
 step flush-load load_ends_well
 step flush-files files_are_whole
 step flush-stop stop_driver
