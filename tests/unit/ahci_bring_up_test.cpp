@@ -9,7 +9,7 @@
 namespace dmatoll::test {
 namespace {
 
-using Bench = DiskBench<StrictDisk>;
+using Bench = DiskBench<StrictMapper>;
 
 TEST(AhciBringUp, StartsADiskAndStopsIt) {
     Bench bench;
@@ -275,7 +275,7 @@ class ShortBarPlatform : public ForwardingPlatform {
 };
 
 TEST(AhciBringUp, TouchesNoRegistersBeyondItsBar) {
-    DiskBench<StrictDisk, ShortBarPlatform> bench{{.disks = {{0, {}}, {1, {}}, {31, {}}}},
+    DiskBench<StrictMapper, ShortBarPlatform> bench{{.disks = {{0, {}}, {1, {}}, {31, {}}}},
                                                   {.register_bytes = ShortBarPlatform::bytes}};
     ASSERT_TRUE(bench.start().ok());
     EXPECT_EQ(bench.driver->ports(), 1u);
@@ -290,7 +290,7 @@ TEST(AhciBringUp, TouchesNoRegistersBeyondItsBar) {
 }
 
 TEST(AhciBringUp, RefusesABarThatHasRoomForNoPort) {
-    DiskBench<StrictDisk, ShortBarPlatform> bench{{}, {.register_bytes = ShortBarPlatform::bytes - 1}};
+    DiskBench<StrictMapper, ShortBarPlatform> bench{{}, {.register_bytes = ShortBarPlatform::bytes - 1}};
     EXPECT_EQ(bench.driver->probe().error(), Error::device_misbehaves);
     EXPECT_TRUE(bench.logged("no port whose registers can be reached"));
 }

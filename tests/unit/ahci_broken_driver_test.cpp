@@ -77,7 +77,7 @@ class BrokenDiskMapper {
     DiskMachine& machine_;
 };
 
-std::unique_ptr<BrokenDiskMapper> make_disk_mapper(DiskMachine& machine, BrokenDiskMapper*) {
+std::unique_ptr<BrokenDiskMapper> make_mapper(DiskMachine& machine, BrokenDiskMapper*) {
     return std::make_unique<BrokenDiskMapper>(machine);
 }
 
@@ -158,7 +158,7 @@ TEST_F(DiskCaught, NothingWhenNothingIsBroken) {
     bench.stop_and_expect_nothing_left();
     EXPECT_EQ(bench.ended.size(), 20u);
 
-    DiskBench<StrictDisk, EagerIssue> other;
+    DiskBench<StrictMapper, EagerIssue> other;
     ASSERT_TRUE(other.start().ok());
     write_and_read(other);
     other.settle();
@@ -225,7 +225,7 @@ TEST_F(DiskCaught, MemoryThatIsNeverUnmapped) {
 }
 
 TEST_F(DiskCaught, MemoryIsOutOfReachOnceTheRequestEnded) {
-    DiskBench<StrictDisk> bench;
+    DiskBench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());
     EXPECT_EQ(bench.run(Operation::read, {.blocks = 8}), Outcome::done);
     EXPECT_FALSE(bench.machine.device.stray_write(bench.machine.device.last_data(), 64, std::byte{0x66}));
@@ -238,7 +238,7 @@ TEST_F(DiskCaught, MemoryIsOutOfReachOnceTheRequestEnded) {
 }
 
 TEST_F(DiskCaught, AnInvalidationThatIsLost) {
-    DiskBench<StrictDisk> bench;
+    DiskBench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());
     bench.machine.iommu.lose_invalidations(true);
     // Memory that stays the test's when the request has ended.
@@ -254,7 +254,7 @@ TEST_F(DiskCaught, AnInvalidationThatIsLost) {
 }
 
 TEST_F(DiskCaught, ACommandThatWasNeverWritten) {
-    DiskBench<StrictDisk, EagerIssue> bench;
+    DiskBench<StrictMapper, EagerIssue> bench;
     ASSERT_TRUE(bench.start().ok());
     EagerIssue::eager = true;
     ASSERT_TRUE(bench.submit(0, Operation::read).ok());
@@ -264,7 +264,7 @@ TEST_F(DiskCaught, ACommandThatWasNeverWritten) {
 }
 
 TEST_F(DiskCaught, ACommandOfLongAgoIssuedAgain) {
-    DiskBench<StrictDisk, EagerIssue> bench;
+    DiskBench<StrictMapper, EagerIssue> bench;
     ASSERT_TRUE(bench.start().ok());
     ASSERT_TRUE(bench.submit(1, Operation::read).ok());
     bench.settle();
@@ -279,7 +279,7 @@ TEST_F(DiskCaught, ACommandOfLongAgoIssuedAgain) {
 }
 
 TEST_F(DiskCaught, ACommandThatIsIssuedBeforeItsTableIsWritten) {
-    DiskBench<StrictDisk, EarlyIssue> bench;
+    DiskBench<StrictMapper, EarlyIssue> bench;
     ASSERT_TRUE(bench.start().ok());
     EarlyIssue::early = true;
     ASSERT_TRUE(bench.submit(0, Operation::read).ok());
@@ -290,7 +290,7 @@ TEST_F(DiskCaught, ACommandThatIsIssuedBeforeItsTableIsWritten) {
 }
 
 TEST_F(DiskCaught, StrayAccessesAreRefusedEverywhereButInWhatIsMapped) {
-    DiskBench<StrictDisk> bench;
+    DiskBench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());
     for (const std::uint64_t iova :
          {std::uint64_t{0}, std::uint64_t{0xfee0'0000}, std::uint64_t{1} << 38, std::uint64_t{1} << 50}) {

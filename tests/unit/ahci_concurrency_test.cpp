@@ -22,7 +22,7 @@ struct Tag {
 void run_threads(const model::AhciOptions& options, AhciFault fault, std::uint32_t every) {
     constexpr std::uint32_t submitters = 3;
     constexpr std::uint64_t each = 1500;
-    DiskBench<StrictDisk> bench{options};
+    DiskBench<StrictMapper> bench{options};
     ASSERT_TRUE(bench.start().ok());
     const std::uint32_t depth = bench.driver->disk(0).queue_depth;
     std::vector<Tag> tags(depth);

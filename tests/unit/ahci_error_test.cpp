@@ -40,7 +40,7 @@ class MeetingPlatform : public ResetPlatform {
 
 namespace {
 
-using Bench = DiskBench<StrictDisk>;
+using Bench = DiskBench<StrictMapper>;
 
 // Eight reads with the disk at a time, the fourth of a block that fails.
 template <class B>
@@ -70,9 +70,11 @@ void expect_it_goes_on(B& bench) {
     EXPECT_FALSE(bench.driver->needs_recovery(0));
 }
 
-TYPED_TEST_SUITE(EveryDiskStrategy, EveryDiskMapper, DiskStrategyNames);
+template <class M>
+using DiskErrors = EveryStrategy<M>;
+TYPED_TEST_SUITE(DiskErrors, EveryDiskMapper, StrategyNames);
 
-TYPED_TEST(EveryDiskStrategy, AMediumErrorEndsOneRequestOnly) {
+TYPED_TEST(DiskErrors, AMediumErrorEndsOneRequestOnly) {
     for (const bool log : {true, false}) {
         for (const std::uint32_t depth : {32u, 0u}) {
             DiskBench<TypeParam> bench{{.disks = {{0, {.queue_depth = depth, .error_log = log}}}}};
@@ -251,8 +253,7 @@ TEST(AhciErrors, ARecoveryThatNothingCallsForTouchesNothing) {
     EXPECT_EQ(bench.driver->counters().recoveries, 0u);
     bench.machine.device.defer(false);
     bench.settle();
-    ASSERT_EQ(bench.ended.size(), 8u);
-    for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::done) << tag;
+    bench.expect_all_ended(8, Outcome::done);
     expect_it_goes_on(bench);
     bench.stop_and_expect_nothing_left();
 }
@@ -369,8 +370,7 @@ TEST(AhciTimeout, TheOthersAreNotBlamed) {
     for (std::uint32_t tag = 0; tag < 8; ++tag)
         ASSERT_TRUE(bench.submit(tag, Operation::read, {.first = tag}).ok());
     bench.settle(200'000);
-    ASSERT_EQ(bench.ended.size(), 8u);
-    for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::done) << tag;
+    bench.expect_all_ended(8, Outcome::done);
     bench.stop_and_expect_nothing_left();
 }
 
@@ -453,8 +453,7 @@ TEST(AhciRemoval, EndsWhatIsInFlight) {
         ASSERT_TRUE(bench.submit(5, Operation::read).ok());
         bench.machine.device.remove(0);
         EXPECT_TRUE(bench.serve());
-        ASSERT_EQ(bench.ended.size(), 6u);
-        for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::gone) << tag;
+        bench.expect_all_ended(6, Outcome::gone);
         EXPECT_FALSE(bench.driver->present(0));
         EXPECT_TRUE(bench.driver->present(1));
         EXPECT_TRUE(bench.logged("port 0: the disk is gone"));
@@ -562,8 +561,7 @@ TEST(AhciRemoval, OfTheWholeAdapterEndsEverything) {
         // No interrupt comes any more.
         EXPECT_EQ(bench.driver->complete(0, bench.sink()), 0u);
         bench.watch();
-        EXPECT_EQ(bench.ended.size(), tags);
-        for (const auto& [tag, outcome] : bench.outcomes()) EXPECT_EQ(outcome, Outcome::gone);
+        bench.expect_all_ended(tags, Outcome::gone);
         EXPECT_FALSE(bench.driver->present(0));
         // The line may be somebody else's: then a read of all ones tells.
         EXPECT_EQ(bench.driver->take_interrupt(), 3u);
@@ -588,24 +586,32 @@ TEST(AhciRemoval, ALinkThatStaysDownEndsIt) {
 
 // ---- the last means ----
 
+// The next command fails, and the port does not stop, so that its own means do not help.
+template <class B>
+void fail_without_stopping(B& bench, std::uint32_t port) {
+    bench.machine.device.inject(AhciFault::interface_error, 1, port);
+    bench.machine.device.inject(AhciFault::port_stop_stuck, 1, port);
+}
+template <class B>
+void read_from_both(B& bench) {
+    for (const std::uint32_t port : {0u, 1u})
+        ASSERT_TRUE(bench.submit(0, Operation::read, {.port = port}).ok());
+}
+template <class B>
+void expect_both_go_on(B& bench) {
+    EXPECT_TRUE(bench.driver->present(0));
+    EXPECT_TRUE(bench.driver->present(1));
+    bench.expect_all_ended(2, Outcome::done);
+    expect_it_goes_on(bench);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(AhciAdapterReset, HelpsAPortThatDoesNotStopAndSparesTheOthersRequests) {
-    DiskBench<StrictDisk, ResetPlatform> bench{{.disks = {{0, {}}, {1, {}}, {4, {.queue_depth = 0}}}}};
+    DiskBench<StrictMapper, ResetPlatform> bench{{.disks = {{0, {}}, {1, {}}, {4, {.queue_depth = 0}}}}};
     ASSERT_TRUE(bench.start().ok());
     bench.machine.device.defer(true);
-    std::map<std::uint32_t, Content> contents;
-    for (const std::uint32_t port : {0u, 1u, 4u}) {
-        contents[port] = pattern(port, 8 * 4096);
-        for (std::uint32_t tag = 0; tag < 8; ++tag) {
-            const Content piece(contents[port].begin() + tag * 4096,
-                                contents[port].begin() + (tag + 1) * 4096);
-            ASSERT_TRUE(bench
-                            .submit(tag, Operation::write,
-                                    {.first = tag * 8, .blocks = 8, .content = &piece, .port = port})
-                            .ok());
-        }
-    }
-    bench.machine.device.inject(AhciFault::interface_error, 1, 0);
-    bench.machine.device.inject(AhciFault::port_stop_stuck, 1, 0);
+    const auto contents = bench.submit_writes({0, 1, 4});
+    fail_without_stopping(bench, 0);
     std::uint32_t resets = 0;
     bench.platform->on_reset = [&] {
         ++resets;
@@ -615,20 +621,17 @@ TEST(AhciAdapterReset, HelpsAPortThatDoesNotStopAndSparesTheOthersRequests) {
     bench.settle(60'000);
     EXPECT_EQ(resets, 1u);
     EXPECT_TRUE(bench.logged("the whole adapter is reset"));
-    EXPECT_EQ(bench.ended.size(), 24u);
-    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port << ' ' << one.tag;
+    bench.expect_all_ended(24, Outcome::done);
     for (const auto& [port, content] : contents) EXPECT_EQ(bench.on_disk(0, 64, port), content) << port;
     expect_it_goes_on(bench);
     bench.stop_and_expect_nothing_left();
 }
 
 TEST(AhciAdapterReset, OfTwoPortsThatRecoverTogetherCostsNeitherItsDisk) {
-    DiskBench<StrictDisk, MeetingPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
+    DiskBench<StrictMapper, MeetingPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
     ASSERT_TRUE(bench.start().ok());
-    for (const std::uint32_t port : {0u, 1u})
-        ASSERT_TRUE(bench.submit(0, Operation::read, {.port = port}).ok());
-    bench.machine.device.inject(AhciFault::interface_error, 1, 0);
-    bench.machine.device.inject(AhciFault::port_stop_stuck, 1, 0);
+    read_from_both(bench);
+    fail_without_stopping(bench, 0);
     std::uint32_t resets = 0;
     bench.platform->on_reset = [&] {
         bench.machine.device.clear(AhciFault::port_stop_stuck);
@@ -641,23 +644,14 @@ TEST(AhciAdapterReset, OfTwoPortsThatRecoverTogetherCostsNeitherItsDisk) {
     };
     bench.settle(60'000);
     EXPECT_EQ(resets, 2u);
-    EXPECT_TRUE(bench.driver->present(0));
-    EXPECT_TRUE(bench.driver->present(1));
-    ASSERT_EQ(bench.ended.size(), 2u);
-    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port;
-    expect_it_goes_on(bench);
-    bench.stop_and_expect_nothing_left();
+    expect_both_go_on(bench);
 }
 
 TEST(AhciAdapterReset, OnePortAsksForServesAnotherThatIsAboutToAsk) {
-    DiskBench<StrictDisk, ResetPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
+    DiskBench<StrictMapper, ResetPlatform> bench{{.disks = {{0, {}}, {1, {}}}}};
     ASSERT_TRUE(bench.start().ok());
-    for (const std::uint32_t port : {0u, 1u})
-        ASSERT_TRUE(bench.submit(0, Operation::read, {.port = port}).ok());
-    for (const std::uint32_t port : {0u, 1u}) {
-        bench.machine.device.inject(AhciFault::interface_error, 1, port);
-        bench.machine.device.inject(AhciFault::port_stop_stuck, 1, port);
-    }
+    read_from_both(bench);
+    for (const std::uint32_t port : {0u, 1u}) fail_without_stopping(bench, port);
     std::uint32_t resets = 0;
     bench.platform->on_reset = [&] {
         ++resets;
@@ -670,19 +664,13 @@ TEST(AhciAdapterReset, OnePortAsksForServesAnotherThatIsAboutToAsk) {
     };
     bench.settle(60'000);
     EXPECT_EQ(resets, 1u);
-    EXPECT_TRUE(bench.driver->present(0));
-    EXPECT_TRUE(bench.driver->present(1));
-    ASSERT_EQ(bench.ended.size(), 2u);
-    for (const Ended& one : bench.ended) EXPECT_EQ(one.outcome, Outcome::done) << one.port;
-    expect_it_goes_on(bench);
-    bench.stop_and_expect_nothing_left();
+    expect_both_go_on(bench);
 }
 
 TEST(AhciAdapterReset, ThatDoesNotEndEndsTheRequests) {
     Bench bench;
     ASSERT_TRUE(bench.start().ok());
-    bench.machine.device.inject(AhciFault::interface_error);
-    bench.machine.device.inject(AhciFault::port_stop_stuck);
+    fail_without_stopping(bench, 0);
     bench.machine.device.inject(AhciFault::hba_reset_stuck);
     ASSERT_TRUE(bench.submit(0, Operation::read).ok());
     bench.settle(60'000);
@@ -693,7 +681,7 @@ TEST(AhciAdapterReset, ThatDoesNotEndEndsTheRequests) {
 }
 
 // It goes on with DMA whatever it is told. Whoever is given memory back must have it for himself.
-TYPED_TEST(EveryDiskStrategy, AnAdapterThatCannotBeSilencedReachesNothingThatIsGivenBack) {
+TYPED_TEST(DiskErrors, AnAdapterThatCannotBeSilencedReachesNothingThatIsGivenBack) {
     DiskBench<TypeParam> bench{{.disks = {{0, {}}, {1, {}}}}};
     ASSERT_TRUE(bench.start().ok());
     auto& device = bench.machine.device;
@@ -712,8 +700,7 @@ TYPED_TEST(EveryDiskStrategy, AnAdapterThatCannotBeSilencedReachesNothingThatIsG
     for (const std::uint32_t port : {0u, 1u})
         for (std::uint32_t tag = 0; tag < 3; ++tag)
             ASSERT_TRUE(bench.submit(tag, Operation::read, {.first = tag * 8, .blocks = 8, .port = port}).ok());
-    device.inject(AhciFault::interface_error, 1, 0);
-    device.inject(AhciFault::port_stop_stuck, 1, 0);
+    fail_without_stopping(bench, 0);
     device.inject(AhciFault::hba_reset_stuck);
     device.step(1);
     device.inject(AhciFault::dma_after_stop);

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,20 +18,10 @@
 #include <vector>
 
 #include "ahci/driver.hpp"
-#include "core/mapper.hpp"
-#include "core/strategy.hpp"
-#include "mapping/copy.hpp"
-#include "mapping/deferred.hpp"
-#include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
 #include "mapping/passthrough.hpp"
-#include "mapping/persistent.hpp"
-#include "mapping/strict.hpp"
 #include "model/ahci_datasheet.hpp"
 #include "model/ahci_device.hpp"
-#include "model/model_platform.hpp"
-#include "model/physical_memory.hpp"
-#include "model/software_iommu.hpp"
+#include "model_machine.hpp"
 
 namespace dmatoll::test {
 
@@ -39,16 +30,13 @@ using ahci::Operation;
 using ahci::Outcome;
 using model::AhciFault;
 
-using DiskDomain = Domain<model::SoftwareIommu, IovaAllocator>;
-using DiskPlatform = model::ModelPlatform<DiskDomain, model::AhciDevice>;
-// Rings only when a test does it.
-struct SilentAlarm {
-    void set(std::uint64_t) {}
-};
-using StrictDisk = Strict<DiskDomain>;
-using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
-using CopyDisk = Copy<DiskDomain, DiskPlatform>;
-using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using DiskMachine = ModelMachine<model::AhciDevice, model::AhciOptions>;
+using DiskPlatform = model::ModelPlatform<ModelDomain, model::AhciDevice>;
+using ForwardingPlatform = Forwarding<DiskPlatform>;
+using DeferredDisk = DeferredOn<DiskPlatform>;
+using CopyDisk = CopyOn<DiskPlatform>;
+using PersistentDisk = PersistentOn<DiskPlatform>;
+using EveryDiskMapper = testing::Types<StrictMapper, DeferredDisk, CopyDisk, PersistentDisk>;
 
 using Content = std::vector<std::byte>;
 
@@ -62,68 +50,6 @@ inline Content pattern(std::uint64_t seed, std::size_t bytes) {
     }
     return content;
 }
-
-struct DiskMachine {
-    explicit DiskMachine(const model::AhciOptions& options = {},
-                         IovaRange range = {0, (std::uint64_t{1} << 39) - 1})
-        : device{iommu, options} {
-        const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};  // where interrupts are written to
-        EXPECT_TRUE(allocator.set_up(platform, {&range, 1}, {&reserved, 1}, 39, 8192).ok());
-        tables_at_start = platform.tables_out();
-    }
-    ~DiskMachine() { allocator.tear_down(platform); }
-
-    model::PhysicalMemory memory{std::uint64_t{128} << 20};
-    model::SoftwareIommu iommu{memory};
-    IovaAllocator allocator;
-    DiskDomain domain{iommu, allocator};
-    model::AhciDevice device;
-    DiskPlatform platform{device, memory, domain};
-    SilentAlarm alarm;
-    std::size_t tables_at_start = 0;
-};
-
-inline std::unique_ptr<StrictDisk> make_disk_mapper(DiskMachine& machine, StrictDisk*) {
-    return std::make_unique<StrictDisk>(machine.domain);
-}
-inline std::unique_ptr<DeferredDisk> make_disk_mapper(DiskMachine& machine, DeferredDisk*) {
-    auto mapper = std::make_unique<DeferredDisk>(machine.domain, machine.platform, machine.alarm);
-    EXPECT_TRUE(mapper->set_up({.entries = 32}).ok());
-    return mapper;
-}
-inline std::unique_ptr<CopyDisk> make_disk_mapper(DiskMachine& machine, CopyDisk*) {
-    auto mapper = std::make_unique<CopyDisk>(machine.domain, machine.platform);
-    EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}).ok());
-    return mapper;
-}
-inline std::unique_ptr<PersistentDisk> make_disk_mapper(DiskMachine& machine, PersistentDisk*) {
-    auto mapper = std::make_unique<PersistentDisk>(machine.domain, machine.platform);
-    EXPECT_TRUE(mapper->cover(Memory{0}, Memory{machine.memory.bytes() - 1}).ok());
-    return mapper;
-}
-
-// What tests that get between driver and device derive from.
-class ForwardingPlatform {
-  public:
-    using Lock = DiskPlatform::Lock;
-    explicit ForwardingPlatform(DiskPlatform& platform) : platform_{platform} {}
-    std::uint32_t read32(std::uint32_t offset) { return platform_.read32(offset); }
-    void write32(std::uint32_t offset, std::uint32_t value) { platform_.write32(offset, value); }
-    Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
-    void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
-    Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
-    void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
-    Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
-    void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }
-    void* cpu_address(Memory buffer) { return platform_.cpu_address(buffer); }
-    std::uint64_t now_ns() { return platform_.now_ns(); }
-    void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
-    void log(LogLevel level, const char* message) { platform_.log(level, message); }
-    void forbid_dma() { platform_.forbid_dma(); }
-
-  private:
-    DiskPlatform& platform_;
-};
 
 struct Ended {
     std::uint32_t port;
@@ -139,7 +65,7 @@ class DiskBench {
     using Driver = ahci::Driver<P, M>;
 
     explicit DiskBench(const model::AhciOptions& options = {}, const ahci::Settings& settings = {},
-                       IovaRange range = {0, (std::uint64_t{1} << 39) - 1})
+                       IovaRange range = all_iovas)
         : machine{options, range} {
         if constexpr (std::is_same_v<P, DiskPlatform>) {
             platform = &machine.platform;
@@ -147,7 +73,7 @@ class DiskBench {
             own_platform = std::make_unique<P>(machine.platform);
             platform = own_platform.get();
         }
-        mapper = make_disk_mapper(machine, static_cast<M*>(nullptr));
+        mapper = make_mapper(machine, static_cast<M*>(nullptr));
         driver = std::make_unique<Driver>(*platform, *mapper, settings);
     }
 
@@ -205,6 +131,21 @@ class DiskBench {
             free(flight);
         }
         return status;
+    }
+
+    // Eight pages to each of these ports, a tag each; what is written to which.
+    std::map<std::uint32_t, Content> submit_writes(std::initializer_list<std::uint32_t> ports) {
+        std::map<std::uint32_t, Content> contents;
+        for (const std::uint32_t port : ports) {
+            const Content& content = contents[port] = pattern(port, 8 * 4096);
+            for (std::uint32_t tag = 0; tag < 8; ++tag) {
+                const Content page(content.begin() + tag * 4096, content.begin() + (tag + 1) * 4096);
+                const Status taken =
+                    submit(tag, Operation::write, {.first = tag * 8, .blocks = 8, .content = &page, .port = port});
+                EXPECT_TRUE(taken.ok()) << describe(taken.error());
+            }
+        }
+        return contents;
     }
 
     // What the surroundings' sinks do.
@@ -299,6 +240,12 @@ class DiskBench {
         for (const Ended& one : ended) by_tag[one.tag] = one.outcome;
         return by_tag;
     }
+    // Of all that ended so far.
+    void expect_all_ended(std::size_t count, Outcome outcome) const {
+        EXPECT_EQ(ended.size(), count);
+        for (const Ended& one : ended)
+            EXPECT_EQ(one.outcome, outcome) << "port " << one.port << ", tag " << one.tag;
+    }
     bool logged(const std::string& what) const {
         return std::ranges::any_of(machine.platform.log_lines(), [&](const model::LogLine& line) {
             return line.text.find(what) != std::string::npos;
@@ -314,20 +261,10 @@ class DiskBench {
     // What must hold after every orderly end, whatever happened before.
     void expect_nothing_left() {
         mapper->release_all();
-        EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
-        EXPECT_EQ(machine.domain.live(), machine.domain.quarantined());
-        EXPECT_EQ(machine.platform.rings_out(), 0u);
-        EXPECT_EQ(machine.platform.pages_out(), 0u);
-        EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
-        EXPECT_EQ(machine.platform.misuses(), 0u);
+        machine.expect_nothing_left();
         EXPECT_TRUE(flights.empty());
     }
-    void expect_clean_device() {
-        for (const std::string& violation : machine.device.violations()) ADD_FAILURE() << violation;
-        EXPECT_EQ(machine.iommu.faults().size(), 0u);
-        EXPECT_EQ(machine.iommu.stale_accesses().size(), 0u);
-        EXPECT_EQ(machine.device.accesses_while_quiet(), 0u);
-    }
+    void expect_clean_device() { machine.expect_clean_device(); }
     void stop_and_expect_nothing_left() {
         stop();
         expect_nothing_left();
@@ -351,17 +288,5 @@ class DiskBench {
     std::map<std::pair<std::uint32_t, std::uint32_t>, Flight> flights;
     std::vector<Ended> ended;
 };
-
-// Tests that hold for every strategy of ours.
-template <class M>
-class EveryDiskStrategy : public testing::Test {};
-
-struct DiskStrategyNames {
-    template <class M>
-    static std::string GetName(int) {
-        return M::strategy.name;
-    }
-};
-using EveryDiskMapper = testing::Types<StrictDisk, DeferredDisk, CopyDisk, PersistentDisk>;
 
 }  // namespace dmatoll::test

@@ -16,6 +16,13 @@ std::uint8_t byte_at(AhciModel& machine, std::uint64_t where) {
     return std::to_integer<std::uint8_t>(*machine.at(where));
 }
 
+// Zero if it is as it should be.
+std::uint8_t sum_of_log(AhciModel& machine) {
+    std::uint8_t sum = 0;
+    for (std::uint64_t i = 0; i < 512; ++i) sum = static_cast<std::uint8_t>(sum + byte_at(machine, i));
+    return sum;
+}
+
 TEST(AhciModelErrors, AMediumErrorStopsThePortAndNamesTheBlock) {
     AhciModel machine;
     machine.bring_up();
@@ -102,12 +109,8 @@ TEST(AhciModelErrors, AQueuedErrorIsInTheLogAndAbortsTheOthers) {
     EXPECT_EQ(byte_at(machine, 2), 0x51u);
     EXPECT_EQ(byte_at(machine, 3), 0x40u);
     EXPECT_EQ(byte_at(machine, 4), 20u) << "the block";
-    unsigned sum = 0;
-    for (std::uint64_t i = 0; i < 512; ++i) sum += byte_at(machine, i);
-    EXPECT_EQ(sum & 0xff, 0u);
-    machine.prepare(9, machine.queued(machine.reading(2, 1)), true);
-    machine.issue_queued(1u << 9);
-    machine.pass(1'000'000);
+    EXPECT_EQ(sum_of_log(machine), 0);
+    machine.run_queued(9, machine.reading(2, 1));
     EXPECT_EQ(machine.read(SACT), 0u);
     EXPECT_EQ(machine.read(TFD), 0x50u);
     machine.expect_no_violations();
@@ -117,13 +120,9 @@ TEST(AhciModelErrors, AComresetEndsTheQueuedErrorAsWell) {
     AhciModel machine;
     machine.bring_up();
     machine.device.disk(0).fail(20, {});
-    machine.prepare(0, machine.queued(machine.reading(20, 1)), true);
-    machine.issue_queued(1);
-    machine.pass(1'000'000);
+    machine.run_queued(0, machine.reading(20, 1));
     EXPECT_EQ(machine.read(TFD), 0x4051u);
-    machine.stop();
-    machine.comreset();
-    machine.start_again();
+    machine.reset_disk();
     machine.run(machine.reading(0, 1));
     EXPECT_EQ(machine.read(TFD), 0x50u);
     machine.expect_no_violations();
@@ -134,16 +133,12 @@ TEST(AhciModelErrors, TheErrorLogMayLie) {
         AhciModel machine;
         machine.bring_up();
         machine.device.disk(0).fail(20, {});
-        machine.prepare(31, machine.queued(machine.reading(20, 1)), true);
-        machine.issue_queued(1u << 31);
-        machine.pass(1'000'000);
+        machine.run_queued(31, machine.reading(20, 1));
         machine.start_again();
         machine.device.inject(fault);
         machine.run(machine.reading_error_log());
         EXPECT_EQ(machine.device.happened(fault), 1u);
-        unsigned sum = 0;
-        for (std::uint64_t i = 0; i < 512; ++i) sum += byte_at(machine, i);
-        return std::pair{byte_at(machine, 0), (sum & 0xff) == 0};
+        return std::pair{byte_at(machine, 0), sum_of_log(machine) == 0};
     };
     EXPECT_EQ(log(AhciFault::error_log_not_queued), (std::pair{std::uint8_t{0x80 | 31}, true}));
     EXPECT_EQ(log(AhciFault::error_log_other_tag), (std::pair{std::uint8_t{30}, true}));
@@ -213,9 +208,7 @@ TEST(AhciModelErrors, AShortPrdTableLeavesTheCommandHanging) {
     machine.pass(1'000'000'000);
     EXPECT_EQ(machine.read(CI), 1u);
     EXPECT_NE(machine.read(TFD) & 0x80, 0u);
-    machine.stop();
-    machine.comreset();
-    machine.start_again();
+    machine.reset_disk();
     machine.run(machine.reading(0, 1));
     EXPECT_EQ(machine.read(CI), 0u);
 }
@@ -262,9 +255,7 @@ TEST(AhciModelErrors, InterfaceErrorsStopThePortOrDoNot) {
     EXPECT_NE(machine.read(SERR), 0u);
     EXPECT_EQ(machine.read(CI), 1u);
     EXPECT_NE(machine.read(TFD) & 0x80, 0u);
-    machine.stop();
-    machine.comreset();
-    machine.start_again();
+    machine.reset_disk();
     machine.run(machine.reading(0, 1));
     EXPECT_EQ(machine.read(CI), 0u);
     machine.expect_no_violations();
@@ -306,12 +297,8 @@ TEST(AhciModelFaults, ACommandThatNeverCompletesHoldsOnlyItself) {
     machine.issue_queued(0b111);
     machine.pass(10'000'000'000);
     EXPECT_EQ(machine.read(SACT), 0b001u);
-    machine.stop();
-    machine.comreset();
-    machine.start_again();
-    machine.prepare(0, machine.queued(machine.reading(0, 1)), true);
-    machine.issue_queued(1);
-    machine.pass(1'000'000);
+    machine.reset_disk();
+    machine.run_queued(0, machine.reading(0, 1));
     EXPECT_EQ(machine.read(SACT), 0u);
     machine.expect_no_violations();
 }

@@ -84,6 +84,12 @@ class AhciModel {
         write(sheet::SCTL, 0);
         pass(100'000'000);
     }
+    // What ends a command that hangs.
+    void reset_disk() {
+        stop();
+        comreset();
+        start_again();
+    }
     void start_again() {
         stop();
         write(sheet::SERR, ~0u);
@@ -141,6 +147,13 @@ class AhciModel {
     void run(const RawCommand& command) {
         prepare(0, command);
         issue(1);
+        pass(1'000'000);
+    }
+
+    // One that is queued, to its end.
+    void run_queued(std::uint32_t slot, const RawCommand& command) {
+        prepare(slot, queued(command), true);
+        issue_queued(1u << slot);
         pass(1'000'000);
     }
 

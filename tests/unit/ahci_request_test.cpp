@@ -28,11 +28,13 @@ class CountingPlatform : public ForwardingPlatform {
 
 namespace {
 
-using Bench = DiskBench<StrictDisk>;
+using Bench = DiskBench<StrictMapper>;
 
-TYPED_TEST_SUITE(EveryDiskStrategy, EveryDiskMapper, DiskStrategyNames);
+template <class M>
+using DiskRequests = EveryStrategy<M>;
+TYPED_TEST_SUITE(DiskRequests, EveryDiskMapper, StrategyNames);
 
-TYPED_TEST(EveryDiskStrategy, WritesAndReadsBlocks) {
+TYPED_TEST(DiskRequests, WritesAndReadsBlocks) {
     DiskBench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
     std::uint64_t seed = 1;
@@ -45,7 +47,7 @@ TYPED_TEST(EveryDiskStrategy, WritesAndReadsBlocks) {
     bench.stop_and_expect_nothing_left();
 }
 
-TYPED_TEST(EveryDiskStrategy, TakesMemoryThatBeginsInsideAPage) {
+TYPED_TEST(DiskRequests, TakesMemoryThatBeginsInsideAPage) {
     DiskBench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
     std::uint64_t seed = 1;
@@ -63,7 +65,7 @@ TYPED_TEST(EveryDiskStrategy, TakesMemoryThatBeginsInsideAPage) {
 }
 
 // Random mixed requests at full depth, ended by the disk in any order, against what a simple array says.
-TYPED_TEST(EveryDiskStrategy, KeepsItsDataUnderRandomLoad) {
+TYPED_TEST(DiskRequests, KeepsItsDataUnderRandomLoad) {
     for (const std::uint32_t disk_depth : {32u, 3u, 0u}) {
         DiskBench<TypeParam> bench{
             {.disks = {{0, {.blocks = 4096, .queue_depth = disk_depth}}}, .order_seed = 7}};
@@ -162,7 +164,7 @@ TEST(AhciRequests, RunSideBySideAtFullDepth) {
 }
 
 TEST(AhciRequests, CostFewAccessesToTheDevice) {
-    DiskBench<StrictDisk, CountingPlatform> bench;
+    DiskBench<StrictMapper, CountingPlatform> bench;
     ASSERT_TRUE(bench.start().ok());
     bench.machine.device.defer(true);
     CountingPlatform& platform = *bench.platform;
@@ -301,20 +303,9 @@ TEST(AhciRequests, GoOneByOneWhereThereIsNoQueueing) {
 TEST(AhciRequests, OfSeveralPortsDoNotMeet) {
     Bench bench{{.disks = {{0, {}}, {2, {}}, {5, {.queue_depth = 0}}}}};
     ASSERT_TRUE(bench.start().ok());
-    std::map<std::uint32_t, Content> contents;
-    for (const std::uint32_t port : {0u, 2u, 5u}) {
-        contents[port] = pattern(port, 64 * 512);
-        for (std::uint32_t tag = 0; tag < 8; ++tag) {
-            const Content piece(contents[port].begin() + tag * 4096,
-                                contents[port].begin() + (tag + 1) * 4096);
-            ASSERT_TRUE(bench
-                            .submit(tag, Operation::write,
-                                    {.first = tag * 8, .blocks = 8, .content = &piece, .port = port})
-                            .ok());
-        }
-    }
+    const auto contents = bench.submit_writes({0, 2, 5});
     bench.settle();
-    EXPECT_EQ(bench.ended.size(), 24u);
+    bench.expect_all_ended(24, Outcome::done);
     for (const auto& [port, content] : contents) EXPECT_EQ(bench.on_disk(0, 64, port), content);
     bench.stop_and_expect_nothing_left();
 }

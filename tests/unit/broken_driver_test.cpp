@@ -75,28 +75,14 @@ std::unique_ptr<BrokenMapper> make_mapper(Machine& machine, BrokenMapper*) {
 }
 
 // Surroundings that tell the device of one descriptor more than there is.
-class EagerDoorbell {
+class EagerDoorbell : public Forwarding<ModelPlatform> {
   public:
     inline static bool eager = true;
-    explicit EagerDoorbell(ModelPlatform& platform) : platform_{platform} {}
-    std::uint32_t read32(std::uint32_t offset) { return platform_.read32(offset); }
+    using Forwarding::Forwarding;
     void write32(std::uint32_t offset, std::uint32_t value) {
         const bool is_tail = offset == model::datasheet::TDT && value != 0;
-        platform_.write32(offset, eager && is_tail ? value + 1 : value);
+        Forwarding::write32(offset, eager && is_tail ? value + 1 : value);
     }
-    Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
-    Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
-    void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
-    void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
-    Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }
-    void free(void* memory, std::size_t bytes) { platform_.free(memory, bytes); }
-    void* cpu_address(Memory buffer) { return platform_.cpu_address(buffer); }
-    std::uint64_t now_ns() { return platform_.now_ns(); }
-    void delay_us(std::uint32_t microseconds) { platform_.delay_us(microseconds); }
-    void log(LogLevel level, const char* message) { platform_.log(level, message); }
-
-  private:
-    ModelPlatform& platform_;
 };
 
 namespace {

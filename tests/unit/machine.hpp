@@ -9,89 +9,25 @@
 #include <set>
 #include <vector>
 
-#include "core/mapper.hpp"
-#include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "frames.hpp"
-#include "mapping/copy.hpp"
-#include "mapping/deferred.hpp"
-#include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
-#include "mapping/persistent.hpp"
-#include "mapping/strict.hpp"
 #include "model/e1000_device.hpp"
-#include "model/model_platform.hpp"
-#include "model/physical_memory.hpp"
-#include "model/software_iommu.hpp"
+#include "model_machine.hpp"
 
 namespace dmatoll::test {
 
-using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
+using Machine = ModelMachine<model::E1000Device, model::DeviceOptions>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
-using StrictMapper = Strict<ModelDomain>;
-using PersistentMapper = Persistent<ModelDomain, ModelPlatform>;
-
-// Rings only when a test does it.
-struct ModelAlarm {
-    void set(std::uint64_t nanoseconds) {
-        ++settings;
-        pending_ns = nanoseconds;
-    }
-
-    std::uint64_t settings = 0;
-    std::uint64_t pending_ns = 0;
-};
-using CopyMapper = Copy<ModelDomain, ModelPlatform>;
-using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
+using DeferredMapper = DeferredOn<ModelPlatform>;
+using CopyMapper = CopyOn<ModelPlatform>;
+using PersistentMapper = PersistentOn<ModelPlatform>;
+using EveryMapper = testing::Types<StrictMapper, DeferredMapper, CopyMapper, PersistentMapper>;
 
 static_assert(Platform<ModelPlatform>);
 static_assert(Mapper<StrictMapper>);
 static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
-
-struct Machine {
-    explicit Machine(const model::DeviceOptions& options = {}) : device{iommu, options} {
-        const IovaRange range{0, (std::uint64_t{1} << 39) - 1};
-        const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};  // where interrupts are written to
-        EXPECT_TRUE(allocator.set_up(platform, {&range, 1}, {&reserved, 1}, 39, 8192).ok());
-        tables_at_start = platform.tables_out();
-    }
-    ~Machine() { allocator.tear_down(platform); }
-
-    std::byte* at(Memory where, std::uint64_t bytes = 1) { return memory.at(where, bytes); }
-
-    model::PhysicalMemory memory{std::uint64_t{128} << 20};
-    model::SoftwareIommu iommu{memory};
-    IovaAllocator allocator;
-    ModelDomain domain{iommu, allocator};
-    model::E1000Device device;
-    ModelPlatform platform{device, memory, domain};
-    ModelAlarm alarm;
-    std::size_t tables_at_start = 0;
-};
-
-inline std::unique_ptr<StrictMapper> make_mapper(Machine& machine, StrictMapper*) {
-    return std::make_unique<StrictMapper>(machine.domain);
-}
-
-inline std::unique_ptr<DeferredMapper> make_mapper(Machine& machine, DeferredMapper*) {
-    auto mapper = std::make_unique<DeferredMapper>(machine.domain, machine.platform, machine.alarm);
-    EXPECT_TRUE(mapper->set_up({.entries = 32}).ok());
-    return mapper;
-}
-
-inline std::unique_ptr<CopyMapper> make_mapper(Machine& machine, CopyMapper*) {
-    auto mapper = std::make_unique<CopyMapper>(machine.domain, machine.platform);
-    EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}).ok());
-    return mapper;
-}
-
-inline std::unique_ptr<PersistentMapper> make_mapper(Machine& machine, PersistentMapper*) {
-    auto mapper = std::make_unique<PersistentMapper>(machine.domain, machine.platform);
-    EXPECT_TRUE(mapper->cover(Memory{0}, Memory{machine.memory.bytes() - 1}).ok());
-    return mapper;
-}
 
 struct Received {
     Bytes bytes;
@@ -230,22 +166,12 @@ class Bench {
     // What must hold after every orderly end, whatever happened before.
     void expect_nothing_left() {
         mapper->release_all();
-        EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
-        EXPECT_EQ(machine.domain.live(), machine.domain.quarantined());
-        EXPECT_EQ(machine.platform.rings_out(), 0u);
-        EXPECT_EQ(machine.platform.pages_out(), 0u);
-        EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
-        EXPECT_EQ(machine.platform.misuses(), 0u);
+        machine.expect_nothing_left();
         EXPECT_TRUE(buffers_out.empty());
         EXPECT_EQ(free_buffers.size(), buffers.size());
         EXPECT_TRUE(in_flight.empty());
     }
-    void expect_clean_device() {
-        for (const std::string& violation : machine.device.violations()) ADD_FAILURE() << violation;
-        EXPECT_EQ(machine.iommu.faults().size(), 0u);
-        EXPECT_EQ(machine.iommu.stale_accesses().size(), 0u);
-        EXPECT_EQ(machine.device.accesses_while_quiet(), 0u);
-    }
+    void expect_clean_device() { machine.expect_clean_device(); }
     void stop_and_expect_nothing_left() {
         stop();
         expect_nothing_left();
@@ -281,17 +207,5 @@ class Bench {
 // Whether a buffer's way to the device changes the page table, so that the IOMMU can refuse it.
 template <class M>
 inline constexpr bool maps_buffers = !std::is_same_v<M, CopyMapper>;
-
-// Tests that hold for every strategy of ours.
-template <class M>
-class EveryStrategy : public testing::Test {};
-
-struct StrategyNames {
-    template <class M>
-    static std::string GetName(int) {
-        return M::strategy.name;
-    }
-};
-using EveryMapper = testing::Types<StrictMapper, DeferredMapper, CopyMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test
