@@ -69,8 +69,8 @@ static ssize_t completion_show(struct device* device, struct device_attribute* a
 }
 struct device_attribute dmatoll_completion_attribute = __ATTR_RO(completion);
 
-umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* attribute) {
-    const struct dmatoll_bound* bound = dev_get_drvdata(device);
+umode_t dmatoll_attribute_mode(struct kobject* object, struct attribute* attribute, int number) {
+    const struct dmatoll_bound* bound = dev_get_drvdata(kobj_to_dev(object));
 
     if ((attribute == &dmatoll_page_size_attribute.attr ||
          attribute == &dmatoll_cached_pages_attribute.attr) &&

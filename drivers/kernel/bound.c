@@ -284,8 +284,12 @@ void dmatoll_bound_close(struct dmatoll_bound* bound) {
     kfree(bound->memory);
 }
 
-/* No MODULE_DEVICE_TABLE: nothing loads the module unasked. */
-const struct pci_device_id dmatoll_ids[] = {
-    {PCI_DEVICE_DRIVER_OVERRIDE(PCI_ANY_ID, PCI_ANY_ID, true)},
-    {},
-};
+int dmatoll_bound_allocate_interrupt(struct dmatoll_bound* bound, unsigned int kinds) {
+    int count;
+
+    if (bound->polled) return 0;
+    count = pci_alloc_irq_vectors(bound->pci, 1, 1, kinds);
+    if (count >= 0) return 0;
+    dev_err(&bound->pci->dev, "no interrupt can be had (%d): use completion=poll\n", count);
+    return count;
+}

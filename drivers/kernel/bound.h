@@ -34,6 +34,16 @@ struct dmatoll_kind {
 };
 extern const struct dmatoll_kind dmatoll_kind;
 
+/* registration.c */
+/* Of the module's two PCI drivers. 0 or a negative errno; then neither is registered. */
+int dmatoll_register_drivers(void);
+void dmatoll_unregister_drivers(void);
+/* Each module's: what both do with a device. */
+int dmatoll_probe(struct pci_dev* pci, bool own);
+void dmatoll_remove(struct pci_dev* pci);
+void dmatoll_shutdown(struct pci_dev* pci);
+extern const struct attribute_group* dmatoll_device_groups[];
+
 /* bound.c */
 /*
  * Checks the module's parameters against the driver that was asked for, enables the device with bus mastering
@@ -44,8 +54,9 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
 int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits);
 /* Ends both. */
 void dmatoll_bound_close(struct dmatoll_bound* bound);
-/* All devices, so that the wrong one gets an answer; none by itself. */
-extern const struct pci_device_id dmatoll_ids[];
+/* One interrupt of one of these kinds (PCI_IRQ_*), if the device is not polled. Says in the log what is wrong.
+ * 0 or a negative errno. */
+int dmatoll_bound_allocate_interrupt(struct dmatoll_bound* bound, unsigned int kinds);
 
 /* domain.c */
 /*
@@ -76,7 +87,7 @@ extern struct device_attribute dmatoll_cached_pages_attribute;
     &dmatoll_strategy_attribute.attr, &dmatoll_domain_attribute.attr, &dmatoll_placement_attribute.attr, \
         &dmatoll_protection_attribute.attr, &dmatoll_completion_attribute.attr,                          \
         &dmatoll_page_size_attribute.attr, &dmatoll_cached_pages_attribute.attr
-/* 0 for an attribute that the device's strategy does not have, else its mode. */
-umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* attribute);
+/* 0 for an attribute that the device's strategy does not have, else its mode: a group's is_visible. */
+umode_t dmatoll_attribute_mode(struct kobject* object, struct attribute* attribute, int number);
 /* Each module's: pages that the cache of strategy persistent has mapped by now. */
 void dmatoll_cached_pages(struct dmatoll_bound* bound, u64* small, u64* large);

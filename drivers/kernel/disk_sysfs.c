@@ -36,10 +36,6 @@ static ssize_t statistics_show(struct device* device, struct device_attribute* a
 }
 static DEVICE_ATTR_RO(statistics);
 
-static umode_t is_visible(struct kobject* object, struct attribute* attribute, int number) {
-    return dmatoll_attribute_mode(kobj_to_dev(object), attribute);
-}
-
 static struct attribute* dmatoll_attributes[] = {
     DMATOLL_BOUND_ATTRIBUTES,
     &dev_attr_part.attr,
@@ -50,7 +46,7 @@ static struct attribute* dmatoll_attributes[] = {
 static const struct attribute_group dmatoll_group = {
     .name = "dmatoll",
     .attrs = dmatoll_attributes,
-    .is_visible = is_visible,
+    .is_visible = dmatoll_attribute_mode,
 };
 
 const struct attribute_group* dmatoll_device_groups[] = {&dmatoll_group, NULL};

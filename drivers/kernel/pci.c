@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/*
- * Two PCI drivers for one device. `dmatoll-net` brings a domain of its own and therefore manages the DMA of
- * its group itself; `dmatoll-net-linux` lives on the group's default domain. Neither takes a device by its
- * ID: only what is written into driver_override binds.
- */
+/* From a NIC that was bound to one of the PCI drivers to its interface, and back. */
 #include <linux/etherdevice.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -30,12 +26,9 @@ module_param(allow_faults, bool, 0444);
 MODULE_PARM_DESC(allow_faults,
                  "sysfs has a file that crashes the driver, and with it this kernel (default no)");
 
-#define OWN_DRIVER "dmatoll-net"
-#define LINUX_DRIVER "dmatoll-net-linux"
-
 const struct dmatoll_kind dmatoll_kind = {
-    .own_driver = OWN_DRIVER,
-    .linux_driver = LINUX_DRIVER,
+    .own_driver = "dmatoll-net",
+    .linux_driver = "dmatoll-net-linux",
     .device = "8254x",
     .registers_bar = 0,
     .registers_bytes = 0x20000, /* [8254x, 317453 §4.1]: 128 KiB of registers */
@@ -51,14 +44,9 @@ void dmatoll_on_alarm(struct dmatoll_bound* bound) {
 
 static int allocate_interrupt(struct dmatoll_net* net) {
     unsigned int kinds = PCI_IRQ_INTX;
-    int count;
 
-    if (net->bound.polled) return 0;
     if (dmatoll_nic_part(net->nic).message_signalled) kinds |= PCI_IRQ_MSI;
-    count = pci_alloc_irq_vectors(net->bound.pci, 1, 1, kinds);
-    if (count >= 0) return 0;
-    dev_err(&net->bound.pci->dev, "no interrupt can be had (%d): use completion=poll\n", count);
-    return count;
+    return dmatoll_bound_allocate_interrupt(&net->bound, kinds);
 }
 
 static int create_core(struct dmatoll_net* net) {
@@ -96,7 +84,7 @@ static void refuse_part(struct pci_dev* pci) {
             pci->device, known);
 }
 
-static int probe(struct pci_dev* pci, bool own) {
+int dmatoll_probe(struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
     const char* part = dmatoll_part_name(pci->vendor, pci->device);
     struct dmatoll_net* net;
@@ -148,15 +136,11 @@ free:
     return error;
 }
 
-static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, true); }
-
-static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, false); }
-
 static struct dmatoll_net* net_of(struct pci_dev* pci) {
     return container_of(pci_get_drvdata(pci), struct dmatoll_net, bound);
 }
 
-static void dmatoll_remove(struct pci_dev* pci) {
+void dmatoll_remove(struct pci_dev* pci) {
     struct dmatoll_net* net = net_of(pci);
 
     /* Closes the interface: the device is quiet after it. */
@@ -168,7 +152,7 @@ static void dmatoll_remove(struct pci_dev* pci) {
 }
 
 /* A kernel that is started by this one must not find a device that writes into its memory. */
-static void dmatoll_shutdown(struct pci_dev* pci) {
+void dmatoll_shutdown(struct pci_dev* pci) {
     struct dmatoll_net* net = net_of(pci);
 
     rtnl_lock();
@@ -177,39 +161,10 @@ static void dmatoll_shutdown(struct pci_dev* pci) {
     rtnl_unlock();
 }
 
-static struct pci_driver own_driver = {
-    .name = OWN_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = own_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .driver_managed_dma = true,
-    .dev_groups = dmatoll_device_groups,
-};
-
-static struct pci_driver linux_driver = {
-    .name = LINUX_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = linux_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .dev_groups = dmatoll_device_groups,
-};
-
-static int __init dmatoll_init(void) {
-    int error = pci_register_driver(&own_driver);
-
-    if (error) return error;
-    error = pci_register_driver(&linux_driver);
-    if (error) pci_unregister_driver(&own_driver);
-    return error;
-}
+static int __init dmatoll_init(void) { return dmatoll_register_drivers(); }
 module_init(dmatoll_init);
 
-static void __exit dmatoll_exit(void) {
-    pci_unregister_driver(&linux_driver);
-    pci_unregister_driver(&own_driver);
-}
+static void __exit dmatoll_exit(void) { dmatoll_unregister_drivers(); }
 module_exit(dmatoll_exit);
 
 MODULE_DESCRIPTION("The e1000 driver that dmatoll measures: one source in the kernel and as a process");

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/*
- * Two PCI drivers for one host bus adapter. `dmatoll-blk` brings a domain of its own and therefore manages
- * the DMA of its group itself; `dmatoll-blk-linux` lives on the group's default domain. Neither takes a
- * device by its ID: only what is written into driver_override binds.
- */
+/* From a host bus adapter that was bound to one of the PCI drivers to its disks, and back. */
 #include <linux/dma-mapping.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -17,12 +13,9 @@ module_param(queue_depth, uint, 0644);
 MODULE_PARM_DESC(queue_depth,
                  "requests that a disk has at a time, 1 to 32; a disk may take fewer (default 32)");
 
-#define OWN_DRIVER "dmatoll-blk"
-#define LINUX_DRIVER "dmatoll-blk-linux"
-
 const struct dmatoll_kind dmatoll_kind = {
-    .own_driver = OWN_DRIVER,
-    .linux_driver = LINUX_DRIVER,
+    .own_driver = "dmatoll-blk",
+    .linux_driver = "dmatoll-blk-linux",
     .device = "AHCI adapter",
     .registers_bar = 5,
     .registers_bytes = 0x180, /* [AHCI 1.3.1 §3]: the host's own registers and one port */
@@ -81,16 +74,6 @@ static void destroy_core(struct dmatoll_blk* blk) {
     kfree(blk->hba);
 }
 
-static int allocate_interrupt(struct dmatoll_blk* blk) {
-    int count;
-
-    if (blk->bound.polled) return 0;
-    count = pci_alloc_irq_vectors(blk->bound.pci, 1, 1, PCI_IRQ_MSI | PCI_IRQ_INTX);
-    if (count >= 0) return 0;
-    dev_err(&blk->bound.pci->dev, "no interrupt can be had (%d): use completion=poll\n", count);
-    return count;
-}
-
 static void for_each_disk(struct dmatoll_blk* blk, void (*use)(struct dmatoll_disk* disk)) {
     u32 port;
 
@@ -115,6 +98,13 @@ static int add_disks(struct dmatoll_blk* blk) {
     return 0;
 }
 
+/* `end`: what becomes of a disk. Nothing comes from the block layer, nor goes back to it, afterwards. */
+static void end_disks(struct dmatoll_blk* blk, void (*end)(struct dmatoll_disk* disk)) {
+    for_each_disk(blk, end);
+    for_each_disk(blk, dmatoll_disk_stop_work);
+    dmatoll_completion_stop(blk);
+}
+
 /* Also of a device that was started in part. */
 static void stop_device(struct dmatoll_blk* blk) {
     /* Even an adapter that does not obey the stop must not reach the memory that it gives back. */
@@ -122,7 +112,7 @@ static void stop_device(struct dmatoll_blk* blk) {
     dmatoll_hba_stop(blk->hba);
 }
 
-static int probe(struct pci_dev* pci, bool own) {
+int dmatoll_probe(struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
     struct dmatoll_blk* blk;
     u32 depth = queue_depth;
@@ -143,7 +133,7 @@ static int probe(struct pci_dev* pci, bool own) {
         dev_err(device, "the driver core did not take the device (%d)\n", error);
         goto close;
     }
-    error = allocate_interrupt(blk);
+    error = dmatoll_bound_allocate_interrupt(&blk->bound, PCI_IRQ_MSI | PCI_IRQ_INTX);
     if (error) goto destroy;
     pci_set_master(pci);
     error = dmatoll_hba_start(blk->hba);
@@ -160,9 +150,7 @@ static int probe(struct pci_dev* pci, bool own) {
     return 0;
 
 remove:
-    for_each_disk(blk, dmatoll_disk_remove);
-    for_each_disk(blk, dmatoll_disk_stop_work);
-    dmatoll_completion_stop(blk);
+    end_disks(blk, dmatoll_disk_remove);
 stop:
     stop_device(blk);
     for_each_disk(blk, dmatoll_disk_free);
@@ -176,20 +164,14 @@ free:
     return error;
 }
 
-static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, true); }
-
-static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, false); }
-
 static struct dmatoll_blk* blk_of(struct pci_dev* pci) {
     return container_of(pci_get_drvdata(pci), struct dmatoll_blk, bound);
 }
 
-static void dmatoll_remove(struct pci_dev* pci) {
+void dmatoll_remove(struct pci_dev* pci) {
     struct dmatoll_blk* blk = blk_of(pci);
 
-    for_each_disk(blk, dmatoll_disk_remove);
-    for_each_disk(blk, dmatoll_disk_stop_work);
-    dmatoll_completion_stop(blk);
+    end_disks(blk, dmatoll_disk_remove);
     stop_device(blk);
     for_each_disk(blk, dmatoll_disk_free);
     pci_free_irq_vectors(pci);
@@ -200,56 +182,26 @@ static void dmatoll_remove(struct pci_dev* pci) {
 
 /* What a disk has in its cache is written, and a kernel that is started by this one does not find a device
  * that writes into its memory. */
-static void dmatoll_shutdown(struct pci_dev* pci) {
+void dmatoll_shutdown(struct pci_dev* pci) {
     struct dmatoll_blk* blk = blk_of(pci);
 
-    for_each_disk(blk, dmatoll_disk_shut_down);
-    for_each_disk(blk, dmatoll_disk_stop_work);
-    dmatoll_completion_stop(blk);
+    end_disks(blk, dmatoll_disk_shut_down);
     stop_device(blk);
 }
-
-static struct pci_driver own_driver = {
-    .name = OWN_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = own_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .driver_managed_dma = true,
-    .dev_groups = dmatoll_device_groups,
-};
-
-static struct pci_driver linux_driver = {
-    .name = LINUX_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = linux_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .dev_groups = dmatoll_device_groups,
-};
 
 static int __init dmatoll_init(void) {
     int error;
 
     dmatoll_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
     if (!dmatoll_workqueue) return -ENOMEM;
-    error = pci_register_driver(&own_driver);
-    if (error) goto destroy;
-    error = pci_register_driver(&linux_driver);
-    if (error) goto unregister;
-    return 0;
-
-unregister:
-    pci_unregister_driver(&own_driver);
-destroy:
-    destroy_workqueue(dmatoll_workqueue);
+    error = dmatoll_register_drivers();
+    if (error) destroy_workqueue(dmatoll_workqueue);
     return error;
 }
 module_init(dmatoll_init);
 
 static void __exit dmatoll_exit(void) {
-    pci_unregister_driver(&linux_driver);
-    pci_unregister_driver(&own_driver);
+    dmatoll_unregister_drivers();
     destroy_workqueue(dmatoll_workqueue);
 }
 module_exit(dmatoll_exit);

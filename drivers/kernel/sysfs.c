@@ -37,10 +37,8 @@ static ssize_t fault_store(struct device* device, struct device_attribute* attri
 static DEVICE_ATTR_WO(fault);
 
 static umode_t is_visible(struct kobject* object, struct attribute* attribute, int number) {
-    struct device* device = kobj_to_dev(object);
-
-    if (attribute == &dev_attr_fault.attr && !net_of(device)->faults_allowed) return 0;
-    return dmatoll_attribute_mode(device, attribute);
+    if (attribute == &dev_attr_fault.attr && !net_of(kobj_to_dev(object))->faults_allowed) return 0;
+    return dmatoll_attribute_mode(object, attribute, number);
 }
 
 static struct attribute* dmatoll_attributes[] = {
