@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as a module: dmatoll_net, or dmatoll_blk for disks.
+// Our driver as a module: dmatoll_net, dmatoll_blk for disks, or dmatoll_dma for a device that copies memory.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,8 @@ namespace dmatoll::harness {
 
 class KernelDriver final : public Driver {
   public:
-    KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership);
+    KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf, Ownership& ownership,
+                 int cpu);
     ~KernelDriver() override;
 
     std::string interface() const override { return interface_ ? interface_->name() : ""; }
@@ -21,11 +22,13 @@ class KernelDriver final : public Driver {
     nlohmann::json effective() override;
     void require_alive() override;
     void make_fault(const std::string& how) override;
+    nlohmann::json command(const std::string& line) override;
     void stop() override;
 
   private:
     [[nodiscard]] Counts network_counters() const;
-    [[nodiscard]] Counts disk_counters() const;
+    // Of a module that makes no network interface.
+    [[nodiscard]] Counts statistics() const;
 
     DeviceKind kind_;
     std::string module_;
