@@ -78,10 +78,8 @@ DriverSettings relevant(DriverSettings settings, DeviceKind kind, const std::str
     } else {
         settings.max_sectors_kb = usual.max_sectors_kb;
     }
-    if (strategy != "deferred") {
-        settings.deferred_entries = usual.deferred_entries;
-        settings.deferred_milliseconds = usual.deferred_milliseconds;
-    }
+    for (const StrategyParameter* parameter : parameters::all)
+        if (strategy != parameter->strategy->name) settings.*parameter->value = usual.*parameter->value;
     // What is in the kernel is compiled as the kernel compiles.
     if (placement != "user") settings.code_generation = usual.code_generation;
     if (placement != "stock") settings.copybreak = usual.copybreak;

@@ -23,17 +23,16 @@ std::string disk_statistics(const DiskState& state, const DiskOptions& options, 
     }
     const bool hugepages = read(state.hugepages) != 0;
     const bool pool = options.driver.strategy == strategies::persistent.name;
+    json parameters{{"queue_depth", options.driver.queue_depth},
+                    {"completion", options.driver.poll ? "poll" : "interrupt"},
+                    {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                    {"watchdog_ms", options.watchdog_ms}};
+    add_parameters(parameters, options.driver);
     return json{{"placement", name_of(Placement::user)},
                 {"device", options.device},
                 {"disks", disks},
                 {"strategy", options.driver.strategy},
-                {"parameters",
-                 {{"queue_depth", options.driver.queue_depth},
-                  {"completion", options.driver.poll ? "poll" : "interrupt"},
-                  {"page_size", hugepages ? huge_page_bytes : page_bytes},
-                  {"deferred_entries", options.driver.deferred_entries},
-                  {"deferred_milliseconds", options.driver.deferred_milliseconds},
-                  {"watchdog_ms", options.watchdog_ms}}},
+                {"parameters", parameters},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.
                 {"page_size", pool && hugepages ? huge_page_bytes : page_bytes},

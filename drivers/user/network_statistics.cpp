@@ -28,24 +28,23 @@ std::string network_statistics(const NetworkState& state, const NetworkOptions& 
     }
     const bool hugepages = read(state.hugepages) != 0;
     const bool pool = options.driver.strategy == strategies::persistent.name;
+    json parameters{{"receive_descriptors", options.driver.receive_descriptors},
+                    {"transmit_descriptors", options.driver.transmit_descriptors},
+                    {"interrupts_per_second", options.driver.interrupts_per_second},
+                    {"part", part.name},
+                    {"mtu", options.driver.mtu},
+                    {"completion", options.driver.poll ? "poll" : "interrupt"},
+                    {"offloads", options.driver.offloads},
+                    {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                    {"raw", name_of(options.driver.raw)},
+                    {"frame_bytes", options.driver.frame_bytes},
+                    {"watchdog_ms", options.watchdog_ms}};
+    add_parameters(parameters, options.driver);
     return json{{"placement", name_of(Placement::user)},
                 {"device", options.device},
                 {"tap", options.tap},
                 {"strategy", options.driver.strategy},
-                {"parameters",
-                 {{"receive_descriptors", options.driver.receive_descriptors},
-                  {"transmit_descriptors", options.driver.transmit_descriptors},
-                  {"interrupts_per_second", options.driver.interrupts_per_second},
-                  {"part", part.name},
-                  {"mtu", options.driver.mtu},
-                  {"completion", options.driver.poll ? "poll" : "interrupt"},
-                  {"offloads", options.driver.offloads},
-                  {"page_size", hugepages ? huge_page_bytes : page_bytes},
-                  {"deferred_entries", options.driver.deferred_entries},
-                  {"deferred_milliseconds", options.driver.deferred_milliseconds},
-                  {"raw", name_of(options.driver.raw)},
-                  {"frame_bytes", options.driver.frame_bytes},
-                  {"watchdog_ms", options.watchdog_ms}}},
+                {"parameters", parameters},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.
                 {"page_size", pool && hugepages ? std::uint64_t{2} << 20 : page_bytes},
