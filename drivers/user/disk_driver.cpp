@@ -31,6 +31,7 @@
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "queue_passing.hpp"
 #include "ring.hpp"
@@ -70,10 +71,11 @@ using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
+using SharedMapper = Shared<UserDomain, DiskPlatform>;
 
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
-              ScatterMapper<PersistentMapper>);
+              ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -112,6 +114,10 @@ void prepare(DeferredMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up({.entries = options.driver.deferred_entries,
                            .milliseconds = options.driver.deferred_milliseconds}),
             "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
+}
+
+void prepare(SharedMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up(), "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
 // The buffers themselves are never mapped.
@@ -371,6 +377,8 @@ void run(const DiskChildOptions& options) {
         drive_with(CopyMapper{domain, platform});
     } else if (options.driver.strategy == strategies::persistent.name) {
         drive_with(PersistentMapper{domain, platform});
+    } else if (options.driver.strategy == strategies::shared.name) {
+        drive_with(SharedMapper{domain, platform});
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

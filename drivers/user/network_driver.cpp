@@ -18,6 +18,7 @@
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "network_options.hpp"
 #include "network_report.hpp"
@@ -39,10 +40,11 @@ using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
+using SharedMapper = Shared<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
-              Mapper<PersistentMapper>);
+              Mapper<PersistentMapper> && Mapper<SharedMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -60,6 +62,10 @@ void prepare(DeferredMapper& mapper, const PacketArena&, const NetworkChildOptio
     require(mapper.set_up({.entries = options.driver.deferred_entries,
                            .milliseconds = options.driver.deferred_milliseconds}),
             "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
+}
+
+void prepare(SharedMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
+    require(mapper.set_up(), "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
 // The arena itself is never mapped.
@@ -178,6 +184,9 @@ void run(const NetworkChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::persistent.name) {
         PersistentMapper mapper{domain, platform};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::shared.name) {
+        SharedMapper mapper{domain, platform};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
