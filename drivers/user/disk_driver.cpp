@@ -30,6 +30,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
@@ -70,12 +71,14 @@ class DiskPlatform : public UserPlatform<UserDomain> {
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
+using OptimisticMapper = Optimistic<UserDomain, DiskPlatform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
 using SharedMapper = Shared<UserDomain, DiskPlatform>;
 
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
-              ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper>);
+              ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper> &&
+              ScatterMapper<OptimisticMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -118,6 +121,12 @@ void prepare(DeferredMapper& mapper, const DiskChildOptions& options) {
 
 void prepare(SharedMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up(), "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(OptimisticMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up({.entries = options.driver.optimistic_entries,
+                           .milliseconds = options.driver.optimistic_milliseconds}),
+            "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
 // The buffers themselves are never mapped.
@@ -379,6 +388,8 @@ void run(const DiskChildOptions& options) {
         drive_with(PersistentMapper{domain, platform});
     } else if (options.driver.strategy == strategies::shared.name) {
         drive_with(SharedMapper{domain, platform});
+    } else if (options.driver.strategy == strategies::optimistic.name) {
+        drive_with(OptimisticMapper{domain, platform, alarm});
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

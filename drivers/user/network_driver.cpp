@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
@@ -39,12 +40,14 @@ using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
+using OptimisticMapper = Optimistic<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
 using SharedMapper = Shared<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
-              Mapper<PersistentMapper> && Mapper<SharedMapper>);
+              Mapper<PersistentMapper> && Mapper<SharedMapper> &&
+              Mapper<OptimisticMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -66,6 +69,12 @@ void prepare(DeferredMapper& mapper, const PacketArena&, const NetworkChildOptio
 
 void prepare(SharedMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up(), "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(OptimisticMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
+    require(mapper.set_up({.entries = options.driver.optimistic_entries,
+                           .milliseconds = options.driver.optimistic_milliseconds}),
+            "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
 // The arena itself is never mapped.
@@ -187,6 +196,9 @@ void run(const NetworkChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::shared.name) {
         SharedMapper mapper{domain, platform};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::optimistic.name) {
+        OptimisticMapper mapper{domain, platform, alarm};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
