@@ -30,6 +30,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -71,6 +72,7 @@ class DiskPlatform : public UserPlatform<UserDomain> {
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
+using OnDemandMapper = OnDemand<UserDomain, DiskPlatform>;
 using OptimisticMapper = Optimistic<UserDomain, DiskPlatform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
 using SharedMapper = Shared<UserDomain, DiskPlatform>;
@@ -78,7 +80,7 @@ using SharedMapper = Shared<UserDomain, DiskPlatform>;
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
               ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper> &&
-              ScatterMapper<OptimisticMapper>);
+              ScatterMapper<OptimisticMapper> && ScatterMapper<OnDemandMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -126,6 +128,11 @@ void prepare(SharedMapper& mapper, const DiskChildOptions& options) {
 void prepare(OptimisticMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up({.entries = options.driver.optimistic_entries,
                            .milliseconds = options.driver.optimistic_milliseconds}),
+            "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(OnDemandMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up(options.driver.quota_pages),
             "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
@@ -390,6 +397,8 @@ void run(const DiskChildOptions& options) {
         drive_with(SharedMapper{domain, platform});
     } else if (options.driver.strategy == strategies::optimistic.name) {
         drive_with(OptimisticMapper{domain, platform, alarm});
+    } else if (options.driver.strategy == strategies::on_demand.name) {
+        drive_with(OnDemandMapper{domain, platform});
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

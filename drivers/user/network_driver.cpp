@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -40,6 +41,7 @@ using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
+using OnDemandMapper = OnDemand<UserDomain, Platform>;
 using OptimisticMapper = Optimistic<UserDomain, Platform, FlushAlarm>;
 using PersistentMapper = Persistent<UserDomain, Platform>;
 using SharedMapper = Shared<UserDomain, Platform>;
@@ -47,7 +49,7 @@ using SharedMapper = Shared<UserDomain, Platform>;
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
               Mapper<PersistentMapper> && Mapper<SharedMapper> &&
-              Mapper<OptimisticMapper>);
+              Mapper<OptimisticMapper> && Mapper<OnDemandMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -74,6 +76,11 @@ void prepare(SharedMapper& mapper, const PacketArena&, const NetworkChildOptions
 void prepare(OptimisticMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up({.entries = options.driver.optimistic_entries,
                            .milliseconds = options.driver.optimistic_milliseconds}),
+            "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(OnDemandMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
+    require(mapper.set_up(options.driver.quota_pages),
             "device " + options.process.bdf + ": cannot make the table of mapped pages");
 }
 
@@ -199,6 +206,9 @@ void run(const NetworkChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::optimistic.name) {
         OptimisticMapper mapper{domain, platform, alarm};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::on_demand.name) {
+        OnDemandMapper mapper{domain, platform};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
