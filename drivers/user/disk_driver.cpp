@@ -29,6 +29,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -71,6 +72,7 @@ class DiskPlatform : public UserPlatform<UserDomain> {
 
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, DiskPlatform>;
+using HybridCopyMapper = HybridCopy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
 using OnDemandMapper = OnDemand<UserDomain, DiskPlatform>;
 using OptimisticMapper = Optimistic<UserDomain, DiskPlatform, FlushAlarm>;
@@ -80,7 +82,8 @@ using SharedMapper = Shared<UserDomain, DiskPlatform>;
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
               ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper> &&
-              ScatterMapper<OptimisticMapper> && ScatterMapper<OnDemandMapper>);
+              ScatterMapper<OptimisticMapper> && ScatterMapper<OnDemandMapper> &&
+              ScatterMapper<HybridCopyMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -139,6 +142,13 @@ void prepare(OnDemandMapper& mapper, const DiskChildOptions& options) {
 // The buffers themselves are never mapped.
 void prepare(CopyMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up({.to_device = CopySlots::most, .from_device = CopySlots::most}),
+            "device " + options.process.bdf +
+                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
+}
+
+void prepare(HybridCopyMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up({.to_device = CopySlots::most, .from_device = CopySlots::most},
+                          options.driver.copy_threshold),
             "device " + options.process.bdf +
                 ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
 }
@@ -399,6 +409,8 @@ void run(const DiskChildOptions& options) {
         drive_with(OptimisticMapper{domain, platform, alarm});
     } else if (options.driver.strategy == strategies::on_demand.name) {
         drive_with(OnDemandMapper{domain, platform});
+    } else if (options.driver.strategy == strategies::hybrid_copy.name) {
+        drive_with(HybridCopyMapper{domain, platform});
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

@@ -16,6 +16,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -40,6 +41,7 @@ using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, Platform>;
+using HybridCopyMapper = HybridCopy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using OnDemandMapper = OnDemand<UserDomain, Platform>;
 using OptimisticMapper = Optimistic<UserDomain, Platform, FlushAlarm>;
@@ -49,7 +51,7 @@ using SharedMapper = Shared<UserDomain, Platform>;
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
               Mapper<PersistentMapper> && Mapper<SharedMapper> &&
-              Mapper<OptimisticMapper> && Mapper<OnDemandMapper>);
+              Mapper<OptimisticMapper> && Mapper<OnDemandMapper> && Mapper<HybridCopyMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -88,6 +90,14 @@ void prepare(OnDemandMapper& mapper, const PacketArena&, const NetworkChildOptio
 void prepare(CopyMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up({.to_device = options.driver.transmit_descriptors,
                            .from_device = options.driver.receive_descriptors}),
+            "device " + options.process.bdf +
+                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
+}
+
+void prepare(HybridCopyMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
+    require(mapper.set_up({.to_device = options.driver.transmit_descriptors,
+                           .from_device = options.driver.receive_descriptors},
+                          options.driver.copy_threshold),
             "device " + options.process.bdf +
                 ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
 }
@@ -209,6 +219,9 @@ void run(const NetworkChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::on_demand.name) {
         OnDemandMapper mapper{domain, platform};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::hybrid_copy.name) {
+        HybridCopyMapper mapper{domain, platform};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
