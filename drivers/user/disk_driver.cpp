@@ -120,7 +120,8 @@ void prepare(Mapper&, const DiskChildOptions&) {}
 
 void prepare(DeferredMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up({.entries = options.driver.deferred_entries,
-                           .milliseconds = options.driver.deferred_milliseconds}),
+                           .milliseconds = options.driver.deferred_milliseconds,
+                           .per_cpu = options.driver.deferred_per_cpu != 0}),
             "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
 }
 
