@@ -227,6 +227,10 @@ void run(const NetworkChildOptions& options) {
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }
+    if (domain.live() != 0) {
+        throw Failure{"device " + options.process.bdf + ": mappings were left after the stop: " +
+                      std::to_string(domain.live())};
+    }
     allocator.tear_down(platform);
 }
 
