@@ -26,6 +26,7 @@
 #include "driver_process.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
@@ -72,6 +73,7 @@ class DiskPlatform : public UserPlatform<UserDomain> {
 
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, DiskPlatform>;
+using ContiguousMapper = Contiguous<UserDomain, DiskPlatform, FlushAlarm>;
 using HybridCopyMapper = HybridCopy<UserDomain, DiskPlatform>;
 using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
 using OnDemandMapper = OnDemand<UserDomain, DiskPlatform>;
@@ -83,7 +85,7 @@ static_assert(ahci::AdapterPlatform<DiskPlatform>);
 static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
               ScatterMapper<PersistentMapper> && ScatterMapper<SharedMapper> &&
               ScatterMapper<OptimisticMapper> && ScatterMapper<OnDemandMapper> &&
-              ScatterMapper<HybridCopyMapper>);
+              ScatterMapper<HybridCopyMapper> && ScatterMapper<ContiguousMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -138,6 +140,11 @@ void prepare(OptimisticMapper& mapper, const DiskChildOptions& options) {
 void prepare(OnDemandMapper& mapper, const DiskChildOptions& options) {
     require(mapper.set_up(options.driver.quota_pages),
             "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(ContiguousMapper& mapper, const DiskChildOptions& options) {
+    require(mapper.set_up(options.driver.contiguous_milliseconds),
+            "device " + options.process.bdf + ": cannot make the table of blocks");
 }
 
 // The buffers themselves are never mapped.
@@ -412,6 +419,8 @@ void run(const DiskChildOptions& options) {
         drive_with(OnDemandMapper{domain, platform});
     } else if (options.driver.strategy == strategies::hybrid_copy.name) {
         drive_with(HybridCopyMapper{domain, platform});
+    } else if (options.driver.strategy == strategies::contiguous.name) {
+        drive_with(ContiguousMapper{domain, platform, alarm});
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
     }

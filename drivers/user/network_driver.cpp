@@ -13,6 +13,7 @@
 #include "event_loop.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
@@ -41,6 +42,7 @@ using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
 using CopyMapper = Copy<UserDomain, Platform>;
+using ContiguousMapper = Contiguous<UserDomain, Platform, FlushAlarm>;
 using HybridCopyMapper = HybridCopy<UserDomain, Platform>;
 using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
 using OnDemandMapper = OnDemand<UserDomain, Platform>;
@@ -51,7 +53,8 @@ using SharedMapper = Shared<UserDomain, Platform>;
 static_assert(dmatoll::Platform<Platform>);
 static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
               Mapper<PersistentMapper> && Mapper<SharedMapper> &&
-              Mapper<OptimisticMapper> && Mapper<OnDemandMapper> && Mapper<HybridCopyMapper>);
+              Mapper<OptimisticMapper> && Mapper<OnDemandMapper> && Mapper<HybridCopyMapper> &&
+              Mapper<ContiguousMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
@@ -85,6 +88,11 @@ void prepare(OptimisticMapper& mapper, const PacketArena&, const NetworkChildOpt
 void prepare(OnDemandMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
     require(mapper.set_up(options.driver.quota_pages),
             "device " + options.process.bdf + ": cannot make the table of mapped pages");
+}
+
+void prepare(ContiguousMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
+    require(mapper.set_up(options.driver.contiguous_milliseconds),
+            "device " + options.process.bdf + ": cannot make the table of blocks");
 }
 
 // The arena itself is never mapped.
@@ -223,6 +231,9 @@ void run(const NetworkChildOptions& options) {
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else if (options.driver.strategy == strategies::hybrid_copy.name) {
         HybridCopyMapper mapper{domain, platform};
+        drive(options, mapper, platform, device, alarm, arena, *shared);
+    } else if (options.driver.strategy == strategies::contiguous.name) {
+        ContiguousMapper mapper{domain, platform, alarm};
         drive(options, mapper, platform, device, alarm, arena, *shared);
     } else {
         throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
