@@ -21,7 +21,8 @@ nlohmann::json to_json(const DriverSettings& settings) {
             {"max_sectors_kb", settings.max_sectors_kb},
             {"deferred_entries", settings.deferred_entries},
             {"deferred_milliseconds", settings.deferred_milliseconds},
-            {"page_size", settings.page_size}};
+            {"page_size", settings.page_size},
+            {"iova_allocator", settings.iova_allocator}};
 }
 
 DriverSettings driver_settings_from_json(const nlohmann::json& json) {
@@ -38,6 +39,7 @@ DriverSettings driver_settings_from_json(const nlohmann::json& json) {
     result.deferred_entries = json.value("deferred_entries", result.deferred_entries);
     result.deferred_milliseconds = json.value("deferred_milliseconds", result.deferred_milliseconds);
     result.page_size = json.value("page_size", result.page_size);
+    result.iova_allocator = json.value("iova_allocator", result.iova_allocator);
     return result;
 }
 
@@ -71,6 +73,7 @@ std::string label(const DriverSettings& settings) {
     number("entries", settings.deferred_entries, usual.deferred_entries);
     number("ms", settings.deferred_milliseconds, usual.deferred_milliseconds);
     number("page", settings.page_size, usual.page_size);
+    if (settings.iova_allocator != usual.iova_allocator) parts.push_back(settings.iova_allocator);
     return join(parts, "-");
 }
 

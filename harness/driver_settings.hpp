@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+#include "../drivers/core/iova_allocator.hpp"
+
 namespace dmatoll::harness {
 
 struct DriverSettings {
@@ -28,6 +30,8 @@ struct DriverSettings {
     std::uint32_t deferred_entries = 256;
     std::uint32_t deferred_milliseconds = 10;
     std::uint32_t page_size = 0;  // in bytes; 0: what the placement has
+    // Where IOVAs come from: a name of drivers/core/iova_allocator.hpp.
+    std::string iova_allocator = iova_allocators::default_name;
 
     auto operator<=>(const DriverSettings&) const = default;
 };

@@ -93,6 +93,9 @@ nlohmann::json strategy_parameters(const Trial& trial) {
                       {"deferred_milliseconds", trial.settings.deferred_milliseconds}};
     if (trial.strategy == "persistent" && trial.settings.page_size > 0)
         parameters = {{"page_size", trial.settings.page_size}};
+    // The usual one is no parameter: what was run before there were others is the same.
+    if (trial.settings.iova_allocator != DriverSettings{}.iova_allocator)
+        parameters["iova_allocator"] = trial.settings.iova_allocator;
     return parameters;
 }
 

@@ -37,7 +37,7 @@ void require_in_force(const Trial& trial, const nlohmann::json& effective) {
     const DriverSettings usual;
     const auto wanted = to_json(trial.settings);
     const auto usually = to_json(usual);
-    std::vector<std::string> names{"completion", "code_generation", "page_size"};
+    std::vector<std::string> names{"completion", "code_generation", "page_size", "iova_allocator"};
     if (trial.strategy == "deferred") {
         names.emplace_back("deferred_entries");
         names.emplace_back("deferred_milliseconds");

@@ -51,7 +51,7 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
     std::vector<DriverSettings> result{DriverSettings{}};
     if (!driver) return result;
     driver->only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu", "offloads",
-                  "copybreak", "deferred_entries", "deferred_milliseconds", "page_size", "max_sectors_kb"});
+                  "copybreak", "deferred_entries", "deferred_milliseconds", "page_size", "iova_allocator", "max_sectors_kb"});
     const auto number = [&](const char* key, std::uint32_t DriverSettings::*member, std::uint64_t least,
                             std::uint64_t most) {
         const auto values = driver->numbers(key, DriverSettings{}.*member, least, most);
@@ -76,6 +76,9 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
     for (const auto& settings : result)
         if (settings.page_size != 0 && settings.page_size != 4096 && settings.page_size != 2'097'152)
             fail("{}: 4096 or 2097152 was expected", driver->at("page_size"));
+    if (driver->has("iova_allocator"))
+        multiply(result, axis(*driver, "iova_allocator", "IOVA allocator", iova_allocator_names()),
+                 [](DriverSettings& settings, const std::string& value) { settings.iova_allocator = value; });
     return result;
 }
 

@@ -53,6 +53,7 @@ struct dmatoll_range {
 struct dmatoll_strategy_settings {
     uint32_t deferred_entries, deferred_milliseconds; /* strategy deferred only */
     uint32_t page_size; /* strategy persistent only: DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES */
+    int iova_allocator; /* with a domain of our own: its number */
 };
 
 /* What a core is built on. Everything outlives the core. */
@@ -86,12 +87,25 @@ bool dmatoll_strategy_protection(int strategy, const struct dmatoll_strategy_set
 /* Whether the setting page_size is one of that strategy's. */
 bool dmatoll_strategy_has_page_size(int strategy);
 
+/* ---- up: iova_allocators.cpp ---- */
+
+/* Number of an IOVA allocator, or -1. */
+int dmatoll_iova_allocator_find(const char* name);
+/* Name of the nth one, or NULL behind the last. */
+const char* dmatoll_iova_allocator_name(int allocator);
+/* Why it cannot be had with that strategy, or NULL. `lists`: a request of many pieces is one mapping. */
+const char* dmatoll_iova_allocator_refusal(int allocator, int strategy, bool lists,
+                                           const struct dmatoll_strategy_settings* settings);
+
 /* ---- down: platform.c ---- */
 
 void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char* message);
 /* Clears bus mastering. Process context only. */
 void dmatoll_forbid_dma(struct device* device);
 uint64_t dmatoll_now_ns(void);
+/* The CPU that calls, below dmatoll_cpu_count(). Any context. */
+uint32_t dmatoll_cpu(void);
+uint32_t dmatoll_cpu_count(void);
 void dmatoll_delay_us(uint32_t microseconds);
 /* Zeroed; up to a page from any context, more from process context only. NULL: none. */
 void* dmatoll_allocate(size_t bytes);
@@ -131,6 +145,17 @@ bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t
 /* Without invalidation: that, and the freeing of page-table pages, waits for dmatoll_domain_invalidate(). */
 bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
 void dmatoll_domain_invalidate(struct dmatoll_domain* domain);
+
+/* ---- down: iova.c, Linux's own allocator; softirq and process context ---- */
+
+struct dmatoll_iova;
+
+/* Of ranges of whole pages, upwards, at least one. Process context only. NULL: no memory. */
+struct dmatoll_iova* dmatoll_iova_create(const struct dmatoll_range* ranges, uint32_t count);
+void dmatoll_iova_destroy(struct dmatoll_iova* space);
+/* 0: none. */
+uint64_t dmatoll_iova_allocate(struct dmatoll_iova* space, uint64_t pages);
+void dmatoll_iova_free(struct dmatoll_iova* space, uint64_t iova, uint64_t pages);
 
 /* A spinlock between softirq and process context. Large enough for spinlock_t unless the
  * kernel counts contention (LOCK_STAT), which platform.c would tell when it is built. */

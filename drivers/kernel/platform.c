@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 
 #include "glue.h"
@@ -23,6 +24,10 @@ void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char
 void dmatoll_forbid_dma(struct device* device) { pci_clear_master(to_pci_dev(device)); }
 
 uint64_t dmatoll_now_ns(void) { return ktime_get_ns(); }
+
+uint32_t dmatoll_cpu(void) { return raw_smp_processor_id(); }
+
+uint32_t dmatoll_cpu_count(void) { return nr_cpu_ids; }
 
 void dmatoll_delay_us(uint32_t microseconds) {
     /* A quarter of slack, so that the wake-up can share a timer interrupt. */

@@ -30,6 +30,25 @@ std::string check_strategy(const std::string& name) {
            "; this program has: " + known;
 }
 
+const char* refusal_of(const IovaAllocatorEntry& allocator) {
+    return iova_allocators::refusal(allocator.kind, {.placement = Placement::user});
+}
+
+std::string check_iova_allocator(const std::string& name) {
+    const IovaAllocatorEntry* const allocator = iova_allocators::find(name.c_str());
+    const char* const refusal = allocator != nullptr ? refusal_of(*allocator) : "there is none of that name";
+    if (refusal == nullptr) {
+        return {};
+    }
+    std::string known;
+    for (const IovaAllocatorEntry& candidate : iova_allocators::catalogue) {
+        if (refusal_of(candidate) == nullptr) {
+            known += (known.empty() ? "" : ", ") + std::string{candidate.name};
+        }
+    }
+    return "IOVA allocator `" + name + "`: " + refusal + "; this program has: " + known;
+}
+
 std::string check_restarts(const std::string& text) {
     unsigned count = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
@@ -72,6 +91,11 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
                    "strategy deferred: ... and for how long at most")
         ->check(CLI::Range{1U, DeferredLimits::most_milliseconds})
         ->capture_default_str();
+    app.add_option("--iova-allocator", mapping.iova_allocator,
+                   "where I/O virtual addresses come from: size-classes, tree, tree-linear, eiovar, magazines or "
+                   "contiguous")
+        ->check(CLI::Validator{check_iova_allocator, "", "allocator"})
+        ->capture_default_str();
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
     app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();
     app.add_option("--control", common.control, "path of the control socket to make");
@@ -99,6 +123,14 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
     app.add_flag("--json", common.json, "errors as JSON on standard output, too");
 }
 
+IovaAllocatorKind iova_allocator_of(const MappingOptions& options) {
+    const IovaAllocatorEntry* const allocator = iova_allocators::find(options.iova_allocator.c_str());
+    if (allocator == nullptr) {
+        throw Failure{"there is no IOVA allocator `" + options.iova_allocator + "`"};
+    }
+    return allocator->kind;
+}
+
 bool parse_arguments(CLI::App& app, int argc, const char* const* argv) {
     try {
         app.parse(argc, argv);
@@ -116,7 +148,8 @@ void to_json(nlohmann::json& json, const MappingOptions& options) {
             {"poll", options.poll},
             {"page_size", options.page_size},
             {"deferred_entries", options.deferred_entries},
-            {"deferred_milliseconds", options.deferred_milliseconds}};
+            {"deferred_milliseconds", options.deferred_milliseconds},
+            {"iova_allocator", options.iova_allocator}};
 }
 
 void from_json(const nlohmann::json& json, MappingOptions& options) {
@@ -125,6 +158,7 @@ void from_json(const nlohmann::json& json, MappingOptions& options) {
     json.at("page_size").get_to(options.page_size);
     json.at("deferred_entries").get_to(options.deferred_entries);
     json.at("deferred_milliseconds").get_to(options.deferred_milliseconds);
+    json.at("iova_allocator").get_to(options.iova_allocator);
 }
 
 void to_json(nlohmann::json& json, const ProcessOptions& options) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "core/iova_allocator.hpp"
 #include "mapping/deferred.hpp"
 
 namespace CLI {
@@ -24,6 +25,7 @@ struct MappingOptions {
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
     std::uint32_t deferred_entries = DeferredLimits{}.entries;
     std::uint32_t deferred_milliseconds = DeferredLimits{}.milliseconds;
+    std::string iova_allocator = iova_allocators::default_name;
 };
 
 struct CommonOptions {
@@ -45,6 +47,9 @@ struct ProcessOptions {
     gid_t group = 0;
     pid_t parent = 0;
 };
+
+// Of an allocator that a process can have.
+IovaAllocatorKind iova_allocator_of(const MappingOptions& options);
 
 // Both outlive the parsing.
 void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& mapping);

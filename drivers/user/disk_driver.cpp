@@ -29,7 +29,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 #include "queue_passing.hpp"
@@ -45,6 +45,7 @@ namespace {
 
 constexpr const char* program = "dmatoll-disk-user";
 
+using IovaAllocator = iova::Any<VfioContainer::Lock>;
 using UserDomain = Domain<VfioContainer, IovaAllocator>;
 
 // Waiting for the device is a sign of life: an error is recovered from in the loop, and takes seconds.
@@ -356,7 +357,8 @@ void run(const DiskChildOptions& options) {
     const std::vector<IovaRange> ranges = container.ranges();
     const auto set_up_addresses = [&](unsigned bits_of_adapter) {
         const unsigned bits = std::min(bits_of_adapter, options.process.address_bits);
-        require(allocator.set_up(platform, ranges, {}, bits),
+        require(allocator.set_up(platform, ranges, {}, bits, IovaAllocator::default_capacity,
+                                 {.kind = iova_allocator_of(options.driver)}),
                 "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
                     ", the width of this IOMMU or of this adapter");
     };

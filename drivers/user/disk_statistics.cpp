@@ -33,6 +33,7 @@ std::string disk_statistics(const DiskState& state, const DiskOptions& options, 
                   {"page_size", hugepages ? huge_page_bytes : page_bytes},
                   {"deferred_entries", options.driver.deferred_entries},
                   {"deferred_milliseconds", options.driver.deferred_milliseconds},
+                  {"iova_allocator", options.driver.iova_allocator},
                   {"watchdog_ms", options.watchdog_ms}}},
                 {"domain", "vfio-type1"},
                 // Of the buffers' mappings: one buffer at a time is mapped by base pages.

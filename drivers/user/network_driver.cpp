@@ -16,7 +16,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 #include "network_options.hpp"
@@ -33,6 +33,7 @@
 namespace dmatoll::user {
 namespace {
 
+using IovaAllocator = iova::Any<VfioContainer::Lock>;
 using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
 using StrictMapper = Strict<UserDomain>;
@@ -164,7 +165,8 @@ void run(const NetworkChildOptions& options) {
     Platform platform{"dmatoll-net-user", device, {arena.rings(), ArenaLayout::ring_area_bytes}, domain};
     FlushAlarm alarm;
     const std::vector<IovaRange> ranges = container.ranges();
-    require(allocator.set_up(platform, ranges, {}, options.process.address_bits),
+    require(allocator.set_up(platform, ranges, {}, options.process.address_bits, IovaAllocator::default_capacity,
+                             {.kind = iova_allocator_of(options.driver)}),
             "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.process.address_bits) +
                 ", the width of this IOMMU");
     if (options.driver.strategy == strategies::strict.name) {

@@ -43,6 +43,7 @@ std::string network_statistics(const NetworkState& state, const NetworkOptions& 
                   {"page_size", hugepages ? huge_page_bytes : page_bytes},
                   {"deferred_entries", options.driver.deferred_entries},
                   {"deferred_milliseconds", options.driver.deferred_milliseconds},
+                  {"iova_allocator", options.driver.iova_allocator},
                   {"raw", name_of(options.driver.raw)},
                   {"frame_bytes", options.driver.frame_bytes},
                   {"watchdog_ms", options.watchdog_ms}}},

@@ -60,6 +60,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
     if (settings.deferred_milliseconds != usual.deferred_milliseconds)
         add("--deferred-milliseconds", std::to_string(settings.deferred_milliseconds));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
+    if (settings.iova_allocator != usual.iova_allocator) add("--iova-allocator", settings.iova_allocator);
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
     if (drives_disks(trial)) return result;
     if (trial.driver_is_workload()) {

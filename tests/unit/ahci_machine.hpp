@@ -22,7 +22,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
@@ -39,6 +39,7 @@ using ahci::Operation;
 using ahci::Outcome;
 using model::AhciFault;
 
+using IovaAllocator = iova::Any<model::SoftwareIommu::Lock>;
 using DiskDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using DiskPlatform = model::ModelPlatform<DiskDomain, model::AhciDevice>;
 // Rings only when a test does it.

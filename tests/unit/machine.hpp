@@ -16,7 +16,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/strict.hpp"
 #include "model/e1000_device.hpp"
@@ -26,6 +26,7 @@
 
 namespace dmatoll::test {
 
+using IovaAllocator = iova::Any<model::SoftwareIommu::Lock>;
 using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 using StrictMapper = Strict<ModelDomain>;
