@@ -215,7 +215,8 @@ class RequestQueue {
         give_back(done, sink);
         return failure;
     }
-    // For a reset of the whole adapter that is not this port's: trouble::adapter_reset, or trouble::stopped.
+    // For a reset of the whole adapter that is not this port's: trouble::adapter_reset, or trouble::stopped,
+    // announced or not.
     void freeze_for_reset(std::uint32_t whose) {
         lock_.lock();
         frozen_ = 1;

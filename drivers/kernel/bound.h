@@ -15,8 +15,8 @@
 struct dmatoll_bound {
     struct pci_dev* pci;
     int strategy;
-    bool own;    /* has a domain of its own */
-    bool polled; /* completion=poll: no interrupts */
+    bool own;        /* has a domain of its own */
+    bool polled;     /* completion=poll: no interrupts */
     int polling_cpu; /* ... on that CPU; negative: on that of whoever has it begin */
     int polled_on;   /* where it was begun; negative: not yet */
     struct dmatoll_surroundings surroundings;

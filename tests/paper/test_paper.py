@@ -300,6 +300,16 @@ def test_a_run_of_less_is_told_from_one_of_another_suite_file(tmp_path):
     assert "and 14 more" in judgement.reason
 
 
+def test_a_run_that_was_filtered_otherwise_is_taken_if_its_plan_has_all(tmp_path, monkeypatch):
+    claim = claim_of(tmp_path)
+    results, judgement = best_of(tmp_path, claim, planned_for(claim, claim.full), filter="strategy=persistent")
+    assert results is not None and judgement.verdict != "not run"
+    # And not where nobody knows what all is.
+    monkeypatch.setattr(needs, "needs_of", lambda *_: None)
+    results, judgement = runs.best(claim, claim.full, [runs.read(tmp_path / "made")])
+    assert results is None and judgement.verdict == "not run"
+
+
 def test_every_claim_of_ours_needs_trials_of_its_suite():
     for claim in claims.read():
         for amount in (claim.full, claim.quick) if claim.suite else ():

@@ -3,31 +3,19 @@
 #
 # The kernel's disks by hand: under every strategy data that is read back, a file system, and an end under load.
 . /dmatoll/test/steps.sh
+. /dmatoll/test/disk_steps.sh
 
 place=/sys/bus/pci/devices/$device
 parameters=/sys/module/dmatoll_blk/parameters
 costless=/dev/dmatoll0
 kept=/dev/dmatoll1
+good=12288k
 
 # As the block layer never asks by itself: sizes that are no pages, and requests of 1 MiB.
 odd_sizes() {
     fio --name=odd --filename=$kept --direct=1 --rw=randrw --blockalign=512 \
         --bssplit=512/20:1536/20:4k/20:12k/20:333k/10:1M/10 --size=8M --ioengine=libaio --iodepth=32 \
         --serialize_overlap=1 --verify=crc32c --verify_fatal=1 --minimal >/dev/null
-}
-# Filled to its end.
-file_system() {
-    mkfs.ext4 -q $kept 12288k && mount -t ext4 $kept /mnt || return 1
-    file=0
-    while dd if=/dev/urandom of=/mnt/$file bs=64k count=12 2>/dev/null; do file=$((file + 1)); done
-    [ $file -ge 8 ] || return 2
-    (cd /mnt && sha1sum [0-9]* >/tmp/sums)
-    umount /mnt && fsck.ext4 -fn $kept && mount -t ext4 $kept /mnt || return 3
-    (cd /mnt && sha1sum -c -s /tmp/sums) && umount /mnt
-}
-not_zero() { dd if=$kept bs=1M count=4 iflag=direct 2>/dev/null | tr -d '\0' | wc -c; }
-discarded() {
-    [ "$(not_zero)" -gt 0 ] && blkdiscard -o 0 -l 4M $kept && [ "$(not_zero)" -eq 0 ]
 }
 # The system falls asleep as far as its devices go, while the disk is at work, and wakes up again: the adapter is brought
 # up anew, nobody who reads or writes sees an error, and what was written is there.
