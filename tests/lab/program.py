@@ -209,8 +209,9 @@ class Step:
             assert word in self.text, f"{word!r} is missing: {self}"
 
 
-def steps(dmatoll, lab, script, *options, cpu=None):
+def steps(dmatoll, lab, script, *options, arguments=(), cpu=None, limit=LIMIT):
     """Boots a guest, runs the script from guest/ in it, and returns its steps."""
-    result = run(dmatoll, "lab", "run", *options, "--", "sh", f"/dmatoll/test/{script}", lab=lab, cpu=cpu)
+    command = ("lab", "run", *options, "--", "sh", f"/dmatoll/test/{script}", *arguments)
+    result = run(dmatoll, *command, lab=lab, cpu=cpu, limit=limit)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
     return Steps(result.stdout)
