@@ -49,6 +49,15 @@ struct StorageCounters {
     std::uint64_t idle_polls = 0;  // polls that found nothing
 };
 
+// Of a NIC that copies memory.
+struct DmaCounters {
+    std::uint64_t copies = 0;  // ended
+    std::uint64_t bytes_copied = 0;
+    std::uint64_t copies_bad = 0;   // the destination does not hold what was at the source, or the length is another
+    std::uint64_t copies_lost = 0;  // begun, and never ended
+    std::uint64_t restarts = 0;     // of a device that did not end a copy
+};
+
 // Of a device's own counters or of its mapping work: one of the two is not null.
 template <class Own>
 struct NamedCounter {
@@ -105,6 +114,15 @@ inline constexpr auto storage_counter_names = detail::and_mapping<StorageCounter
     {"interrupts", &StorageCounters::interrupts, nullptr},
     {"polls", &StorageCounters::polls, nullptr},
     {"idle_polls", &StorageCounters::idle_polls, nullptr},
+});
+
+// The order of this table is the order of the lines in `statistics`.
+inline constexpr auto dma_counter_names = detail::and_mapping<DmaCounters>({
+    {"copies", &DmaCounters::copies, nullptr},
+    {"bytes_copied", &DmaCounters::bytes_copied, nullptr},
+    {"copies_bad", &DmaCounters::copies_bad, nullptr},
+    {"copies_lost", &DmaCounters::copies_lost, nullptr},
+    {"restarts", &DmaCounters::restarts, nullptr},
 });
 
 template <class Own>

@@ -13,6 +13,20 @@
 
 namespace dmatoll::e1000 {
 
+// Tells the device where a ring is and how long.
+template <class BaseLow, class BaseHigh, class Length, Platform P>
+void program_ring(P& platform, Iova iova, std::uint32_t bytes) {
+    BaseLow low{};
+    low.raw = static_cast<std::uint32_t>(iova.value);
+    write_register(platform, low);
+    BaseHigh high{};
+    high.raw = static_cast<std::uint32_t>(iova.value >> 32);
+    write_register(platform, high);
+    Length length{};
+    length.raw = bytes;
+    write_register(platform, length);
+}
+
 // Read-only while the data path runs. The members are open: the position of an index is worked out once and
 // used for both arrays, also across a barrier.
 template <class Descriptor, class Slot>
@@ -44,18 +58,10 @@ struct DescriptorRing {
         descriptors = nullptr;
     }
 
-    // Tells the device where the ring is and how long.
     template <class BaseLow, class BaseHigh, class Length, Platform P>
     void program(P& platform) const {
-        BaseLow low{};
-        low.raw = static_cast<std::uint32_t>(memory.iova.value);
-        write_register(platform, low);
-        BaseHigh high{};
-        high.raw = static_cast<std::uint32_t>(memory.iova.value >> 32);
-        write_register(platform, high);
-        Length length{};
-        length.raw = size.slots() * std::uint32_t{sizeof(Descriptor)};
-        write_register(platform, length);
+        program_ring<BaseLow, BaseHigh, Length>(platform, memory.iova,
+                                                size.slots() * std::uint32_t{sizeof(Descriptor)});
     }
 };
 

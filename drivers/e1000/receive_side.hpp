@@ -22,6 +22,7 @@
 #include "part.hpp"
 #include "registers.hpp"
 #include "settings.hpp"
+#include "units.hpp"
 
 namespace dmatoll::e1000 {
 
@@ -67,9 +68,8 @@ class ReceiveSide {
     void program() {
         ring_.program<ReceiveBaseLow, ReceiveBaseHigh, ReceiveLength>(platform_);
         write_register(platform_, ReceiveHead{});
-        // No delay of their own: ITR alone moderates.
-        write_register(platform_, ReceiveDelay{});
-        write_register(platform_, ReceiveAbsoluteDelay{});
+        // ITR alone moderates.
+        prepare_receiver(platform_);
         write_register(platform_, ReceiveChecksumControl{}
                                       .set(ReceiveChecksumControl::ip_offload)
                                       .set(ReceiveChecksumControl::tcp_udp_offload));
@@ -79,36 +79,12 @@ class ReceiveSide {
     // QEMU's receiver sleeps for a second after each write of RCTL: there is one, and one more
     // where the surroundings then ask for fewer groups.
     void enable() {
-        ReceiveControl control{};
-        control.set(ReceiveControl::enable)
-            .set(ReceiveControl::multicast_promiscuous)
+        ReceiveControl control = receiver_on(buffer_bytes_);
+        control.set(ReceiveControl::multicast_promiscuous)
             .set(ReceiveControl::broadcast_accept)
             .set(ReceiveControl::multicast_offset, multicast_bits_47_36)
             .set(ReceiveControl::long_packets, largest_frame_ > standard_frame + vlan_tag_bytes ? 1 : 0)
-            .set(ReceiveControl::minimum_threshold, ReceiveControl::threshold_eighth)
-            .set(ReceiveControl::strip_crc);
-        switch (buffer_bytes_) {
-            case 256:
-                control.set(ReceiveControl::buffer_size, 3);
-                break;
-            case 512:
-                control.set(ReceiveControl::buffer_size, 2);
-                break;
-            case 1024:
-                control.set(ReceiveControl::buffer_size, 1);
-                break;
-            case 4096:
-                control.set(ReceiveControl::buffer_size, 3).set(ReceiveControl::buffer_size_extension);
-                break;
-            case 8192:
-                control.set(ReceiveControl::buffer_size, 2).set(ReceiveControl::buffer_size_extension);
-                break;
-            case 16384:
-                control.set(ReceiveControl::buffer_size, 1).set(ReceiveControl::buffer_size_extension);
-                break;
-            default:
-                break;  // 2048
-        }
+            .set(ReceiveControl::minimum_threshold, ReceiveControl::threshold_eighth);
         write_register(platform_, control);
     }
 

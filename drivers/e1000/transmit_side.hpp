@@ -24,6 +24,7 @@
 #include "part.hpp"
 #include "registers.hpp"
 #include "settings.hpp"
+#include "units.hpp"
 
 namespace dmatoll::e1000 {
 
@@ -69,30 +70,10 @@ class TransmitSide {
         ring_.program<TransmitBaseLow, TransmitBaseHigh, TransmitLength>(platform_);
         write_register(platform_, TransmitHead{});
         write_register(platform_, TransmitTail{});
-        // The values of [8254x §13.4 TIPG] for copper: 8, 8 and 6 byte times on top of the minimum.
-        write_register(platform_, TransmitGap{}
-                                      .set(TransmitGap::back_to_back, 10)
-                                      .set(TransmitGap::part_1, 8)
-                                      .set(TransmitGap::part_2, 6));
-        write_register(platform_, TransmitDelay{});
-        write_register(platform_, TransmitAbsoluteDelay{});
-        // A write-back for every descriptor that asks for one, at once: a threshold would hold reclaiming up.
-        write_register(platform_, TransmitDescriptorControl{}
-                                      .set(TransmitDescriptorControl::write_back_threshold, 1)
-                                      .set(TransmitDescriptorControl::must_be_set, part.pci_express ? 1 : 0)
-                                      .set(TransmitDescriptorControl::granularity_descriptors));
+        prepare_transmitter(platform_, part);
     }
 
-    // Thresholds for collisions from [8254x §13.4 TCTL]: they matter at half duplex only.
-    void enable(const Part& part) {
-        write_register(platform_, TransmitControl{}
-                                      .set(TransmitControl::enable)
-                                      .set(TransmitControl::pad_short_packets)
-                                      .set(TransmitControl::collision_threshold, 0x0f)
-                                      .set(TransmitControl::collision_distance, 0x40)
-                                      .set(TransmitControl::retransmit_late_collision)
-                                      .set(TransmitControl::multiple_requests, part.pci_express ? 1 : 0));
-    }
+    void enable(const Part& part) { enable_transmitter(platform_, part); }
 
     // The device is off: transmit_done(cookie) for every frame that was not reclaimed.
     template <class TransmitDone>

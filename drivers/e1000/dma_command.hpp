@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The language in which the engine is told what to do, the same in both placements: a verb, then name=value
+// with whole numbers, decimal or behind 0x. What a verb takes is one table; another verb is its lines in it.
+//
+//     begin bytes=1514 working_set=64 batch=16 lifetime=1 rest=0
+//     run copies=0          until `end` or another number is reached; 0: until `end`
+//     result                what the last run has come to, or comes to
+//     look pair=0           where a pair of buffers is mapped, or was last
+//     stray_read iova=...   the device reads there, whatever is there
+//     stray_write iova=...  the device writes there
+//     end
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "../core/address.hpp"
+#include "copy_loop.hpp"
+
+namespace dmatoll::e1000 {
+
+enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, end };
+
+enum class DmaKey : std::uint8_t { bytes, working_set, batch, lifetime, rest, copies, pair, iova };
+inline constexpr std::size_t dma_keys = 8;
+
+struct DmaParameter {
+    DmaVerb verb;
+    DmaKey key;
+    std::uint64_t least;
+    std::uint64_t most;
+    std::uint64_t usual;  // with needed: none
+    bool needed;
+};
+
+inline constexpr std::uint64_t most_count = ~std::uint32_t{0};
+
+inline constexpr std::array dma_parameters{
+    DmaParameter{DmaVerb::begin, DmaKey::bytes, least_copy_bytes, most_copy_bytes, CopyPlan{}.bytes, false},
+    DmaParameter{DmaVerb::begin, DmaKey::working_set, 1, CopyPlan::most_pairs, CopyPlan{}.working_set, false},
+    DmaParameter{DmaVerb::begin, DmaKey::batch, 1, page_bytes / sizeof(TransmitDescriptor) - 1,
+                 CopyPlan{}.batch, false},
+    DmaParameter{DmaVerb::begin, DmaKey::lifetime, 0, most_count, CopyPlan{}.lifetime, false},
+    DmaParameter{DmaVerb::begin, DmaKey::rest, 0, most_count, CopyPlan{}.rest, false},
+    DmaParameter{DmaVerb::run, DmaKey::copies, 0, ~std::uint64_t{0}, 0, false},
+    DmaParameter{DmaVerb::look, DmaKey::pair, 0, CopyPlan::most_pairs - 1, 0, true},
+    // A buffer at IOVA 0 is none for an emulated part, which leaves it out: that nothing comes there shows
+    // nothing.
+    DmaParameter{DmaVerb::stray_read, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
+    DmaParameter{DmaVerb::stray_write, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
+};
+
+struct DmaCommand {
+    DmaVerb verb = DmaVerb::result;
+    std::array<std::uint64_t, dma_keys> values{};
+
+    [[nodiscard]] constexpr std::uint64_t value(DmaKey key) const {
+        return values[static_cast<std::size_t>(key)];
+    }
+    [[nodiscard]] constexpr CopyPlan plan() const {
+        const auto number = [this](DmaKey key) { return static_cast<std::uint32_t>(value(key)); };
+        return CopyPlan{.bytes = number(DmaKey::bytes),
+                        .working_set = number(DmaKey::working_set),
+                        .batch = number(DmaKey::batch),
+                        .lifetime = number(DmaKey::lifetime),
+                        .rest = number(DmaKey::rest)};
+    }
+};
+
+// What is wrong with a command, and with which of its words.
+struct DmaComplaint {
+    const char* what = nullptr;  // nullptr: nothing
+    std::span<const char> word{};
+};
+
+namespace detail {
+
+inline constexpr std::array<const char*, 7> verb_names{"begin",      "run",         "result", "look",
+                                                       "stray_read", "stray_write", "end"};
+inline constexpr std::array<const char*, dma_keys> key_names{"bytes", "working_set", "batch", "lifetime",
+                                                             "rest",  "copies",      "pair",  "iova"};
+
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
+
+constexpr bool equal(std::span<const char> word, const char* name) {
+    for (const char c : word) {
+        if (*name == '\0' || *name++ != c) return false;
+    }
+    return *name == '\0';
+}
+
+// The first word of `text`, which loses it.
+constexpr std::span<const char> take_word(std::span<const char>& text) {
+    std::size_t begin = 0;
+    while (begin < text.size() && is_blank(text[begin])) ++begin;
+    std::size_t end = begin;
+    while (end < text.size() && !is_blank(text[end])) ++end;
+    const std::span<const char> word = text.subspan(begin, end - begin);
+    text = text.subspan(end);
+    return word;
+}
+
+constexpr bool parse_number(std::span<const char> digits, std::uint64_t& number) {
+    std::uint64_t base = 10;
+    if (digits.size() > 2 && digits[0] == '0' && digits[1] == 'x') {
+        base = 16;
+        digits = digits.subspan(2);
+    }
+    if (digits.empty()) return false;
+    number = 0;
+    for (const char c : digits) {
+        std::uint64_t digit = base;
+        if (c >= '0' && c <= '9') digit = static_cast<std::uint64_t>(c - '0');
+        if (c >= 'a' && c <= 'f') digit = static_cast<std::uint64_t>(c - 'a') + 10;
+        if (digit >= base || number > (~std::uint64_t{0} - digit) / base) return false;
+        number = number * base + digit;
+    }
+    return true;
+}
+
+constexpr const DmaParameter* parameter_of(DmaVerb verb, std::span<const char> name) {
+    for (const DmaParameter& parameter : dma_parameters) {
+        if (parameter.verb == verb && equal(name, key_names[static_cast<std::size_t>(parameter.key)]))
+            return &parameter;
+    }
+    return nullptr;
+}
+
+}  // namespace detail
+
+// `command` is filled in only if there is no complaint. Ranges of single values are checked here, and what
+// they are together.
+constexpr DmaComplaint parse_dma_command(std::span<const char> text, DmaCommand& command) {
+    DmaCommand parsed{};
+    const std::span<const char> verb = detail::take_word(text);
+    std::size_t number = 0;
+    while (number < detail::verb_names.size() && !detail::equal(verb, detail::verb_names[number])) ++number;
+    if (number == detail::verb_names.size()) {
+        return {"there are begin, run, result, look, stray_read, stray_write and end, not", verb};
+    }
+    parsed.verb = static_cast<DmaVerb>(number);
+    std::array<bool, dma_keys> given{};
+    for (std::span<const char> word = detail::take_word(text); !word.empty();
+         word = detail::take_word(text)) {
+        std::size_t equals = 0;
+        while (equals < word.size() && word[equals] != '=') ++equals;
+        if (equals == word.size()) return {"name=value was expected, not", word};
+        const DmaParameter* const parameter = detail::parameter_of(parsed.verb, word.first(equals));
+        if (parameter == nullptr) return {"this command has no such parameter:", word};
+        const auto key = static_cast<std::size_t>(parameter->key);
+        if (given[key]) return {"this parameter is there twice:", word};
+        given[key] = true;
+        std::uint64_t value = 0;
+        if (!detail::parse_number(word.subspan(equals + 1), value))
+            return {"a whole number was expected, not", word};
+        if (value < parameter->least || value > parameter->most) return {"out of range:", word};
+        parsed.values[key] = value;
+    }
+    for (const DmaParameter& parameter : dma_parameters) {
+        const auto key = static_cast<std::size_t>(parameter.key);
+        if (parameter.verb != parsed.verb || given[key]) continue;
+        if (parameter.needed) {
+            const char* const name = detail::key_names[key];
+            std::size_t length = 0;
+            while (name[length] != '\0') ++length;
+            return {"this command needs a value for", {name, length}};
+        }
+        parsed.values[key] = parameter.usual;
+    }
+    if (parsed.verb == DmaVerb::begin && !valid(parsed.plan()))
+        return {"a batch is no more than the working set", verb};
+    if ((parsed.verb == DmaVerb::stray_read || parsed.verb == DmaVerb::stray_write) &&
+        offset_in_page(parsed.value(DmaKey::iova)) + least_copy_bytes > page_bytes)
+        return {"60 bytes must lie within one page; this does not:", verb};
+    command = parsed;
+    return {};
+}
+
+}  // namespace dmatoll::e1000

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The driver of a NIC that copies memory: the engine, its load, and stray accesses, as commands.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "../core/address.hpp"
+#include "../core/copy.hpp"
+#include "../core/counters.hpp"
+#include "../core/mapper.hpp"
+#include "../core/platform.hpp"
+#include "../core/result.hpp"
+#include "copy_loop.hpp"
+#include "dma_command.hpp"
+#include "dma_copy.hpp"
+#include "part.hpp"
+
+namespace dmatoll::e1000 {
+
+// What came of a command: names, and words or numbers.
+struct DmaAnswer {
+    DmaAnswer() = default;
+    DmaAnswer(const DmaAnswer&) = delete;  // a line may point at `blamed`
+    DmaAnswer& operator=(const DmaAnswer&) = delete;
+
+    struct Line {
+        const char* name;
+        const char* word;  // nullptr: it is the number
+        std::uint64_t number;
+    };
+    static constexpr std::uint32_t most_lines = 24;
+
+    std::array<Line, most_lines> lines{};
+    std::uint32_t count = 0;
+
+    // Of an `error`: the word of the command that is wrong, if it is one; it ends with a zero.
+    std::array<char, 48> blamed{};
+
+    void say(const char* name, const char* word) { add({name, word, 0}); }
+    void say(const char* name, std::uint64_t number) { add({name, nullptr, number}); }
+    // Nothing but that.
+    void refuse(const char* why, std::span<const char> word) {
+        count = 0;
+        say("error", why);
+        const std::size_t length = word.size() < blamed.size() - 1 ? word.size() : blamed.size() - 1;
+        for (std::size_t i = 0; i < length; ++i) blamed[i] = word[i];
+        blamed[length] = '\0';
+        if (length != 0) say("word", blamed.data());
+    }
+
+  private:
+    void add(const Line& line) {
+        if (count < most_lines) lines[count++] = line;
+    }
+};
+
+// execute(), refresh(), start() and stop() belong to one caller at a time; step() to one that runs between
+// `run` and its end. running(), counters() and mapping_counters() may be called from anywhere.
+template <Platform P, Mapper M>
+class DmaDriver {
+  public:
+    // All outlive the driver. Touches nothing.
+    DmaDriver(P& platform, M& mapper, const Part& part)
+        : platform_{platform}, mapper_{mapper}, engine_{platform, part}, loop_{platform, mapper, engine_} {}
+    DmaDriver(const DmaDriver&) = delete;
+    DmaDriver& operator=(const DmaDriver&) = delete;
+
+    // As DmaCopy's.
+    Status probe() { return engine_.probe(); }
+    Status start() { return engine_.start(); }
+
+    // Nobody calls step() any more. Whatever was begun is ended; the device does no DMA after the return.
+    template <class GiveBack>
+    void stop(GiveBack&& give_back) {
+        running_.store(false, std::memory_order_relaxed);
+        loop_.end(give_back);
+        engine_.stop();
+    }
+
+    // The loop has been told to run, and is not through: step() is to be called.
+    [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
+
+    // One round of the loop. After the last one, or an error, it does not run any more; the error stands in
+    // the answer to `result`.
+    void step() {
+        const Status stepped = loop_.step();
+        if (stepped.ok() && !loop_.finished()) [[likely]]
+            return;
+        end_run(stepped.error());
+    }
+
+    // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While the loop
+    // runs only `result`, and `end` when step() is not called any more. provide and give_back: as CopyLoop's.
+    // Errors: invalid_argument (the line), ring_full (the loop runs), those of CopyLoop::begin(), and of a
+    // device that cannot be started again.
+    template <class Provide, class GiveBack>
+    Status execute(std::span<const char> line, DmaAnswer& answer, Provide&& provide, GiveBack&& give_back) {
+        answer.count = 0;
+        answers_run_ = false;
+        DmaCommand command{};
+        if (const DmaComplaint complaint = parse_dma_command(line, command); complaint.what != nullptr) {
+            answer.refuse(complaint.what, complaint.word);
+            return Error::invalid_argument;
+        }
+        if (running() && command.verb != DmaVerb::result && command.verb != DmaVerb::end)
+            return refuse(answer, Error::ring_full, "copies are being made: `end` ends that");
+        switch (command.verb) {
+            case DmaVerb::begin:
+                if (loop_.ready())
+                    return refuse(answer, Error::invalid_argument, "it has begun already: `end` comes first");
+                if (const Status begun = loop_.begin(command.plan(), provide, give_back); !begun.ok())
+                    return refuse(answer, begun.error(), describe(begun.error()));
+                begin_run();
+                break;
+            case DmaVerb::run:
+                if (!loop_.ready()) return refuse_unbegun(answer);
+                loop_.aim_at(command.value(DmaKey::copies));
+                begin_run();
+                running_.store(true, std::memory_order_release);
+                answers_run_ = true;
+                break;
+            case DmaVerb::end:
+                if (!loop_.ready()) return refuse_unbegun(answer);
+                if (running()) {
+                    loop_.drain();
+                    end_run(Error::none);
+                }
+                loop_.end(give_back);
+                break;
+            case DmaVerb::look:
+                return look(command, answer);
+            case DmaVerb::stray_read:
+            case DmaVerb::stray_write:
+                return stray(command, answer);
+            case DmaVerb::result:
+                break;
+        }
+        report(answer);
+        return {};
+    }
+
+    // What began a run is answered by how far that has come; any other answer stays.
+    void refresh(DmaAnswer& answer) const {
+        if (!answers_run_) return;
+        answer.count = 0;
+        report(answer);
+    }
+
+    [[nodiscard]] DmaCounters counters() const { return loop_.counters(); }
+    [[nodiscard]] MappingCounters mapping_counters() const { return mapper_.counters(); }
+
+  private:
+    using Loop = CopyLoop<P, M>;
+
+    void begin_run() {
+        failure_ = Error::none;
+        began_ns_ = ended_ns_ = platform_.now_ns();
+        before_ = loop_.counters();
+        mapping_before_ = mapper_.counters();
+    }
+
+    void end_run(Error failure) {
+        failure_ = failure;
+        ended_ns_ = platform_.now_ns();
+        running_.store(false, std::memory_order_release);
+    }
+
+    // Of the last run, as far as it has come.
+    void report(DmaAnswer& answer) const {
+        const bool runs = running();
+        answer.say("state", runs ? "running" : loop_.ready() ? "ready" : "idle");
+        if (failure_ != Error::none && !runs) answer.say("failure", describe(failure_));
+        answer.say("nanoseconds", (runs ? platform_.now_ns() : ended_ns_) - began_ns_);
+        const DmaCounters now = loop_.counters();
+        const MappingCounters mapping = mapper_.counters();
+        for (const auto& name : dma_counter_names)
+            answer.say(name.name, counter(name, now, mapping) - counter(name, before_, mapping_before_));
+    }
+
+    static Status refuse(DmaAnswer& answer, Error error, const char* why) {
+        answer.refuse(why, {});
+        return error;
+    }
+    static Status refuse_unbegun(DmaAnswer& answer) {
+        return refuse(answer, Error::invalid_argument, "nothing has begun: `begin` comes first");
+    }
+
+    Status look(const DmaCommand& command, DmaAnswer& answer) const {
+        const auto pair = static_cast<std::uint32_t>(command.value(DmaKey::pair));
+        if (pair >= loop_.pairs())
+            return refuse(answer, Error::invalid_argument, "there is no such pair of buffers");
+        const typename Loop::Place place = loop_.place(pair);
+        answer.say("pair", pair);
+        answer.say("source_iova", place.source.value);
+        answer.say("destination_iova", place.destination.value);
+        answer.say("mapped", place.mapped ? 1 : 0);
+        return {};
+    }
+
+    Status stray(const DmaCommand& command, DmaAnswer& answer) {
+        const Iova iova{command.value(DmaKey::iova)};
+        if (engine_.is_own(iova))
+            return refuse(answer, Error::invalid_argument, "the engine itself works by the pages there");
+        const Status made =
+            command.verb == DmaVerb::stray_read ? stray_read(iova, answer) : stray_write(iova, answer);
+        return made.ok() ? made : refuse(answer, made.error(), describe(made.error()));
+    }
+
+    // Ahead of it the device gets a word that nobody else has, and another one is laid where the bytes
+    // arrive: so what came from there can be told from what did not. Memory that holds zeros is not told
+    // apart from a refused read: who wants to know has something else lie there.
+    Status stray_read(Iova iova, DmaAnswer& answer) {
+        const std::uint64_t stale = next_mark();
+        const std::uint64_t untouched = next_mark();
+        Loop::store(engine_.origin(), stale);
+        if (const Status made = copy_or_restart(engine_.origin_iova(), engine_.landing_iova(), answer);
+            !made.ok())
+            return made;
+        clear_bytes(engine_.landing(), page_bytes);
+        Loop::store(engine_.landing(), untouched);
+        if (const Status made = copy_or_restart(iova, engine_.landing_iova(), answer); !made.ok())
+            return made;
+        const std::uint64_t found = Loop::load(engine_.landing());
+        bool zeros = true;
+        for (std::uint32_t i = 0; i < least_copy_bytes; ++i) zeros &= engine_.landing()[i] == std::byte{0};
+        const bool reached = !zeros && found != stale && found != untouched;
+        answer.say("reached", reached ? 1 : 0);
+        answer.say("content", zeros                ? "zeros"
+                              : found == stale     ? "stale"
+                              : found == untouched ? "nothing"
+                                                   : "data");
+        answer.say("first", found);
+        return {};
+    }
+
+    // With a word that nobody else has, which is then looked for in all buffers: elsewhere the driver sees
+    // nothing, and who asks has to look.
+    Status stray_write(Iova iova, DmaAnswer& answer) {
+        const std::uint64_t mark = next_mark();
+        clear_bytes(engine_.origin(), page_bytes);
+        Loop::store(engine_.origin(), mark);
+        if (const Status made = copy_or_restart(engine_.origin_iova(), iova, answer); !made.ok()) return made;
+        const typename Loop::Found found = loop_.find(mark, offset_in_page(iova.value));
+        answer.say("mark", mark);
+        answer.say("found", found.buffer == Loop::Buffer::source        ? "source"
+                            : found.buffer == Loop::Buffer::destination ? "destination"
+                                                                        : "nowhere");
+        if (found.buffer != Loop::Buffer::none) answer.say("pair", found.pair);
+        return {};
+    }
+
+    // A copy that does not end is no error of the caller's: the part may hang on what the IOMMU refuses.
+    Status copy_or_restart(Iova source, Iova destination, DmaAnswer& answer) {
+        const Status ended = engine_.copy_and_wait(source, destination, least_copy_bytes);
+        if (ended.error() != Error::timed_out) return ended;
+        // What the restart puts into the engine's own pages must not pass for what the device did.
+        const std::uint64_t landed = Loop::load(engine_.landing());
+        const Status restarted = loop_.restart();
+        Loop::store(engine_.landing(), landed);
+        answer.say("restarted", 1);
+        return restarted;
+    }
+
+    // As no stamp of the loop's is, nor an address.
+    std::uint64_t next_mark() { return 0xd3a7'0115'0000'0000 + ++marks_; }
+
+    P& platform_;
+    M& mapper_;
+    DmaCopy<P> engine_;
+    Loop loop_;
+    std::atomic<bool> running_{false};
+    bool answers_run_ = false;  // the last line was one that began a run
+    Error failure_ = Error::none;
+    std::uint64_t began_ns_ = 0;
+    std::uint64_t ended_ns_ = 0;
+    DmaCounters before_{};
+    MappingCounters mapping_before_{};
+    std::uint64_t marks_ = 0;
+};
+
+}  // namespace dmatoll::e1000
