@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "ahci/driver.hpp"
+#include "by_strategy.hpp"
 #include "disk_arena.hpp"
 #include "disk_loop.hpp"
 #include "disk_options.hpp"
@@ -25,17 +26,12 @@
 #include "driver_process.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
-#include "mapping/copy.hpp"
-#include "mapping/deferred.hpp"
-#include "mapping/domain.hpp"
+#include "living_platform.hpp"
 #include "mapping/iova_allocator.hpp"
-#include "mapping/persistent.hpp"
-#include "mapping/strict.hpp"
 #include "queue_passing.hpp"
 #include "ring.hpp"
 #include "sandbox.hpp"
 #include "signals.hpp"
-#include "user_platform.hpp"
 #include "vfio_container.hpp"
 #include "vfio_device.hpp"
 
@@ -44,35 +40,20 @@ namespace {
 
 constexpr const char* program = "dmatoll-disk-user";
 
-using UserDomain = Domain<VfioContainer, IovaAllocator>;
-
-// Waiting for the device is a sign of life: an error is recovered from in the loop, and takes seconds.
-class DiskPlatform : public UserPlatform<UserDomain> {
+// An error is recovered from in the loop.
+class DiskPlatform : public LivingPlatform<UserDomain> {
   public:
     DiskPlatform(VfioDevice& device, std::span<std::byte> rings, UserDomain& domain, DiskState& shared)
-        : UserPlatform{program, device, rings, domain}, device_{device}, shared_{shared} {}
-
-    void delay_us(std::uint32_t microseconds) const {
-        UserPlatform::delay_us(microseconds);
-        publish(shared_.wakeups, shared_.wakeups.load(std::memory_order_relaxed) + 1);
-    }
+        : LivingPlatform{program, device, rings, domain, shared}, device_{device} {}
 
     // Throws Failure if it cannot be done: that ends the process, and with the process the device's reach.
     void forbid_dma() { device_.set_bus_mastering(false); }
 
   private:
     VfioDevice& device_;
-    DiskState& shared_;
 };
 
-using StrictMapper = Strict<UserDomain>;
-using CopyMapper = Copy<UserDomain, DiskPlatform>;
-using DeferredMapper = Deferred<UserDomain, DiskPlatform, FlushAlarm>;
-using PersistentMapper = Persistent<UserDomain, DiskPlatform>;
-
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
-static_assert(ScatterMapper<StrictMapper> && ScatterMapper<DeferredMapper> && ScatterMapper<CopyMapper> &&
-              ScatterMapper<PersistentMapper>);
 
 // [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
 constexpr unsigned register_bar = 5;
@@ -82,43 +63,13 @@ constexpr std::size_t most_register_bytes = 2 * page_of_registers;
 // What the ring waits for beside the disks' queues, and one command for each request of two disks.
 constexpr unsigned ring_entries = 128;
 
-void require(Status status, const std::string& what) {
-    if (!status.ok()) {
-        throw Failure{what + ": " + describe(status.error())};
-    }
-}
-
-// ---- what each strategy wants before the device is started, and when there are buffers ----
-
+// A buffer is read from and written to.
 template <class Mapper>
-void prepare(Mapper&, const DiskChildOptions&) {}
-
-void prepare(DeferredMapper& mapper, const DiskChildOptions& options) {
-    require(mapper.set_up({.entries = options.driver.deferred_entries,
-                           .milliseconds = options.driver.deferred_milliseconds}),
-            "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
-}
-
-// The buffers themselves are never mapped.
-void prepare(CopyMapper& mapper, const DiskChildOptions& options) {
-    require(mapper.set_up({.to_device = CopySlots::most, .from_device = CopySlots::most}),
-            "device " + options.process.bdf +
-                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
-}
-
-template <class Mapper>
-void map_buffers(Mapper&, const Arena&, const DiskChildOptions&) {}
-
-// Mapped here once. A buffer is read from and written to.
-void map_buffers(PersistentMapper& mapper, const Arena& arena, const DiskChildOptions& options) {
+void map_buffers(Mapper& mapper, const Arena& arena, const DiskChildOptions& options) {
     constexpr std::size_t most = std::size_t{1} << 30;
     for (std::size_t done = 0; done < arena.bytes(); done += most) {
-        require(mapper
-                    .premap(memory_at(arena.start() + done), std::min(arena.bytes() - done, most),
-                            Direction::bidirectional)
-                    .error(),
-                "device " + options.process.bdf +
-                    ": cannot map the buffers (is the limit of locked memory too low?)");
+        map_pool(mapper, arena.start() + done, std::min(arena.bytes() - done, most), Direction::bidirectional,
+                 "device " + options.process.bdf, "buffers");
     }
 }
 
@@ -289,7 +240,7 @@ class Service {
 };
 
 // set_up_addresses(bits): of an IOVA that the adapter takes.
-template <class Mapper, class SetUp>
+template <ScatterMapper Mapper, class SetUp>
 void drive(const DiskChildOptions& options, Mapper& mapper, DiskPlatform& platform, VfioDevice& device,
            const FlushAlarm& alarm, int stop, DiskState& shared, SetUp&& set_up_addresses) {
     using Driver = ahci::Driver<DiskPlatform, Mapper>;
@@ -300,7 +251,8 @@ void drive(const DiskChildOptions& options, Mapper& mapper, DiskPlatform& platfo
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), "device " + bdf + " cannot be brought into a known state");
     set_up_addresses(driver.address_bits());
-    prepare(mapper, options);
+    prepare_strategy(mapper, options.driver, {.to_device = CopySlots::most, .from_device = CopySlots::most},
+                     "device " + options.process.bdf);
     if (!options.driver.poll) {
         device.enable_interrupt(true);
     }
@@ -346,20 +298,9 @@ void run(const DiskChildOptions& options) {
                 "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
                     ", the width of this IOMMU or of this adapter");
     };
-    const auto drive_with = [&](auto&& mapper) {
+    with_strategy(options.driver.strategy, domain, platform, alarm, [&](auto& mapper) {
         drive(options, mapper, platform, device, alarm, stop.get(), *shared, set_up_addresses);
-    };
-    if (options.driver.strategy == strategies::strict.name) {
-        drive_with(StrictMapper{domain});
-    } else if (options.driver.strategy == strategies::deferred.name) {
-        drive_with(DeferredMapper{domain, platform, alarm});
-    } else if (options.driver.strategy == strategies::copy.name) {
-        drive_with(CopyMapper{domain, platform});
-    } else if (options.driver.strategy == strategies::persistent.name) {
-        drive_with(PersistentMapper{domain, platform});
-    } else {
-        throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
-    }
+    });
     allocator.tear_down(platform);
 }
 

@@ -8,17 +8,13 @@
 #include <exception>
 #include <string>
 
+#include "by_strategy.hpp"
 #include "driver_process.hpp"
 #include "e1000/driver.hpp"
 #include "event_loop.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
-#include "mapping/copy.hpp"
-#include "mapping/deferred.hpp"
-#include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
-#include "mapping/persistent.hpp"
-#include "mapping/strict.hpp"
 #include "network_options.hpp"
 #include "network_report.hpp"
 #include "network_state.hpp"
@@ -33,58 +29,13 @@
 namespace dmatoll::user {
 namespace {
 
-using UserDomain = Domain<VfioContainer, IovaAllocator>;
 using Platform = UserPlatform<UserDomain>;
-using StrictMapper = Strict<UserDomain>;
-using CopyMapper = Copy<UserDomain, Platform>;
-using DeferredMapper = Deferred<UserDomain, Platform, FlushAlarm>;
-using PersistentMapper = Persistent<UserDomain, Platform>;
 
 static_assert(dmatoll::Platform<Platform>);
-static_assert(Mapper<StrictMapper> && Mapper<DeferredMapper> && Mapper<CopyMapper> &&
-              Mapper<PersistentMapper>);
 static_assert(e1000::device_statistic_names.size() <= NetworkState::most_hardware_counters);
 
 // [8254x §4.1]: registers are the first 128 KiB of BAR 0.
 constexpr std::size_t register_bytes = 128 * 1024;
-
-void require(Status status, const std::string& what) {
-    if (!status.ok()) {
-        throw Failure{what + ": " + describe(status.error())};
-    }
-}
-
-void prepare(StrictMapper&, const PacketArena&, const NetworkChildOptions&) {}
-
-void prepare(DeferredMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
-    require(mapper.set_up({.entries = options.driver.deferred_entries,
-                           .milliseconds = options.driver.deferred_milliseconds}),
-            "device " + options.process.bdf + ": cannot make the queue of deferred unmappings");
-}
-
-// The arena itself is never mapped.
-void prepare(CopyMapper& mapper, const PacketArena&, const NetworkChildOptions& options) {
-    require(mapper.set_up({.to_device = options.driver.transmit_descriptors,
-                           .from_device = options.driver.receive_descriptors}),
-            "device " + options.process.bdf +
-                ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
-}
-
-// The pool is mapped here once, each half for its own direction.
-void prepare(PersistentMapper& mapper, const PacketArena& arena, const NetworkChildOptions& options) {
-    const std::string& device = options.process.bdf;
-    require(mapper
-                .premap(memory_at(arena.receive_area()), arena.layout().receive_area_bytes(),
-                        Direction::from_device)
-                .error(),
-            "device " + device + ": cannot map the receive buffers (is the limit of locked memory too low?)");
-    require(
-        mapper
-            .premap(memory_at(arena.transmit_area()), arena.layout().transmit_area_bytes(),
-                    Direction::to_device)
-            .error(),
-        "device " + device + ": cannot map the transmit buffers (is the limit of locked memory too low?)");
-}
 
 // From a device that nobody drives to one that nobody drives. tap: -1 if there is none.
 template <class Driver, class ChosenMapper, class Loop>
@@ -127,7 +78,16 @@ template <class ChosenMapper>
 void drive(const NetworkChildOptions& options, ChosenMapper& mapper, Platform& platform, VfioDevice& device,
            const FlushAlarm& alarm, const PacketArena& arena, NetworkState& shared) {
     using Driver = e1000::Driver<Platform, ChosenMapper>;
-    prepare(mapper, arena, options);
+    const std::string name = "device " + options.process.bdf;
+    prepare_strategy(mapper, options.driver,
+                     {.to_device = options.driver.transmit_descriptors,
+                      .from_device = options.driver.receive_descriptors},
+                     name);
+    // Each half for its own direction.
+    map_pool(mapper, arena.receive_area(), arena.layout().receive_area_bytes(), Direction::from_device, name,
+             "receive buffers");
+    map_pool(mapper, arena.transmit_area(), arena.layout().transmit_area_bytes(), Direction::to_device, name,
+             "transmit buffers");
     const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
     if (part == nullptr)
         throw Failure{"device " + options.process.bdf + " is not a part that this driver knows"};
@@ -167,21 +127,8 @@ void run(const NetworkChildOptions& options) {
     require(allocator.set_up(platform, ranges, {}, options.process.address_bits),
             "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.process.address_bits) +
                 ", the width of this IOMMU");
-    if (options.driver.strategy == strategies::strict.name) {
-        StrictMapper mapper{domain};
-        drive(options, mapper, platform, device, alarm, arena, *shared);
-    } else if (options.driver.strategy == strategies::deferred.name) {
-        DeferredMapper mapper{domain, platform, alarm};
-        drive(options, mapper, platform, device, alarm, arena, *shared);
-    } else if (options.driver.strategy == strategies::copy.name) {
-        CopyMapper mapper{domain, platform};
-        drive(options, mapper, platform, device, alarm, arena, *shared);
-    } else if (options.driver.strategy == strategies::persistent.name) {
-        PersistentMapper mapper{domain, platform};
-        drive(options, mapper, platform, device, alarm, arena, *shared);
-    } else {
-        throw Failure{"there is no strategy `" + options.driver.strategy + "` at user level"};
-    }
+    with_strategy(options.driver.strategy, domain, platform, alarm,
+                  [&](auto& mapper) { drive(options, mapper, platform, device, alarm, arena, *shared); });
     allocator.tear_down(platform);
 }
 

@@ -9,12 +9,12 @@
 #include <optional>
 #include <vector>
 
-#include "e1000/part.hpp"
 #include "failure.hpp"
 #include "interface_watch.hpp"
 #include "network_report.hpp"
 #include "network_state.hpp"
 #include "network_statistics.hpp"
+#include "nic_part.hpp"
 #include "packet_arena.hpp"
 #include "supervisor.hpp"
 #include "tap.hpp"
@@ -23,19 +23,6 @@ namespace dmatoll::user {
 namespace {
 
 using nlohmann::json;
-
-const e1000::Part& identify(const PciDevice& device) {
-    if (const e1000::Part* const part = e1000::find_part(device.vendor, device.model); part != nullptr) {
-        return *part;
-    }
-    std::string known;
-    for (const e1000::Part* const part : e1000::parts::all) {
-        known += (known.empty() ? "" : ", ") + std::string{part->name} + " (" +
-                 identity_text(part->vendor, part->device) + ")";
-    }
-    throw Failure{"device " + device.bdf + " is a " + identity_text(device.vendor, device.model) +
-                  ", and this driver knows only " + known + ". `lspci -nn` lists what is in this machine."};
-}
 
 // The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits in the queue of
 // deferred unmappings once more; the rest is for rings and for the program itself.
@@ -47,7 +34,7 @@ rlim_t locked_bytes(const NetworkDriverOptions& driver) {
 
 // What outlives the base, which refers to it.
 struct NetworkParts {
-    explicit NetworkParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify(pci)} { require_vfio(pci); }
+    explicit NetworkParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify_nic(pci)} { require_vfio(pci); }
     PciDevice pci;
     const e1000::Part& part;
     SharedPage<NetworkState> state;

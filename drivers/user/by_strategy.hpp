@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The strategies at user level: which of them is a Mapper over VFIO, and what each wants before its device is
+// started. A program names none of them.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "arena.hpp"
+#include "common_options.hpp"
+#include "core/mapper.hpp"
+#include "core/result.hpp"
+#include "core/strategy.hpp"
+#include "failure.hpp"
+#include "flush_alarm.hpp"
+#include "mapping/copy.hpp"
+#include "mapping/deferred.hpp"
+#include "mapping/domain.hpp"
+#include "mapping/iova_allocator.hpp"
+#include "mapping/persistent.hpp"
+#include "mapping/strict.hpp"
+#include "vfio_container.hpp"
+
+namespace dmatoll::user {
+
+using UserDomain = Domain<VfioContainer, IovaAllocator>;
+
+// Throws Failure.
+inline void require(Status status, const std::string& what) {
+    if (!status.ok()) {
+        throw Failure{what + ": " + describe(status.error())};
+    }
+}
+
+// use(mapper), with the Mapper of that name over the domain. All outlive the call. Throws Failure if there is
+// none.
+template <class Platform, class Use>
+void with_strategy(const std::string& name, UserDomain& domain, Platform& platform, FlushAlarm& alarm,
+                   Use&& use) {
+    const auto with = [&](auto&& mapper) { use(mapper); };
+    if (name == strategies::strict.name) {
+        with(Strict<UserDomain>{domain});
+    } else if (name == strategies::deferred.name) {
+        with(Deferred<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
+    } else if (name == strategies::copy.name) {
+        with(Copy<UserDomain, Platform>{domain, platform});
+    } else if (name == strategies::persistent.name) {
+        with(Persistent<UserDomain, Platform>{domain, platform});
+    } else {
+        throw Failure{"there is no strategy `" + name + "` at user level"};
+    }
+}
+
+// Before the device is started, when the domain's IOVAs are known. `slots`: of strategy copy. `device`: as
+// messages name it. Throws Failure.
+template <class Mapper>
+void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopySlots& slots,
+                      const std::string& device) {
+    if constexpr (requires { mapper.set_up(DeferredLimits{}); }) {
+        require(mapper.set_up(
+                    {.entries = options.deferred_entries, .milliseconds = options.deferred_milliseconds}),
+                device + ": cannot make the queue of deferred unmappings");
+    } else if constexpr (requires { mapper.set_up(slots); }) {
+        // The buffers themselves are never mapped.
+        require(mapper.set_up(slots),
+                device + ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
+    }
+}
+
+// Memory that all buffers of that direction come from, for a strategy that maps such a pool once; nothing
+// under others. `what`: as messages name it. Throws Failure.
+template <class Mapper>
+void map_pool(Mapper& mapper, const std::byte* start, std::size_t bytes, Direction direction,
+              const std::string& device, const std::string& what) {
+    if constexpr (requires { mapper.premap(Memory{}, bytes, direction); }) {
+        require(mapper.premap(memory_at(start), bytes, direction).error(),
+                device + ": cannot map the " + what + " (is the limit of locked memory too low?)");
+    }
+}
+
+}  // namespace dmatoll::user

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "common_statistics.hpp"
+
+#include "arena.hpp"
+#include "code_generation.hpp"
+#include "core/strategy.hpp"
+
+namespace dmatoll::user {
+
+nlohmann::json common_statistics(const SharedState& state, const CommonOptions& common,
+                                 const MappingOptions& mapping, pid_t pid, unsigned restarts) {
+    const bool hugepages = read(state.hugepages) != 0;
+    const bool pool = mapping.strategy == strategies::persistent.name;
+    return {{"placement", name_of(Placement::user)},
+            {"device", common.device},
+            {"strategy", mapping.strategy},
+            {"parameters",
+             {{"completion", mapping.poll ? "poll" : "interrupt"},
+              {"page_size", hugepages ? huge_page_bytes : page_bytes},
+              {"deferred_entries", mapping.deferred_entries},
+              {"deferred_milliseconds", mapping.deferred_milliseconds},
+              {"watchdog_ms", common.watchdog_ms}}},
+            {"domain", "vfio-type1"},
+            // Of the buffers' mappings: one buffer at a time is mapped by base pages.
+            {"page_size", pool && hugepages ? huge_page_bytes : page_bytes},
+            {"arena", hugepages ? "hugepages" : "4KiB"},
+            {"code_generation", code_generation()},
+            {"pid", pid},
+            {"restarts", restarts},
+            {"counted_at_ns", read(state.counted_at_ns)},
+            {"process", {{"wakeups", read(state.wakeups)}, {"system_calls", read(state.system_calls)}}}};
+}
+
+}  // namespace dmatoll::user
