@@ -307,7 +307,57 @@ void dmatoll_bound_close(struct dmatoll_bound* bound) {
 }
 
 /* No MODULE_DEVICE_TABLE: nothing loads the module unasked. */
-const struct pci_device_id dmatoll_ids[] = {
+static const struct pci_device_id ids[] = {
     {PCI_DEVICE_DRIVER_OVERRIDE(PCI_ANY_ID, PCI_ANY_ID, true)},
     {},
 };
+
+static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) {
+    return dmatoll_kind.probe(pci, true);
+}
+
+static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) {
+    return dmatoll_kind.probe(pci, false);
+}
+
+static void remove(struct pci_dev* pci) { dmatoll_kind.remove(pci); }
+
+static void shutdown(struct pci_dev* pci) { dmatoll_kind.shutdown(pci); }
+
+static struct pci_driver own_driver = {
+    .id_table = ids,
+    .probe = own_probe,
+    .remove = remove,
+    .shutdown = shutdown,
+    .driver_managed_dma = true,
+    .dev_groups = dmatoll_device_groups,
+};
+
+static struct pci_driver linux_driver = {
+    .id_table = ids,
+    .probe = linux_probe,
+    .remove = remove,
+    .shutdown = shutdown,
+    .dev_groups = dmatoll_device_groups,
+};
+
+static int register_driver(struct pci_driver* driver, const char* name) {
+    driver->name = name;
+    driver->err_handler = dmatoll_kind.error_handlers;
+    driver->driver.pm = dmatoll_kind.power;
+    return pci_register_driver(driver);
+}
+
+int dmatoll_register_drivers(void) {
+    int error = register_driver(&own_driver, dmatoll_kind.own_driver);
+
+    if (error) return error;
+    error = register_driver(&linux_driver, dmatoll_kind.linux_driver);
+    if (error) pci_unregister_driver(&own_driver);
+    return error;
+}
+
+void dmatoll_unregister_drivers(void) {
+    pci_unregister_driver(&linux_driver);
+    pci_unregister_driver(&own_driver);
+}

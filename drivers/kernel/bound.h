@@ -28,11 +28,17 @@ struct dmatoll_bound {
 
 /* What a module drives, and by which two PCI drivers; each has one. */
 struct dmatoll_kind {
+    int (*probe)(struct pci_dev* pci, bool own);
+    void (*remove)(struct pci_dev* pci);
+    void (*shutdown)(struct pci_dev* pci);
     const char* own_driver;   /* brings a domain of its own */
     const char* linux_driver; /* lives on the group's default domain */
     const char* device;       /* what it is not, if the registers are not there */
     int registers_bar;
     u32 registers_bytes; /* at least */
+    /* Resets by others, and the system's sleep; none if null. */
+    const struct pci_error_handlers* error_handlers;
+    const struct dev_pm_ops* power;
 };
 extern const struct dmatoll_kind dmatoll_kind;
 
@@ -48,8 +54,12 @@ int dmatoll_polling_cpu(const struct dmatoll_bound* bound);
 int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits);
 /* Ends both. */
 void dmatoll_bound_close(struct dmatoll_bound* bound);
-/* All devices, so that the wrong one gets an answer; none by itself. */
-extern const struct pci_device_id dmatoll_ids[];
+/* The module's two PCI drivers. Neither takes a device by its ID: only what is written into driver_override binds,
+ * so that the wrong device gets an answer. 0 or a negative errno. */
+int dmatoll_register_drivers(void);
+void dmatoll_unregister_drivers(void);
+/* Each module's: the folder dmatoll/ of a device. */
+extern const struct attribute_group* dmatoll_device_groups[];
 
 /* domain.c */
 /*

@@ -68,5 +68,3 @@ void dmatoll_completion_init(struct dmatoll_blk* blk);
 /* From now on what the device has done is given back, by interrupts or by polling. 0 or a negative errno. */
 int dmatoll_completion_start(struct dmatoll_blk* blk);
 void dmatoll_completion_stop(struct dmatoll_blk* blk);
-/* disk_sysfs.c */
-extern const struct attribute_group* dmatoll_device_groups[];

@@ -56,6 +56,3 @@ void dmatoll_pool_destroy(struct dmatoll_net* net);
 
 /* ethtool.c */
 extern const struct ethtool_ops dmatoll_ethtool_ops;
-
-/* sysfs.c */
-extern const struct attribute_group* dmatoll_device_groups[];

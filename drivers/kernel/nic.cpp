@@ -84,21 +84,6 @@ bool is_known(const dmatoll_nic* nic, const CounterName& name) {
 
 extern "C" {
 
-// ---- parts ----
-
-const char* dmatoll_part_name(std::uint16_t vendor, std::uint16_t device) {
-    const e1000::Part* const part = e1000::find_part(vendor, device);
-    return part != nullptr ? part->name : nullptr;
-}
-
-bool dmatoll_part_at(unsigned int n, const char** name, std::uint16_t* vendor, std::uint16_t* device) {
-    if (n >= e1000::parts::all.size()) return false;
-    *name = e1000::parts::all[n]->name;
-    *vendor = e1000::parts::all[n]->vendor;
-    *device = e1000::parts::all[n]->device;
-    return true;
-}
-
 // ---- life ----
 
 std::size_t dmatoll_nic_bytes() {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The seam of a NIC. Upwards (dmatoll_nic_*, dmatoll_part_*): what the C side asks of the driver core.
+ * The seam of a NIC. Upwards (dmatoll_nic_*): what the C side asks of the driver core.
  * Downwards: what the core asks of the network stack's side.
  */
 #pragma once
@@ -66,18 +66,11 @@ struct dmatoll_totals {
 };
 
 struct dmatoll_nic_settings {
-    uint16_t pci_vendor, pci_device; /* of a part that dmatoll_part_name() knows */
+    uint16_t pci_vendor, pci_device; /* of a part that part.h knows */
     uint32_t receive_descriptors, transmit_descriptors, interrupts_per_second;
 };
 
 struct dmatoll_completion; /* the C side's sum over one reclaim */
-
-/* ---- up: parts ---- */
-
-/* By PCI identifiers; NULL: not one that the core drives. */
-const char* dmatoll_part_name(uint16_t vendor, uint16_t device);
-/* Those that it drives, the nth; false behind the last. */
-bool dmatoll_part_at(unsigned int n, const char** name, uint16_t* vendor, uint16_t* device);
 
 /* ---- up: one device ---- */
 

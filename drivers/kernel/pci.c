@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "dmatoll_net.h"
+#include "part.h"
 
 static uint receive_descriptors = 256;
 module_param(receive_descriptors, uint, 0644);
@@ -29,17 +30,6 @@ static bool allow_faults;
 module_param(allow_faults, bool, 0444);
 MODULE_PARM_DESC(allow_faults,
                  "sysfs has a file that crashes the driver, and with it this kernel (default no)");
-
-#define OWN_DRIVER "dmatoll-net"
-#define LINUX_DRIVER "dmatoll-net-linux"
-
-const struct dmatoll_kind dmatoll_kind = {
-    .own_driver = OWN_DRIVER,
-    .linux_driver = LINUX_DRIVER,
-    .device = "8254x",
-    .registers_bar = 0,
-    .registers_bytes = 0x20000, /* [8254x, 317453 §4.1]: 128 KiB of registers */
-};
 
 /* What the part's other driver asks for on a bus that is not PCI-X, so that IOVAs come from the same space.
  */
@@ -82,30 +72,13 @@ static void destroy_core(struct dmatoll_net* net) {
     kfree(net->nic);
 }
 
-static void refuse_part(struct pci_dev* pci) {
-    const char* name;
-    u16 vendor, device;
-    char known[128] = "";
-    size_t used = 0;
-    unsigned int i;
-
-    for (i = 0; dmatoll_part_at(i, &name, &vendor, &device); i++)
-        used += scnprintf(known + used, sizeof(known) - used, "%s %s, %04x:%04x", i ? ";" : "", name, vendor,
-                          device);
-    dev_err(&pci->dev, "%04x:%04x is not a device that this driver knows: it drives the%s\n", pci->vendor,
-            pci->device, known);
-}
-
 static int probe(struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
-    const char* part = dmatoll_part_name(pci->vendor, pci->device);
+    const char* part = dmatoll_part_of(pci);
     struct dmatoll_net* net;
     int error;
 
-    if (!part) {
-        refuse_part(pci);
-        return -ENODEV;
-    }
+    if (!part) return -ENODEV;
     net = dmatoll_net_allocate(pci);
     if (!net) return -ENOMEM;
     net->faults_allowed = allow_faults;
@@ -148,10 +121,6 @@ free:
     return error;
 }
 
-static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, true); }
-
-static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, false); }
-
 static struct dmatoll_net* net_of(struct pci_dev* pci) {
     return container_of(pci_get_drvdata(pci), struct dmatoll_net, bound);
 }
@@ -177,39 +146,21 @@ static void dmatoll_shutdown(struct pci_dev* pci) {
     rtnl_unlock();
 }
 
-static struct pci_driver own_driver = {
-    .name = OWN_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = own_probe,
+const struct dmatoll_kind dmatoll_kind = {
+    .probe = probe,
     .remove = dmatoll_remove,
     .shutdown = dmatoll_shutdown,
-    .driver_managed_dma = true,
-    .dev_groups = dmatoll_device_groups,
+    .own_driver = "dmatoll-net",
+    .linux_driver = "dmatoll-net-linux",
+    .device = "8254x",
+    .registers_bar = 0,
+    .registers_bytes = 0x20000, /* [8254x, 317453 §4.1]: 128 KiB of registers */
 };
 
-static struct pci_driver linux_driver = {
-    .name = LINUX_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = linux_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .dev_groups = dmatoll_device_groups,
-};
-
-static int __init dmatoll_init(void) {
-    int error = pci_register_driver(&own_driver);
-
-    if (error) return error;
-    error = pci_register_driver(&linux_driver);
-    if (error) pci_unregister_driver(&own_driver);
-    return error;
-}
+static int __init dmatoll_init(void) { return dmatoll_register_drivers(); }
 module_init(dmatoll_init);
 
-static void __exit dmatoll_exit(void) {
-    pci_unregister_driver(&linux_driver);
-    pci_unregister_driver(&own_driver);
-}
+static void __exit dmatoll_exit(void) { dmatoll_unregister_drivers(); }
 module_exit(dmatoll_exit);
 
 MODULE_DESCRIPTION("The e1000 driver that dmatoll measures: one source in the kernel and as a process");

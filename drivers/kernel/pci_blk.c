@@ -17,17 +17,6 @@ module_param(queue_depth, uint, 0644);
 MODULE_PARM_DESC(queue_depth,
                  "requests that a disk has at a time, 1 to 32; a disk may take fewer (default 32)");
 
-#define OWN_DRIVER "dmatoll-blk"
-#define LINUX_DRIVER "dmatoll-blk-linux"
-
-const struct dmatoll_kind dmatoll_kind = {
-    .own_driver = OWN_DRIVER,
-    .linux_driver = LINUX_DRIVER,
-    .device = "AHCI adapter",
-    .registers_bar = 5,
-    .registers_bytes = 0x180, /* [AHCI 1.3.1 §3]: the host's own registers and one port */
-};
-
 struct workqueue_struct* dmatoll_workqueue;
 
 void dmatoll_on_alarm(struct dmatoll_bound* bound) {
@@ -176,10 +165,6 @@ free:
     return error;
 }
 
-static int own_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, true); }
-
-static int linux_probe(struct pci_dev* pci, const struct pci_device_id* id) { return probe(pci, false); }
-
 static struct dmatoll_blk* blk_of(struct pci_dev* pci) {
     return container_of(pci_get_drvdata(pci), struct dmatoll_blk, bound);
 }
@@ -262,27 +247,17 @@ static int dmatoll_resume(struct device* device) {
 
 static DEFINE_SIMPLE_DEV_PM_OPS(power, dmatoll_suspend, dmatoll_resume);
 
-static struct pci_driver own_driver = {
-    .name = OWN_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = own_probe,
+const struct dmatoll_kind dmatoll_kind = {
+    .probe = probe,
     .remove = dmatoll_remove,
     .shutdown = dmatoll_shutdown,
-    .driver_managed_dma = true,
-    .dev_groups = dmatoll_device_groups,
-    .err_handler = &error_handlers,
-    .driver.pm = pm_sleep_ptr(&power),
-};
-
-static struct pci_driver linux_driver = {
-    .name = LINUX_DRIVER,
-    .id_table = dmatoll_ids,
-    .probe = linux_probe,
-    .remove = dmatoll_remove,
-    .shutdown = dmatoll_shutdown,
-    .dev_groups = dmatoll_device_groups,
-    .err_handler = &error_handlers,
-    .driver.pm = pm_sleep_ptr(&power),
+    .own_driver = "dmatoll-blk",
+    .linux_driver = "dmatoll-blk-linux",
+    .device = "AHCI adapter",
+    .registers_bar = 5,
+    .registers_bytes = 0x180, /* [AHCI 1.3.1 §3]: the host's own registers and one port */
+    .error_handlers = &error_handlers,
+    .power = pm_sleep_ptr(&power),
 };
 
 static int __init dmatoll_init(void) {
@@ -290,23 +265,14 @@ static int __init dmatoll_init(void) {
 
     dmatoll_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
     if (!dmatoll_workqueue) return -ENOMEM;
-    error = pci_register_driver(&own_driver);
-    if (error) goto destroy;
-    error = pci_register_driver(&linux_driver);
-    if (error) goto unregister;
-    return 0;
-
-unregister:
-    pci_unregister_driver(&own_driver);
-destroy:
-    destroy_workqueue(dmatoll_workqueue);
+    error = dmatoll_register_drivers();
+    if (error) destroy_workqueue(dmatoll_workqueue);
     return error;
 }
 module_init(dmatoll_init);
 
 static void __exit dmatoll_exit(void) {
-    pci_unregister_driver(&linux_driver);
-    pci_unregister_driver(&own_driver);
+    dmatoll_unregister_drivers();
     destroy_workqueue(dmatoll_workqueue);
 }
 module_exit(dmatoll_exit);

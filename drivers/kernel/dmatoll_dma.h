@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the C files of the module dmatoll_dma share. */
+#pragma once
+
+#include <linux/completion.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/sched.h>
+
+#include "bound.h"
+#include "dma_glue.h"
+
+struct dmatoll_dma {
+    struct dmatoll_engine* engine;
+    struct dmatoll_bound bound;
+    struct mutex commands; /* one at a time; held while the thread is started and stopped */
+    struct task_struct* copier; /* the thread that runs the loop, or has run it; NULL: none */
+    unsigned int cpu;           /* where it runs */
+};
+
+/* copier.c; process context */
+/* Follows one line. 0 or a negative errno, which the answer explains. */
+int dmatoll_dma_command(struct dmatoll_dma* dma, const char* text, size_t length);
+/* The answer to the last line as lines "name value"; to one that began a run, how far that is now. Its length. */
+int dmatoll_dma_result(struct dmatoll_dma* dma, char* page);
+/* Nobody is in the loop any more when this returns. */
+void dmatoll_dma_halt(struct dmatoll_dma* dma);
