@@ -158,6 +158,9 @@ void Supervisor::wait() {
 
 // -1: nothing is to be done before something happens.
 int Supervisor::patience_ms() const {
+    if (ended_) {
+        return 0;
+    }
     std::optional<std::uint64_t> next = start_at_ms_;
     if (watchdog_) {
         next = std::min(next.value_or(next_look_ms_), next_look_ms_);
@@ -379,6 +382,9 @@ std::string Supervisor::answer(const std::string& question) {
     }
     if (options_.allow_faults && question == "fault loop") {
         return order(Fault::loop);
+    }
+    if (const auto own = answer_own(question)) {
+        return *own;
     }
     return json{{"error", std::string{"unknown question; known: stats"} +
                               (options_.allow_faults ? ", fault null, fault loop" : "")}}

@@ -65,6 +65,8 @@ class Supervisor {
     virtual void after_stop() {}
     // The answer to `stats`.
     virtual std::string statistics() = 0;
+    // The answer to what the program alone is asked; nothing if it knows no such question.
+    virtual std::optional<std::string> answer_own(const std::string&) { return std::nullopt; }
 
     // ---- for the program ----
 
@@ -84,6 +86,8 @@ class Supervisor {
     void stop();
     // Takes note of signals that came. True: somebody wants the end.
     bool end_is_wanted();
+    // The program itself does.
+    void want_end() { ended_ = true; }
 
     [[nodiscard]] const DriverProcess* process() const { return process_ ? &*process_ : nullptr; }
     // 0: none runs.

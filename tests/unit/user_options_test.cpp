@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "dma_options.hpp"
 #include "failure.hpp"
 #include "network_options.hpp"
 
@@ -192,6 +193,43 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.process.parent, 12);
     EXPECT_THROW(dmatoll::user::network_child_options("{}"), Failure);
     EXPECT_THROW(dmatoll::user::network_child_options("not json"), Failure);
+}
+
+std::optional<dmatoll::user::DmaOptions> parse_dma(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), {"dmatoll-dma-user", "--device", "03:00.0"});
+    return dmatoll::user::parse_dma_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+TEST(DmaOptions, TakesCommandsInTheirOrder) {
+    const auto options = parse_dma({"--command", "begin bytes=60", "--command", "run copies=3", "--strategy", "copy"});
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->commands, (std::vector<std::string>{"begin bytes=60", "run copies=3"}));
+    EXPECT_EQ(options->driver.strategy, "copy");
+    EXPECT_TRUE(options->driver.poll) << "there is no other way";
+    EXPECT_TRUE(parse_dma({})->commands.empty());
+}
+
+TEST(DmaOptions, RefusesACommandBeforeAnythingIsStarted) {
+    try {
+        parse_dma({"--command", "begin bytes=59"});
+        FAIL() << "taken";
+    } catch (const Failure& failure) {
+        EXPECT_NE(std::string{failure.what()}.find("out of range: bytes=59"), std::string::npos) << failure.what();
+    }
+}
+
+TEST(DmaOptions, ReachTheDriverProcess) {
+    dmatoll::user::DmaChildOptions sent;
+    sent.process.bdf = "0000:03:00.0";
+    sent.pci_vendor = 0x8086;
+    sent.pci_device = 0x100e;
+    sent.driver.strategy = "deferred";
+    const auto got = dmatoll::user::dma_child_options(to_text(sent));
+    EXPECT_EQ(got.process.bdf, sent.process.bdf);
+    EXPECT_EQ(got.pci_vendor, sent.pci_vendor);
+    EXPECT_EQ(got.pci_device, sent.pci_device);
+    EXPECT_EQ(got.driver.strategy, "deferred");
+    EXPECT_THROW(dmatoll::user::dma_child_options("{}"), Failure);
 }
 
 }  // namespace

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "dma_driver.hpp"
+
+#include <fcntl.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "by_strategy.hpp"
+#include "dma_arena.hpp"
+#include "dma_loop.hpp"
+#include "dma_options.hpp"
+#include "dma_report.hpp"
+#include "dma_state.hpp"
+#include "driver_process.hpp"
+#include "e1000/dma_driver.hpp"
+#include "failure.hpp"
+#include "flush_alarm.hpp"
+#include "living_platform.hpp"
+#include "mapping/iova_allocator.hpp"
+#include "sandbox.hpp"
+#include "vfio_container.hpp"
+#include "vfio_device.hpp"
+#include "wait_set.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+constexpr const char* program = "dmatoll-dma-user";
+
+using DmaPlatform = LivingPlatform<UserDomain>;
+static_assert(Platform<DmaPlatform>);
+
+// [8254x §4.1]: registers are the first 128 KiB of BAR 0.
+constexpr std::size_t register_bytes = 128 * 1024;
+
+// From a device that nobody drives to one that nobody drives.
+template <Mapper M>
+void drive(const DmaChildOptions& options, M& mapper, DmaPlatform& platform, VfioDevice& device,
+           const FlushAlarm& alarm, const DmaArena& arena, DmaState& shared) {
+    using Driver = e1000::DmaDriver<DmaPlatform, M>;
+    const std::string name = "device " + options.process.bdf;
+    // One for each buffer of the largest working set.
+    prepare_strategy(mapper, options.driver,
+                     {.to_device = e1000::CopyPlan::most_pairs, .from_device = e1000::CopyPlan::most_pairs},
+                     name);
+    for (const Direction direction : {Direction::to_device, Direction::from_device}) {
+        map_pool(mapper, arena.area(direction), DmaArena::area_bytes, direction, name, "buffers");
+    }
+    const e1000::Part* const part = e1000::find_part(options.pci_vendor, options.pci_device);
+    if (part == nullptr) {
+        throw Failure{name + " is not a part that this driver knows"};
+    }
+    Driver driver{platform, mapper, *part};
+    DmaServiceLoop<Driver, M> loop{driver, mapper, arena, shared, inherited_own};
+    // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
+    require(driver.probe(), name + " cannot be brought into a known state");
+    device.set_bus_mastering(true);
+    const Status started = driver.start();
+    if (started.ok()) {
+        ::fcntl(inherited_own, F_SETFL, O_NONBLOCK);
+        WaitSet waiting{-1, inherited_own, inherited_bell};
+        waiting.add_alarm(alarm.fd());
+        send_report(to_text(DmaReport{.arena = arena.hugepages() ? "hugepages" : "4KiB",
+                                      .note = arena.fallback_reason(),
+                                      .failure = {}}));
+        loop.run(waiting);
+    }
+    loop.stop();
+    device.set_bus_mastering(false);
+    mapper.release_all();
+    require(started, name + ": it does not copy");
+}
+
+void run(const DmaChildOptions& options) {
+    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    const SharedPage<DmaState> shared{Descriptor{inherited_counters}};
+    VfioContainer container{Descriptor{inherited_container}};
+    VfioDevice device{Descriptor{inherited_device}, options.process.bdf, 0, register_bytes, register_bytes};
+    const DmaArena arena{options.driver.page_size};
+    publish(shared->hugepages, arena.hugepages() ? 1 : 0);
+
+    IovaAllocator allocator;
+    UserDomain domain{container, allocator};
+    DmaPlatform platform{program, device, arena.own(), domain, *shared};
+    FlushAlarm alarm;
+    const std::vector<IovaRange> ranges = container.ranges();
+    require(allocator.set_up(platform, ranges, {}, options.process.address_bits),
+            "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.process.address_bits) +
+                ", the width of this IOMMU");
+    with_strategy(options.driver.strategy, domain, platform, alarm,
+                  [&](auto& mapper) { drive(options, mapper, platform, device, alarm, arena, *shared); });
+    allocator.tear_down(platform);
+}
+
+}  // namespace
+
+int drive_dma(const char* options) {
+    try {
+        run(dma_child_options(options));
+        return 0;
+    } catch (const std::exception& error) {
+        send_report(to_text(DmaReport{.arena = {}, .note = {}, .failure = error.what()}));
+        std::fprintf(stderr, "%s: %s\n", program, error.what());
+        return 1;
+    }
+}
+
+}  // namespace dmatoll::user

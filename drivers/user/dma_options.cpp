@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "dma_options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "e1000/dma_command.hpp"
+#include "failure.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+std::string check_command(const std::string& text) {
+    e1000::DmaCommand command{};
+    const e1000::DmaComplaint complaint = e1000::parse_dma_command(text, command);
+    if (complaint.what == nullptr) {
+        return {};
+    }
+    return "`" + text + "`: " + complaint.what + " " +
+           std::string{complaint.word.begin(), complaint.word.end()};
+}
+
+}  // namespace
+
+std::optional<DmaOptions> parse_dma_options(int argc, const char* const* argv) {
+    DmaOptions options;
+    CLI::App app{
+        "Has an e1000 copy memory, from an unprivileged process over VFIO: in its PHY's loopback it reads at "
+        "one "
+        "address and writes at another. It always polls.",
+        "dmatoll-dma-user"};
+    add_common_options(app, options, options.driver);
+    app.add_option(
+           "--command", options.commands,
+           "what is to be done, and then the end (may be there several times): "
+           "`begin [bytes=N] [working_set=N] [batch=N] [lifetime=N] [rest=N]`, `run [copies=N]`, `result`, "
+           "`look pair=N`, `stray_read iova=N`, `stray_write iova=N`, `end`; without it the control socket "
+           "takes them")
+        ->take_all()
+        ->check(CLI::Validator{check_command, "", "command"});
+    if (!parse_arguments(app, argc, argv)) {
+        return std::nullopt;
+    }
+    options.driver.poll = true;
+    return options;
+}
+
+std::string to_text(const DmaChildOptions& options) {
+    return nlohmann::json{{"process", options.process},
+                          {"pci_vendor", options.pci_vendor},
+                          {"pci_device", options.pci_device},
+                          {"mapping", options.driver}}
+        .dump();
+}
+
+DmaChildOptions dma_child_options(const std::string& text) {
+    try {
+        const auto json = nlohmann::json::parse(text);
+        DmaChildOptions options;
+        json.at("process").get_to(options.process);
+        json.at("pci_vendor").get_to(options.pci_vendor);
+        json.at("pci_device").get_to(options.pci_device);
+        json.at("mapping").get_to(options.driver);
+        return options;
+    } catch (const nlohmann::json::exception& error) {
+        throw Failure{std::string{"the driver process was started with arguments that it cannot read: "} +
+                      error.what()};
+    }
+}
+
+}  // namespace dmatoll::user

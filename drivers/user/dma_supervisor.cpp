@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "dma_supervisor.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "common_statistics.hpp"
+#include "dma_arena.hpp"
+#include "dma_report.hpp"
+#include "dma_state.hpp"
+#include "e1000/dma_command.hpp"
+#include "failure.hpp"
+#include "nic_part.hpp"
+#include "supervisor.hpp"
+
+namespace dmatoll::user {
+namespace {
+
+using nlohmann::json;
+
+// A command that has the device started again takes the longest. Shorter than what a client of the control
+// socket waits for its answer.
+constexpr int answer_patience_ms = 4500;
+constexpr unsigned run_look_us = 20'000;
+
+// The arena counts twice, as it is locked by the process and pinned by VFIO; what waits in the queue of
+// deferred unmappings, and the shadows of strategy copy, once more, shadows twice; the rest is for the
+// program itself.
+rlim_t locked_bytes(const MappingOptions& driver) {
+    return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} +
+           driver.deferred_entries * rlim_t{page_bytes} + (rlim_t{16} << 20);
+}
+
+// What outlives the base, which refers to it.
+struct DmaParts {
+    explicit DmaParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify_nic(pci)} {
+        require_vfio(pci);
+    }
+    PciDevice pci;
+    const e1000::Part& part;
+    SharedPage<DmaState> state;
+};
+
+class DmaSupervisor : private DmaParts, public Supervisor {
+  public:
+    explicit DmaSupervisor(const DmaOptions& options)
+        : DmaParts{options.device}, Supervisor{"dmatoll-dma-user", options, pci, *state}, options_{options} {}
+
+    ~DmaSupervisor() override { stop(); }
+
+  private:
+    ProcessStart prepare_process(int patience_ms) override {
+        state.clear();
+        std::array<int, 2> ends{};
+        if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+            throw system_failure("cannot make a socket to give commands by", errno);
+        }
+        commands_ = Descriptor{ends[0]};
+        const DmaChildOptions child{.process = process_options(),
+                                    .pci_vendor = part.vendor,
+                                    .pci_device = part.device,
+                                    .driver = options_.driver};
+        return {.options = to_text(child),
+                .vfio = open_vfio(pci, patience_ms),
+                .counters = state.fd(),
+                .bell = bell_end(),
+                .own = ends[1],
+                .locked_bytes = locked_bytes(options_.driver),
+                .own_descriptor = Descriptor{ends[1]}};
+    }
+
+    void follow_report(const std::string& line) override {
+        const auto report = parse_dma_report(line);
+        if (!report) {
+            return;
+        }
+        if (!report->failure.empty()) {
+            report_failure(report->failure);
+            return;
+        }
+        announce(report->note, {{"strategy", options_.driver.strategy}, {"arena", report->arena}});
+        if (!options_.commands.empty()) {
+            follow_commands();
+            want_end();
+        }
+    }
+
+    // Those of the command line. A run is waited for, unless it has no end of its own: `end` is what ends
+    // that.
+    void follow_commands() {
+        for (const std::string& command : options_.commands) {
+            json answer = json::parse(ask(command), nullptr, false);
+            while (!end_is_wanted() && is_bounded_run(command) && says(answer, "state", "running")) {
+                ::usleep(run_look_us);
+                answer = json::parse(ask("result"), nullptr, false);
+            }
+            if (end_is_wanted()) {
+                return;
+            }
+            json event{{"event", "answer"}, {"command", command}};
+            event.update(answer.is_object() ? answer : json::object());
+            print_event(event);
+            if (event.contains("error")) {
+                throw Failure{"`" + command + "`: " + event["error"].dump()};
+            }
+        }
+    }
+
+    static bool says(const json& answer, const char* name, const char* word) {
+        return answer.is_object() && answer.contains(name) && answer[name] == word;
+    }
+
+    static bool is_bounded_run(const std::string& text) {
+        e1000::DmaCommand command{};
+        return e1000::parse_dma_command(text, command).what == nullptr &&
+               command.verb == e1000::DmaVerb::run && command.value(e1000::DmaKey::copies) != 0;
+    }
+
+    // The driver process's answer, which is not trusted: some line. It is not waited for for ever.
+    std::string ask(const std::string& command) const {
+        std::array<char, longest_dma_message> message{};
+        // An answer that came too late is an answer to something else.
+        while (::recv(commands_.get(), message.data(), message.size(), MSG_DONTWAIT) > 0) {
+        }
+        if (::send(commands_.get(), command.data(), command.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+            return error("no driver process takes commands at the moment");
+        }
+        pollfd answered{commands_.get(), POLLIN, 0};
+        if (::poll(&answered, 1, answer_patience_ms) <= 0) {
+            return error("the driver process gave no answer within " + std::to_string(answer_patience_ms) +
+                         " ms");
+        }
+        const ssize_t got = ::recv(commands_.get(), message.data(), message.size(), MSG_DONTWAIT);
+        if (got <= 0) {
+            return error("the driver process ended before it gave an answer");
+        }
+        return {message.data(), static_cast<std::size_t>(got)};
+    }
+
+    static std::string error(const std::string& what) { return json{{"error", what}}.dump(); }
+
+    std::optional<std::string> answer_own(const std::string& question) override {
+        const std::string answer = ask(question);
+        // One line, whatever the process sent.
+        return answer.find('\n') == std::string::npos
+                   ? answer
+                   : error("the driver process gave no line for an answer");
+    }
+
+    std::string statistics() override {
+        json result = common_statistics(*state, options_, options_.driver, pid(), restarts());
+        result["parameters"]["part"] = part.name;
+        result["counters"] = counters_json(dma_counter_names, *state);
+        return result.dump();
+    }
+
+    const DmaOptions& options_;
+    Descriptor commands_;  // this end of the process's socket
+};
+
+}  // namespace
+
+int supervise_dma(const DmaOptions& options) {
+    if (::geteuid() != 0) {
+        throw Failure{"this program needs root to open VFIO's group (the driver itself then runs as `" +
+                      options.user + "`). Start it with sudo."};
+    }
+    return DmaSupervisor{options}.run();
+}
+
+}  // namespace dmatoll::user
