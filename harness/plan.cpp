@@ -64,28 +64,29 @@ std::string workload_label(const SuiteWorkload& workload, const Suite& suite) {
     return label;
 }
 
-// Settings that this placement and strategy do not have are as if they had not been asked for.
-DriverSettings relevant(DriverSettings settings, DeviceKind kind, const std::string& placement,
-                        const std::string& strategy) {
+// Settings that this placement, strategy and program do not have are as if they had not been asked for.
+DriverSettings relevant(DriverSettings settings, const Trial& trial) {
     const DriverSettings usual;
-    if (kind == DeviceKind::disk) {
+    const DeviceKind kind = kind_of(trial.device);
+    if (kind == DeviceKind::disk || trial.copies_memory()) {
         settings.receive_descriptors = usual.receive_descriptors;
         settings.transmit_descriptors = usual.transmit_descriptors;
         settings.interrupts_per_second = usual.interrupts_per_second;
         settings.mtu = usual.mtu;
         settings.offloads = usual.offloads;
         settings.copybreak = usual.copybreak;
-    } else {
-        settings.max_sectors_kb = usual.max_sectors_kb;
     }
-    if (strategy != "deferred") {
+    if (kind != DeviceKind::disk) settings.max_sectors_kb = usual.max_sectors_kb;
+    // There is nothing to do while the device copies: the driver looks whether it has.
+    if (trial.copies_memory()) settings.completion = "poll";
+    if (trial.strategy != "deferred") {
         settings.deferred_entries = usual.deferred_entries;
         settings.deferred_milliseconds = usual.deferred_milliseconds;
     }
     // What is in the kernel is compiled as the kernel compiles.
-    if (placement != "user") settings.code_generation = usual.code_generation;
-    if (placement != "stock") settings.copybreak = usual.copybreak;
-    if (strategy != "persistent") settings.page_size = usual.page_size;
+    if (trial.placement != "user") settings.code_generation = usual.code_generation;
+    if (trial.placement != "stock") settings.copybreak = usual.copybreak;
+    if (trial.strategy != "persistent") settings.page_size = usual.page_size;
     return settings;
 }
 
@@ -122,7 +123,7 @@ std::vector<Point> points(const Suite& suite, Plan& plan) {
                                 trial.flow = described.flow;
                                 trial.pattern = described.pattern;
                                 trial.of = suite.boots;
-                                trial.settings = relevant(settings, kind_of(device), placement, strategy);
+                                trial.settings = relevant(settings, trial);
                                 trial.guest = guest;
                                 if (const auto reason = impossible(trial)) {
                                     exclude(plan, trial, *reason);
@@ -174,7 +175,7 @@ std::string Trial::combination() const {
     std::string result = device + "/" + placement + "/" + strategy;
     if (const std::string more = label(settings); !more.empty()) result += fmt::format("/{}", more);
     if (driver_is_workload()) result += fmt::format("/{}/{}", workload, parameters.at("frame_bytes"));
-    if (makes_faults()) result += fmt::format("/{}", workload);
+    if (makes_faults() || copies_memory()) result += fmt::format("/{}", workload);
     return result;
 }
 
@@ -197,6 +198,7 @@ std::optional<std::string> impossible(const Trial& trial) {
     if (placement == Placement::user && settings.code_generation == "kernel")
         return because("no code generation 'kernel' there");
     if (placement == Placement::stock) {
+        if (trial.copies_memory()) return because("the distribution's driver copies no memory on command");
         if (settings.completion == "poll") return because("the distribution's driver does not poll");
         // A table with its list of memory may cross a page, and behind a translating IOMMU its pages need not be
         // neighbours; QEMU takes it in one piece or not at all. Up to 256 KiB make eight entries at most, and with
@@ -217,6 +219,9 @@ std::optional<std::string> impossible(const Trial& trial) {
     }
     if (trial.driver_is_workload() && trial.flow != Flow::receive && trial.parameters.at("load_bps") > 0)
         return because("the driver process makes frames as fast as it can: it has no offered load");
+    if (trial.copies_memory() &&
+        trial.parameters.at("batch_copies") > trial.parameters.at("working_set_pairs"))
+        return because("a batch of copies is no more than the working set");
     if (trial.makes_faults() && placement == Placement::kernel && trial.workload != "crash-null")
         return because(trial.workload + " is for a driver that is a process");
     return std::nullopt;

@@ -34,8 +34,12 @@ struct Trial {
 
     // Trials that share it share a driver that is set up once.
     [[nodiscard]] std::string combination() const;
+    // The device copies memory on command, and is no network card meanwhile.
+    [[nodiscard]] bool copies_memory() const { return program == "dma-copy"; }
     // The driver process makes or takes the frames itself, and is started for that workload.
-    [[nodiscard]] bool driver_is_workload() const { return transport == Transport::raw && placement == "user"; }
+    [[nodiscard]] bool driver_is_workload() const {
+        return transport == Transport::raw && placement == "user" && !copies_memory();
+    }
     // It destroys what the disk holds.
     [[nodiscard]] bool writes_to_disk() const { return pattern && writes(*pattern); }
     // Faults are made in the driver on purpose.

@@ -131,6 +131,11 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
                                {"code_generation", code_generation(trial)}};
         return record;
     }
+    if (trial.copies_memory()) {
+        record["requested"] = {{"completion", settings.completion},
+                               {"code_generation", code_generation(trial)}};
+        return record;
+    }
     record["requested"] = {{"receive_descriptors", settings.receive_descriptors},
                            {"transmit_descriptors", settings.transmit_descriptors},
                            {"interrupts_per_second", settings.interrupts_per_second},

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <set>
@@ -94,7 +95,9 @@ void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalS
         if (!settings.peer.empty())
             fail("{} is a controller of disks, and needs no --peer", settings.device);
         require_writable_disks(device, trials, settings.force);
-    } else if (settings.peer.empty()) {
+    } else if (settings.peer.empty() && !std::all_of(trials.begin(), trials.end(), [](const Trial& trial) {
+                   return trial.copies_memory();
+               })) {
         fail("{} is a network card: --peer is needed, the address of the card at the other end of the cable",
              settings.device);
     }

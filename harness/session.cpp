@@ -300,6 +300,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         record["window_ns"] = closed - opened;
         if (disk_) record["ios_interval_ns"] = window.disk_ns;
         // An echo's are the generator's, of its own window.
+        else if (trial.copies_memory()) record["copies_interval_ns"] = window.counters_ns;
         else if (trial.program != "udp-echo") record["packets_interval_ns"] = window.counters_ns;
         auto& metrics = record["metrics"];
         const Counts& counts = window.device;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "traffic.hpp"
 
+#include "dma_copy.hpp"
 #include "failure.hpp"
 #include "fio.hpp"
 #include "iperf3.hpp"
@@ -47,6 +48,13 @@ const std::vector<TrafficProgram>& traffic_programs() {
                {"cool_down_ms", 1, most_ms}}),
          start<UdpEcho>},
         {"raw-frames", DeviceKind::network, with({{"load_bps", 0, most_load_bps}, {"frame_bytes", 64, 1518}}), start<RawFrames>},
+        // As begin in drivers/e1000/dma_command.hpp.
+        {"dma-copy", DeviceKind::network,
+         with({{"copy_bytes", 60, 4096},
+               {"working_set_pairs", 1, 4096},
+               {"batch_copies", 1, 255},
+               {"lifetime_copies", 0, 1'000'000}}),
+         start<DmaCopy>},
         {"crash", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},

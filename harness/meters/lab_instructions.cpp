@@ -41,16 +41,17 @@ void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>
     // One instruction a nanosecond: the busy fraction of a core of 1 GIPS.
     metrics["cpu_utilisation"] = instructions / static_cast<double>(window_ns);
     // Counters are read a moment before and behind the window: a rate for a rate.
-    if (const auto packets = metrics.value("packets", std::uint64_t{0}); packets > 0) {
-        const auto counted_ns = record.value("packets_interval_ns", window_ns);
-        metrics["instructions_per_packet"] = instructions / static_cast<double>(window_ns) *
-                                             static_cast<double>(counted_ns) / static_cast<double>(packets);
-    }
-    if (const auto ios = metrics.value("ios", std::uint64_t{0}); ios > 0 && record.contains("ios_interval_ns")) {
-        const auto counted_ns = record["ios_interval_ns"].get<std::uint64_t>();
-        metrics["instructions_per_io"] = instructions / static_cast<double>(window_ns) *
-                                         static_cast<double>(counted_ns) / static_cast<double>(ios);
-    }
+    const auto work = [&](const char* counted, const char* metric, std::uint64_t counted_ns) {
+        const auto count = metrics.value(counted, std::uint64_t{0});
+        if (count == 0) return;
+        metrics[metric] = instructions / static_cast<double>(window_ns) * static_cast<double>(counted_ns) /
+                          static_cast<double>(count);
+    };
+    work("packets", "instructions_per_packet", record.value("packets_interval_ns", window_ns));
+    if (record.contains("ios_interval_ns"))
+        work("ios", "instructions_per_io", record["ios_interval_ns"].get<std::uint64_t>());
+    if (record.contains("copies_interval_ns"))
+        work("copies", "instructions_per_copy", record["copies_interval_ns"].get<std::uint64_t>());
 }
 
 }  // namespace dmatoll::harness

@@ -15,6 +15,8 @@ namespace dmatoll::harness {
 
 void Driver::make_fault(const std::string& how) { fail("This driver takes no order to fail ({})", how); }
 
+nlohmann::json Driver::command(const std::string& line) { fail("This driver copies no memory on command ({})", line); }
+
 std::unique_ptr<Driver> start_driver(const Trial& trial, const std::string& bdf, Ownership& ownership,
                                      int cpu) {
     const Strategy* strategy = find_strategy(trial.strategy);

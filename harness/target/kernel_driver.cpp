@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "kernel_driver.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../../drivers/core/address.hpp"
@@ -18,11 +20,31 @@
 namespace dmatoll::harness {
 namespace {
 
-const char* module_of(DeviceKind kind) { return kind == DeviceKind::disk ? "dmatoll_blk" : "dmatoll_net"; }
+std::string module_of(const Trial& trial) {
+    if (trial.copies_memory()) return "dmatoll_dma";
+    return kind_of(trial.device) == DeviceKind::disk ? "dmatoll_blk" : "dmatoll_net";
+}
 
-const char* driver_of(DeviceKind kind, DomainKind domain) {
-    if (kind == DeviceKind::disk) return domain == DomainKind::own ? "dmatoll-blk" : "dmatoll-blk-linux";
-    return domain == DomainKind::own ? "dmatoll-net" : "dmatoll-net-linux";
+std::string driver_of(const std::string& module, DomainKind domain) {
+    std::string name = module;
+    std::replace(name.begin(), name.end(), '_', '-');
+    return domain == DomainKind::own ? name : name + "-linux";
+}
+
+// Lines "name value".
+std::vector<std::pair<std::string, std::string>> named_values(const std::string& text, const fs::path& file) {
+    std::vector<std::pair<std::string, std::string>> result;
+    for (const auto& line : lines(text)) {
+        const auto space = line.find(' ');
+        if (space == std::string::npos || space == 0 || space + 1 == line.size())
+            fail("{}: '{}' is not of the form 'name value'", file.string(), line);
+        result.emplace_back(line.substr(0, space), line.substr(space + 1));
+    }
+    return result;
+}
+
+bool is_number(const std::string& text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
 }
 
 // What has its default is left to the module.
@@ -30,7 +52,9 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
     std::vector<std::string> result{"strategy=" + trial.strategy};
-    if (kind_of(trial.device) == DeviceKind::network) {
+    if (trial.copies_memory()) {
+        result.push_back(fmt::format("cpu={}", cpu));
+    } else if (kind_of(trial.device) == DeviceKind::network) {
         result.push_back(fmt::format("receive_descriptors={}", settings.receive_descriptors));
         result.push_back(fmt::format("transmit_descriptors={}", settings.transmit_descriptors));
         result.push_back(fmt::format("interrupts_per_second={}", settings.interrupts_per_second));
@@ -53,10 +77,10 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
 KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
                            Ownership& ownership, int cpu)
     : kind_{kind_of(trial.device)},
-      module_{module_of(kind_)},
+      module_{module_of(trial)},
       ownership_{ownership},
       bdf_{bdf},
-      driver_{driver_of(kind_, strategy.domain)} {
+      driver_{driver_of(module_, strategy.domain)} {
     const fs::path module = our_module(module_);
     if (module.empty())
         throw Unavailable{
@@ -74,7 +98,8 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
     loaded_ = true;
     try {
         bind_driver(bdf, driver_);
-        if (kind_ == DeviceKind::network) interface_.emplace(wait_for_interface(bdf, 5), "");
+        if (kind_ == DeviceKind::network && !trial.copies_memory())
+            interface_.emplace(wait_for_interface(bdf, 5), "");
     } catch (...) {
         stop();
         throw;
@@ -94,26 +119,48 @@ std::vector<DiskPlace> KernelDriver::disks() const {
 }
 
 std::string KernelDriver::counter_source() const {
-    return kind_ == DeviceKind::disk ? "the module's statistics in sysfs" : "ethtool -S";
+    return interface_ ? "ethtool -S" : "the module's statistics in sysfs";
 }
 
-Counts KernelDriver::counters() {
-    return kind_ == DeviceKind::disk ? disk_counters() : network_counters();
-}
+Counts KernelDriver::counters() { return interface_ ? network_counters() : statistics(); }
 
-Counts KernelDriver::disk_counters() const {
+Counts KernelDriver::statistics() const {
     const fs::path file = device_path(bdf_) / "dmatoll/statistics";
     Counts counts;
-    for (const auto& line : lines(read_attribute(file).value_or(""))) {
-        const auto words = split(line, ' ');
-        if (words.size() != 2 || words[1].empty() ||
-            words[1].find_first_not_of("0123456789") != std::string::npos)
-            fail("{}: '{}' is not of the form 'name value'", file.string(), line);
-        counts[words[0]] = std::strtoull(words[1].c_str(), nullptr, 10);
+    for (const auto& [name, value] : named_values(read_attribute(file).value_or(""), file)) {
+        if (!is_number(value)) fail("{}: '{} {}' has no number", file.string(), name, value);
+        counts[name] = std::strtoull(value.c_str(), nullptr, 10);
     }
-    for (const auto* needed : {"read_requests", "write_requests", "bytes_read", "bytes_written"})
-        if (!counts.contains(needed)) fail("The module's counter {} is missing from {}", needed, file.string());
+    const auto require = [&](const auto&... needed) {
+        for (const char* name : {needed...})
+            if (!counts.contains(name)) fail("The module's counter {} is missing from {}", name, file.string());
+    };
+    if (kind_ == DeviceKind::disk)
+        require("read_requests", "write_requests", "bytes_read", "bytes_written");
+    else
+        require("copies", "bytes_copied", "copies_bad", "copies_lost");
     return counts;
+}
+
+nlohmann::json KernelDriver::command(const std::string& line) {
+    const fs::path folder = device_path(bdf_) / "dmatoll";
+    std::string refusal;
+    try {
+        write_attribute(folder / "command", line);
+    } catch (const Failure& failure) {
+        refusal = failure.what();
+    }
+    nlohmann::json answer = nlohmann::json::object();
+    const fs::path file = folder / "result";
+    for (const auto& [name, value] : named_values(read_attribute(file).value_or(""), file)) {
+        if (is_number(value))
+            answer[name] = std::strtoull(value.c_str(), nullptr, 10);
+        else
+            answer[name] = value;
+    }
+    if (!refusal.empty() || answer.contains("error"))
+        fail("The module does not take `{}`: {} {}", line, answer.value("error", refusal), answer.value("word", ""));
+    return answer;
 }
 
 Counts KernelDriver::network_counters() const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as a module: dmatoll_net, or dmatoll_blk for disks.
+// Our driver as a module: dmatoll_net, dmatoll_blk for disks, or dmatoll_dma for a device that copies memory.
 #pragma once
 
 #include <optional>
@@ -22,11 +22,13 @@ class KernelDriver final : public Driver {
     nlohmann::json effective() override;
     void require_alive() override;
     void make_fault(const std::string& how) override;
+    nlohmann::json command(const std::string& line) override;
     void stop() override;
 
   private:
     [[nodiscard]] Counts network_counters() const;
-    [[nodiscard]] Counts disk_counters() const;
+    // Of a module that makes no network interface.
+    [[nodiscard]] Counts statistics() const;
 
     DeviceKind kind_;
     std::string module_;

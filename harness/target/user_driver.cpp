@@ -33,7 +33,10 @@ std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() ?
 bool drives_disks(const Trial& trial) { return kind_of(trial.device) == DeviceKind::disk; }
 
 std::string program_of(const Trial& trial) {
-    return fmt::format("dmatoll-{}-user{}", drives_disks(trial) ? "disk" : "net",
+    return fmt::format("dmatoll-{}-user{}",
+                       drives_disks(trial)     ? "disk"
+                       : trial.copies_memory() ? "dma"
+                                               : "net",
                        code_generation(trial) == "kernel-like" ? "-kernel-like" : "");
 }
 
@@ -49,7 +52,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
         result.emplace_back(name);
         result.push_back(value);
     };
-    if (!drives_disks(trial)) {
+    if (!drives_disks(trial) && !trial.copies_memory()) {
         add("--receive-descriptors", std::to_string(settings.receive_descriptors));
         add("--transmit-descriptors", std::to_string(settings.transmit_descriptors));
         add("--interrupts-per-second", std::to_string(settings.interrupts_per_second));
@@ -63,7 +66,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
         add("--deferred-milliseconds", std::to_string(settings.deferred_milliseconds));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
-    if (drives_disks(trial)) return result;
+    if (drives_disks(trial) || trial.copies_memory()) return result;
     if (trial.driver_is_workload()) {
         add("--raw", trial.flow == Flow::both ? "loopback" : name_of(trial.flow));
         add("--frame-bytes", std::to_string(trial.parameters.at("frame_bytes")));
@@ -95,7 +98,7 @@ std::vector<DiskPlace> disks_of_event(const nlohmann::json& event) {
 UserDriver::UserDriver(const Trial& trial, const std::string& bdf, Ownership& ownership, int cpu)
     : bdf_{bdf},
       cpu_{cpu},
-      interface_{trial.driver_is_workload() || drives_disks(trial) ? "" : tap_name},
+      interface_{trial.driver_is_workload() || trial.copies_memory() || drives_disks(trial) ? "" : tap_name},
       socket_path_{(system_paths().run / "user.sock").string()} {
     const fs::path program = our_program(program_of(trial));
     if (program.empty())
@@ -177,6 +180,14 @@ std::uint64_t UserDriver::restarts() {
         pin_interrupts(bdf_, cpu_);
     }
     return restarts_;
+}
+
+nlohmann::json UserDriver::command(const std::string& line) {
+    const std::string text = request(line);
+    auto answer = nlohmann::json::parse(text, nullptr, false);
+    if (!answer.is_object() || answer.contains("error"))
+        fail("The user driver does not take `{}`: {}", line, trim(text));
+    return answer;
 }
 
 nlohmann::json UserDriver::ask() {

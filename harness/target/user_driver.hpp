@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as a process over VFIO: dmatoll-net-user, or dmatoll-disk-user for disks.
+// Our driver as a process over VFIO: dmatoll-net-user, dmatoll-disk-user for disks, or dmatoll-dma-user for a device
+// that copies memory.
 #pragma once
 
 #include <optional>
@@ -24,6 +25,7 @@ class UserDriver final : public Driver {
     nlohmann::json effective() override;
     void require_alive() override;
     void make_fault(const std::string& how) override;
+    nlohmann::json command(const std::string& line) override;
     std::uint64_t restarts() override;
     void stop() override;
 

@@ -301,5 +301,34 @@ TEST(Shuffle, DrawsWithinItsBound) {
     EXPECT_EQ(seen.size(), 5U);
 }
 
+// A device that copies memory has a driver of its own, which polls and has no rings to choose.
+TEST(Plan, CopiesOfMemoryAreNoFrames) {
+    const Plan plan = make_plan(
+        parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", \"user\"]\nstrategy = [\"strict\", "
+               "\"linux-lazy\"]",
+               "[driver]\nreceive_descriptors = [128, 256]\nmtu = 9000\n" + one_workload +
+                   "[[workload]]\nname = \"dma-copy\"\nworking_set_pairs = [8, 64]\n"),
+        1, "workload=dma-copy,repetition=0");
+    std::map<std::string, std::string> drivers;
+    for (const auto& trial : plan.trials) {
+        EXPECT_TRUE(trial.copies_memory());
+        EXPECT_FALSE(trial.driver_is_workload());
+        EXPECT_EQ(trial.settings.completion, "poll");
+        EXPECT_EQ(trial.settings.mtu, DriverSettings{}.mtu);
+        EXPECT_EQ(trial.settings.receive_descriptors, DriverSettings{}.receive_descriptors);
+        EXPECT_EQ(trial.parameters.at("working_set_pairs"), 64U) << "eight pairs hold no batch of sixteen";
+        drivers[trial.placement + "/" + trial.strategy] = trial.combination();
+    }
+    EXPECT_EQ(plan.trials.size(), 3U);
+    EXPECT_EQ(drivers.size(), 3U);
+    EXPECT_NE(drivers.at("kernel/strict").find("/dma-copy"), std::string::npos) << "not the driver of another workload";
+    const auto reason = [&](const char* text) {
+        return std::any_of(plan.excluded.begin(), plan.excluded.end(),
+                           [&](const Excluded& excluded) { return excluded.reason.find(text) != std::string::npos; });
+    };
+    EXPECT_TRUE(reason("copies no memory on command"));
+    EXPECT_TRUE(reason("no more than the working set"));
+}
+
 }  // namespace
 }  // namespace dmatoll::harness

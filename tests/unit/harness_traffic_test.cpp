@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "dma_copy.hpp"
 #include "failure.hpp"
 #include "raw_frames.hpp"
 #include "udp_echo.hpp"
@@ -140,6 +141,32 @@ TEST(FrameMetrics, AreRefusedIfMoreArrivedThanWasSent) {
     window.device["frames_received"] = 0;
     EXPECT_NE(complaint([&] { frame_metrics(Flow::receive, 64, window); }).find("no frame"),
               std::string::npos);
+}
+
+MeasuredWindow copying() {
+    MeasuredWindow window;
+    window.counters_ns = 500'000'000;
+    window.device = {{"copies", 1000}, {"bytes_copied", 1'514'000}, {"copies_bad", 0}, {"copies_lost", 0}, {"restarts", 0}};
+    return window;
+}
+
+TEST(CopyMetrics, AreTheDevices) {
+    const auto metrics = copy_metrics(copying());
+    EXPECT_EQ(metrics.at("copies"), 1000);
+    EXPECT_EQ(metrics.at("copied_bytes"), 1'514'000);
+    EXPECT_DOUBLE_EQ(metrics.at("copies_per_second"), 2000);
+    EXPECT_DOUBLE_EQ(metrics.at("throughput_bps"), 1'514'000 * 8 / 0.5);
+}
+
+TEST(CopyMetrics, AreRefusedIfSomethingWentWrong) {
+    MeasuredWindow idle = copying();
+    idle.device["copies"] = 0;
+    EXPECT_NE(complaint([&] { copy_metrics(idle); }).find("copied nothing"), std::string::npos);
+    for (const char* wrong : {"copies_bad", "copies_lost", "restarts"}) {
+        MeasuredWindow window = copying();
+        window.device[wrong] = 2;
+        EXPECT_NE(complaint([&] { copy_metrics(window); }).find(std::string{wrong} + " is 2"), std::string::npos);
+    }
 }
 
 }  // namespace
