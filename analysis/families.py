@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The parts of the report that appear only where a run has trials of their kind, in their order."""
 
-from analysis import axes, crash, echo, fio, latency, modelled_report, profiles, raw_frames, sync_read
+from analysis import axes, crash, dma_copy, echo, fio, latency, modelled_report, profiles, raw_frames, sync_read
 
 
 def blocks(run, section, profiles_):
@@ -9,6 +9,7 @@ def blocks(run, section, profiles_):
         *echo.blocks(section),
         *latency.blocks(section),
         *raw_frames.blocks(section),
+        *dma_copy.blocks(section),
         *sync_read.blocks(section),
         *fio.blocks(run, section),
         *modelled_report.blocks(section),

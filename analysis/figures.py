@@ -70,6 +70,11 @@ DISK_METRICS = [
     Metric("iops", "I/O operations per second", "thousand IOPS", 1e-3, 2, loop="closed", may_cut=False),
 ]
 
+COPY_METRICS = [
+    Metric("instructions_per_copy", "Instructions per copy", "instructions per copy", 1, 0),
+    Metric("cycles_per_copy", "Cycles per copy", "cycles per copy", 1, 0),
+]
+
 
 def figure_cells(section, metric):
     """The cells that the figure of `metric` shows."""

@@ -32,7 +32,7 @@ GROUPS = (
 
 # Objects that are for one thing as a whole: modules, programs, libraries.
 OBJECTS = (
-    ("driver", r"dmatoll-(net|disk)-user.*|dmatoll_(net|blk)|e1000e?|(lib)?ahci"),
+    ("driver", r"dmatoll-(net|disk|dma)-user.*|dmatoll_(net|blk|dma)|e1000e?|(lib)?ahci"),
     ("scsi and libata", r"libata|scsi_\w+|sd_mod"),
     ("ublk", r"ublk_drv"),
     ("io_uring", r"liburing.*"),
@@ -148,6 +148,6 @@ def group_of(place, name):
     if place == "kernel":
         name = re.sub(r"\.(isra|constprop|part|cold)\b.*", "", name)
         return next((group for group, rule in KERNEL_RULES if rule.fullmatch(name)), "other")
-    if place in ("dmatoll_net", "dmatoll_blk"):
+    if place in ("dmatoll_net", "dmatoll_blk", "dmatoll_dma"):
         return next((group for group, rule in MODULE_RULES if rule.fullmatch(name)), "driver")
     return next((group for group, rule in OBJECT_RULES if rule.fullmatch(place)), "other")

@@ -32,14 +32,19 @@ METRICS = (
     "packets",
     "ios",
     "iops",
+    "copies",
+    "copied_bytes",
+    "copies_per_second",
     "bytes_written",
     "bytes_verified",
     "bytes_verified_at_end",
     "cpu_utilisation",
     "instructions_per_packet",
     "instructions_per_io",
+    "instructions_per_copy",
     "cycles_per_packet",
     "cycles_per_io",
+    "cycles_per_copy",
     "latency_ns",
     "iommu",
     "polls",
@@ -291,9 +296,9 @@ def watched_ns(record, counted):
 
 
 # What work is counted by: the metric that counts it, and the name of one in other metrics.
-UNITS = {"packets": "packet", "ios": "io"}
+UNITS = {"packets": "packet", "ios": "io", "copies": "copy"}
 # As they are written out.
-UNIT_NAMES = {"packet": "packet", "io": "I/O"}
+UNIT_NAMES = {"packet": "packet", "io": "I/O", "copy": "copy"}
 
 
 def system_calls(record):

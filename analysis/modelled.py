@@ -10,7 +10,11 @@ import math
 
 COSTS = (0, 1000, 2100)  # cycles an invalidation; 0 is the raw figure
 # What counts the work, how long it was counted, and the metric of the work of one.
-WORKS = (("packets", "packets_ns", "instructions_per_packet"), ("ios", "ios_ns", "instructions_per_io"))
+WORKS = (
+    ("packets", "packets_ns", "instructions_per_packet"),
+    ("ios", "ios_ns", "instructions_per_io"),
+    ("copies", "copies_ns", "instructions_per_copy"),
+)
 KINDS = ("lab-virtual",)  # where a cycle is an instruction
 
 

@@ -8,7 +8,7 @@ from matplotlib import patches, pyplot, ticker
 from analysis import compare, disk, figures, lines, modelled, statistics, tables
 from analysis.blocks import Block, Drawing, Table
 
-TITLES = {"stream": "streams", "echo": "UDP echo", "raw-frames": "raw frames", "sync-read": "synchronous read", "fio": "fio"}
+TITLES = {"stream": "streams", "echo": "UDP echo", "raw-frames": "raw frames", "dma-copy": "memory copies", "sync-read": "synchronous read", "fio": "fio"}
 MOST_LOADS = 4  # of the figure; the table has all
 
 

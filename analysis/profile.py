@@ -26,7 +26,7 @@ from analysis.symbols import Processes, SymbolError, kernel_table, shorten
 
 KERNEL_HALF = 1 << 63
 # Our modules, and the objects in them that were C++: beside each lies NAME.debug.o, with lines and inlined functions.
-MODULES = {"dmatoll_net": ("nic", "strategies"), "dmatoll_blk": ("hba", "blk_strategies")}
+MODULES = {"dmatoll_net": ("nic", "strategies"), "dmatoll_blk": ("hba", "blk_strategies"), "dmatoll_dma": ("engine", "engine_strategies")}
 
 
 def find_file(path):

@@ -5,7 +5,7 @@ from analysis import compare, figures, load, point, provenance, statistics
 
 ABSENT = "–"
 
-METRIC = {metric.name: metric for metric in (*figures.METRICS, *figures.DISK_METRICS)}
+METRIC = {metric.name: metric for metric in (*figures.METRICS, *figures.DISK_METRICS, *figures.COPY_METRICS)}
 
 
 def mean_text(summary, metric):
@@ -56,8 +56,9 @@ def relative(cell, reference, name):
 
 
 def work_metric(section):
-    """What stands for work per packet or I/O in this section: instructions where they were metered, otherwise cycles."""
-    names = ("instructions_per_packet", "instructions_per_io", "cycles_per_packet", "cycles_per_io")
+    """What stands for work per packet, I/O or copy in this section: instructions where they were metered, otherwise cycles."""
+    units = load.UNITS.values()
+    names = (*(f"instructions_per_{unit}" for unit in units), *(f"cycles_per_{unit}" for unit in units))
     for name in names:
         if any(cell.metric(name) is not None for cell in section.cells):
             return METRIC[name]

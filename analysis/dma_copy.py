@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Memory that a NIC copies on command: what a map and an unmap cost where nothing else is done."""
+
+import functools
+
+from analysis import compare, figures, statistics, tables
+from analysis.blocks import Block, Drawing, Table
+
+WORK = tables.METRIC["instructions_per_copy"]
+LIFETIME = "lifetime_copies"
+REFERENCE = ("kernel", "linux-strict")
+PAIRS_A_COPY = 2  # a map and an unmap for the source, and for the destination
+
+
+def blocks(section):
+    part = section.part("dma-copy")
+    if not part.cells:
+        return []
+    labels = compare.Labels(part)
+    usual = compare.Section(part.environment, part.device, [cell for cell in part.cells if lifetime(cell) == 1])
+    block = Block(
+        "Memory copies: what a map and an unmap cost",
+        [
+            "The device reads at one address and writes at another, through its PHY's loopback; source and destination are mapped and unmapped by the strategy. "
+            "There is no IP stack and no peer. A lifetime is how many copies a mapping serves; 0: it is kept.",
+            "The cost of a pair of a map and an unmap is the difference between a mapping for each copy and one that is kept, by half, since a copy has two ends: what the "
+            "strategy itself does when it is called, its IOVA, the page table and the invalidation.",
+        ],
+        tables=[table for table in (pair_table(part, labels), copy_table(part, labels)) if table.rows],
+    )
+    if any(cell.metric(WORK.name) for cell in usual.cells):
+        block.drawings.append(Drawing("dma-copy", "Instructions per copy", functools.partial(figures.make, usual, WORK), "A mapping for each copy."))
+    return [block]
+
+
+def lifetime(cell):
+    return statistics.parameters_of(cell.workload_parameters).get(LIFETIME)
+
+
+def variant(cell):
+    """The workload's parameters less how long a mapping serves, and how long is measured."""
+    found = statistics.parameters_of(cell.workload_parameters)
+    return compare.load.canonical({key: value for key, value in found.items() if key != LIFETIME and not key.endswith("_ms")})
+
+
+def pair_cost(mapped, kept):
+    """Instructions of a map and an unmap together, as a Summary over the boots that both cells have; None if that is not known."""
+    summaries = [cell.metric(WORK.name) if cell is not None else None for cell in (mapped, kept)]
+    if None in summaries:
+        return None
+    one, other = (summary.values for summary in summaries)
+    return statistics.summarise({boot: (one[boot] - other[boot]) / PAIRS_A_COPY for boot in one if boot in other})
+
+
+def pair_costs(part):
+    """{(variant, configuration): Summary}."""
+    by_point = {(variant(cell), cell.configuration, lifetime(cell)): cell for cell in part.cells}
+    found = {
+        (parameters, configuration): pair_cost(cell, by_point.get((parameters, configuration, 0)))
+        for (parameters, configuration, served), cell in by_point.items()
+        if served == 1
+    }
+    return {point: cost for point, cost in found.items() if cost is not None}
+
+
+def pair_table(part, labels):
+    costs = pair_costs(part)
+    variants = compare.suffixes(dict.fromkeys(parameters for parameters, _ in costs))
+    table = Table(
+        f"{part.stamp}; instructions of one map and one unmap, means over boots; beside them those of linux-strict in the kernel as 1",
+        ["copies", "placement", "strategy", "boots", "instructions per pair", "95 % CI", "spread", ": linux-strict"],
+        [],
+        left=3,
+    )
+    for parameters, suffix in variants.items():
+        own = {configuration: cost for (known, configuration), cost in costs.items() if known == parameters}
+        reference = next((cost for configuration, cost in own.items() if (configuration[1], configuration[4]) == REFERENCE), None)
+        for configuration in part.configurations:
+            cost = own.get(configuration)
+            if cost is None:
+                continue
+            ratio = statistics.ratio(cost, reference) if reference is not None and cost.minimum > 0 else None
+            table.rows.append(
+                [name_of(parameters) + suffix, configuration[1], labels.strategy(configuration), str(cost.n), WORK.format(cost.mean),
+                 tables.interval_text(cost, WORK), tables.spread_text(cost), tables.ratio_text(ratio)]
+            )
+    return table
+
+
+def name_of(parameters):
+    found = statistics.parameters_of(parameters)
+    return compare.size(found["copy_bytes"]) if compare.is_number(found.get("copy_bytes")) else "copy"
+
+
+def copy_table(part, labels):
+    table = Table(
+        f"{part.stamp}; for each copy, means over boots",
+        ["workload", "placement", "strategy", "boots", WORK.unit, "spread", "maps", "unmaps", "invalidations", "driver's system calls"],
+        [],
+        left=3,
+    )
+    for load_ in part.loads:
+        for configuration in part.configurations:
+            cell = part.cell(configuration, load_)
+            if cell is None:
+                continue
+            summary = cell.metric(WORK.name)
+            operations = [tables.operations_text(name, cell.metric(f"{name}_per_copy")) for name in ("maps", "unmaps", "invalidations")]
+            calls = tables.operations_text("system_calls", cell.metric("system_calls_per_copy")) if cell.placement == "user" else tables.ABSENT
+            table.rows.append(
+                [labels.load(load_), cell.placement, labels.strategy(configuration), str(summary.n if summary else 0), tables.mean_text(summary, WORK),
+                 tables.spread_text(summary), *operations, calls]
+            )
+    return table
