@@ -167,7 +167,7 @@ class CopyLoop {
                            .restarts = restarts_.read()};
     }
 
-    // For as long as it is not told anything by the device.
+    // DmaCopy's, counted. Nothing of the loop's is in flight.
     Status restart() {
         restarts_.add(1);
         return engine_.restart();

@@ -2,7 +2,6 @@
 /* What the C files of the module dmatoll_dma share. */
 #pragma once
 
-#include <linux/completion.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
