@@ -4,9 +4,9 @@
 
 Writes RUN/profiles/TRIAL.json for every trial of the profiled run:
   {"trial", "unit", "count", "total", "groups": {group: instructions}, "functions": [{"name", "object", "group", "instructions"}]}
-`unit` is what was carried, "packet" or "io", and `count` how many of it there were in the window.
+`unit` is what was carried, "packet", "io" or "copy", and `count` how many of it there were in the window.
 Every instruction counts for the function that it belongs to, in our own objects for the innermost inlined one.
-and prints instructions per packet or I/O by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
+and prints instructions per packet, I/O or copy by group. `total` is what the device under test's CPU executed in the window, to the last instruction.
 """
 
 import argparse
@@ -146,7 +146,7 @@ def profile_of(record, run_directory):
 
 
 def table(profiles, most_functions):
-    """Instructions per packet or I/O by group, a column a trial, and the dearest functions of each trial."""
+    """Instructions per packet, I/O or copy by group, a column a trial, and the dearest functions of each trial."""
     lines = []
     width = max(len(group) for group in GROUPS) + 2
     for number, profile in enumerate(profiles, start=1):

@@ -101,7 +101,7 @@ def blocks(profiles, section):
 
 
 def unit_of(own):
-    """What a device carries: packets or I/Os."""
+    """What a device carries: packets, I/Os or copies."""
     return " or ".join(dict.fromkeys(load.UNIT_NAMES[profile["unit"]] for _, profile in own))
 
 

@@ -91,6 +91,15 @@ class CopyLoop {
         pairs_ = nullptr;
     }
 
+    // The engine too: what is in flight is not waited for, since the device may be kept from memory already.
+    template <class GiveBack>
+    void stop(GiveBack&& give_back) {
+        const std::uint32_t unfinished = engine_.in_flight();
+        engine_.stop();
+        forget(unfinished);
+        end(give_back);
+    }
+
     // From now on that many copies; 0: as many as there are steps.
     void aim_at(std::uint64_t copies) {
         to_begin_ = copies != 0 ? copies : ~std::uint64_t{0};
@@ -275,11 +284,16 @@ class CopyLoop {
         platform_.log(LogLevel::warning, "copies did not end within 100 ms: the device is started again");
         const Status restarted = restart();
         lost_.add(lost);
-        for (std::uint32_t i = 0; i < lost; ++i) {
+        forget(lost);
+        return restarted;
+    }
+
+    // The oldest copies, which the device does not do any more.
+    void forget(std::uint32_t copies) {
+        for (; copies != 0; --copies) {
             pairs_[oldest_pair_].stamp = unjudged;
             release(pairs_[oldest_pair_]);
         }
-        return restarted;
     }
 
     [[nodiscard]] std::uint32_t behind(std::uint32_t pair) const {

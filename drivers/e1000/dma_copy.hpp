@@ -65,7 +65,7 @@ class DmaCopy {
     // which takes seconds at worst. After an error stop() gives back what was taken. Errors: invalid_argument
     // (it has been started), the Platform's, the PHY's, and timed_out (no copy arrives).
     Status start() {
-        if (memory_.cpu != nullptr) return Error::invalid_argument;
+        if (is_on()) return Error::invalid_argument;
         const Result<RingMemory> memory = platform_.allocate_ring(own_pages * page_bytes);
         if (!memory.ok()) return memory.error();
         memory_ = memory.value();
@@ -75,7 +75,7 @@ class DmaCopy {
     // The device does no DMA after the return. What is in flight is given up. May follow any outcome of
     // start(), and be called twice.
     void stop() {
-        if (memory_.cpu == nullptr) return;
+        if (!is_on()) return;
         // The next driver may not be one that looks at it.
         static_cast<void>(set_link_loopback(platform_, false));
         if (!quiet(platform_, part_).ok()) {
@@ -84,7 +84,10 @@ class DmaCopy {
         }
         platform_.free_ring(memory_);
         memory_ = RingMemory{};
+        next_ = announced_ = done_ = 0;
     }
+    // From when start() has its pages until stop() gives them back.
+    [[nodiscard]] bool is_on() const { return memory_.cpu != nullptr; }
 
     // Of a device that does not end what it has begun: from the beginning. What was in flight is given up.
     // Errors: those of probe(), after which the device may still be at it, and of start().
@@ -214,6 +217,8 @@ class DmaCopy {
     // the first copy is sent again and again from the first descriptor until it arrives.
     Status await_first_copy() {
         submit(origin_iova(), landing_iova(), least_copy_bytes);
+        // Never in flight for others, also if it does not arrive.
+        announced_ = done_ = next_;
         const TransmitDescriptor first = transmit_ring()[0];
         write_register(platform_, ReceiveTail{{.raw = 1}});
         bool arrived = false;
@@ -234,7 +239,6 @@ class DmaCopy {
             platform_.log(LogLevel::error, "no frame comes back from the PHY's loopback");
             return Error::timed_out;
         }
-        announced_ = done_ = next_;
         return {};
     }
 

@@ -73,12 +73,12 @@ class DmaDriver {
     Status probe() { return engine_.probe(); }
     Status start() { return engine_.start(); }
 
-    // Nobody calls step() any more. Whatever was begun is ended; the device does no DMA after the return.
+    // Nobody calls step() any more. Whatever was begun is ended; the device does no DMA after the return. May
+    // follow any outcome of start(), and be called twice.
     template <class GiveBack>
     void stop(GiveBack&& give_back) {
         running_.store(false, std::memory_order_relaxed);
-        loop_.end(give_back);
-        engine_.stop();
+        loop_.stop(give_back);
     }
 
     // The loop has been told to run, and is not through: step() is to be called.
@@ -95,8 +95,8 @@ class DmaDriver {
 
     // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While the loop
     // runs only `result`, and `end` when step() is not called any more. provide and give_back: as CopyLoop's.
-    // Errors: invalid_argument (the line), ring_full (the loop runs), those of CopyLoop::begin(), and of a
-    // device that cannot be started again.
+    // Errors: invalid_argument (the line), ring_full (the loop runs), device_gone (behind stop()), those of
+    // CopyLoop::begin(), and of a device that cannot be started again.
     template <class Provide, class GiveBack>
     Status execute(std::span<const char> line, DmaAnswer& answer, Provide&& provide, GiveBack&& give_back) {
         answer.count = 0;
@@ -108,6 +108,8 @@ class DmaDriver {
         }
         if (running() && command.verb != DmaVerb::result && command.verb != DmaVerb::end)
             return refuse(answer, Error::ring_full, "copies are being made: `end` ends that");
+        if (!engine_.is_on() && command.verb != DmaVerb::result)
+            return refuse(answer, Error::device_gone, "the device has been stopped");
         switch (command.verb) {
             case DmaVerb::begin:
                 if (loop_.ready())

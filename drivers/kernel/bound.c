@@ -43,13 +43,13 @@ module_param(completion, charp, 0644);
 MODULE_PARM_DESC(
     completion,
     "how the driver learns what the device has done: interrupt, or poll, which keeps one CPU busy "
-    "(default interrupt)");
+    "(default interrupt; a device that copies memory is always polled)");
 
 static int polling_cpu = -1;
 module_param(polling_cpu, int, 0644);
 MODULE_PARM_DESC(polling_cpu,
-                 "completion=poll: the CPU that polls; -1 is that of whoever binds the disk controller, or sets "
-                 "the interface up (default -1)");
+                 "completion=poll: the CPU that polls; -1 is that of whoever binds the device, or sets its "
+                 "interface up (default -1)");
 
 static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
 
@@ -240,7 +240,7 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
     bound->own = own;
     bound->strategy = choose_strategy(device, own);
     if (bound->strategy < 0) return bound->strategy;
-    polled = choose_completion(device);
+    polled = dmatoll_kind.always_polled ? true : choose_completion(device);
     if (polled < 0) return polled;
     bound->polled = polled;
     bound->polling_cpu = READ_ONCE(polling_cpu);

@@ -36,6 +36,7 @@ struct dmatoll_kind {
     const char* device;       /* what it is not, if the registers are not there */
     int registers_bar;
     u32 registers_bytes; /* at least */
+    bool always_polled;  /* whatever parameter completion is */
     /* Resets by others, and the system's sleep; none if null. */
     const struct pci_error_handlers* error_handlers;
     const struct dev_pm_ops* power;

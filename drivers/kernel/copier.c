@@ -25,9 +25,14 @@ static int copy(void* data) {
 
 static int start_copier(struct dmatoll_dma* dma) {
     struct task_struct* copier = kthread_create(copy, dma, "dmatoll-copy/%s", pci_name(dma->bound.pci));
+    int error;
 
     if (IS_ERR(copier)) return PTR_ERR(copier);
-    kthread_bind(copier, dma->cpu);
+    error = set_cpus_allowed_ptr(copier, cpumask_of(dma->bound.polled_on));
+    if (error) {
+        kthread_stop(copier);
+        return error;
+    }
     dma->copier = copier;
     wake_up_process(copier);
     return 0;
@@ -47,7 +52,8 @@ int dmatoll_dma_command(struct dmatoll_dma* dma, const char* text, size_t length
     if (!error && !dma->copier && dmatoll_engine_runs(dma->engine)) {
         error = start_copier(dma);
         if (error) {
-            dev_err(&dma->bound.pci->dev, "there is no thread to copy by (%d)\n", error);
+            dev_err(&dma->bound.pci->dev, "there is no thread to copy by on CPU %d (%d)\n",
+                    dma->bound.polled_on, error);
             dmatoll_engine_command(dma->engine, "end", 3);
         }
     }

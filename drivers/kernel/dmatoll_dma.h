@@ -12,9 +12,8 @@
 struct dmatoll_dma {
     struct dmatoll_engine* engine;
     struct dmatoll_bound bound;
-    struct mutex commands; /* one at a time; held while the thread is started and stopped */
+    struct mutex commands;      /* one at a time; held while the thread is started and stopped */
     struct task_struct* copier; /* the thread that runs the loop, or has run it; NULL: none */
-    unsigned int cpu;           /* where it runs */
 };
 
 /* copier.c; process context */

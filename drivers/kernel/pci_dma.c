@@ -4,7 +4,6 @@
  * domain of its own and therefore manages the DMA of its group itself; `dmatoll-dma-linux` lives on the
  * group's default domain. Neither takes a device by its ID: only what is written into driver_override binds.
  */
-#include <linux/cpumask.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -13,22 +12,11 @@
 #include "dmatoll_dma.h"
 #include "part.h"
 
-static uint cpu;
-module_param(cpu, uint, 0644);
-MODULE_PARM_DESC(cpu, "CPU that the copies of a device are made by, read when it is bound (default 0)");
-
 /* As the module that makes a network interface of the device. */
 #define ADDRESS_BITS 32
 
 void dmatoll_on_alarm(struct dmatoll_bound* bound) {
     dmatoll_engine_on_alarm(container_of(bound, struct dmatoll_dma, bound)->engine);
-}
-
-static int check_cpu(struct device* device, unsigned int number) {
-    if (number < nr_cpu_ids && cpu_online(number)) return 0;
-    dev_err(device, "parameter cpu is %u, which is no CPU that is on (/sys/devices/system/cpu/online)\n",
-            number);
-    return -EINVAL;
 }
 
 static int create_core(struct dmatoll_dma* dma) {
@@ -69,16 +57,12 @@ static int probe(struct pci_dev* pci, bool own) {
     int error;
 
     if (!part) return -ENODEV;
-    error = check_cpu(device, cpu);
-    if (error) return error;
     dma = kzalloc(sizeof(*dma), GFP_KERNEL);
     if (!dma) return -ENOMEM;
     mutex_init(&dma->commands);
-    dma->cpu = cpu;
     error = dmatoll_bound_open(&dma->bound, pci, own);
     if (error) goto free;
-    /* Whatever was asked for: there is nothing to do while the device copies. */
-    dma->bound.polled = true;
+    dma->bound.polled_on = dmatoll_polling_cpu(&dma->bound);
     error = dmatoll_bound_attach(&dma->bound, ADDRESS_BITS);
     if (error) goto close;
     error = create_core(dma);
@@ -92,8 +76,9 @@ static int probe(struct pci_dev* pci, bool own) {
         dev_err(device, "the device does not copy (%d)\n", error);
         goto stop;
     }
-    dev_info(device, "%s, copies memory: strategy %s, domain %s, CPU %u\n", part,
-             dmatoll_strategy_name(dma->bound.strategy), dmatoll_domain_attached(device), dma->cpu);
+    dev_info(device, "%s, copies memory: strategy %s, domain %s, CPU %d\n", part,
+             dmatoll_strategy_name(dma->bound.strategy), dmatoll_domain_attached(device),
+             dma->bound.polled_on);
     return 0;
 
 stop:
@@ -137,6 +122,7 @@ const struct dmatoll_kind dmatoll_kind = {
     .device = "8254x",
     .registers_bar = 0,
     .registers_bytes = 0x20000, /* [8254x, 317453 §4.1]: 128 KiB of registers */
+    .always_polled = true,      /* there is nothing else to do while the device copies */
 };
 
 static int __init dmatoll_init(void) { return dmatoll_register_drivers(); }

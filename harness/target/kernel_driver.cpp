@@ -52,9 +52,7 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
     const DriverSettings& settings = trial.settings;
     const DriverSettings usual;
     std::vector<std::string> result{"strategy=" + trial.strategy};
-    if (trial.copies_memory()) {
-        result.push_back(fmt::format("cpu={}", cpu));
-    } else if (kind_of(trial.device) == DeviceKind::network) {
+    if (kind_of(trial.device) == DeviceKind::network && !trial.copies_memory()) {
         result.push_back(fmt::format("receive_descriptors={}", settings.receive_descriptors));
         result.push_back(fmt::format("transmit_descriptors={}", settings.transmit_descriptors));
         result.push_back(fmt::format("interrupts_per_second={}", settings.interrupts_per_second));

@@ -359,7 +359,7 @@ def test_profiles_side_by_side(tmp_path):
         ({"total": 999}, "groups: expected a sum of 999, got 1000"),
         ({"count": 0}, "count: expected a positive number"),
         ({"count": None}, "count: missing"),
-        ({"unit": "frame"}, "unit: expected packet or io, got 'frame'"),
+        ({"unit": "frame"}, "unit: expected packet or io or copy, got 'frame'"),
         ({"groups": {"driver": -1}}, "driver: expected no negative number"),
         ({"groups": None}, "expected groups and functions"),
         ({"functions": ["f"]}, "functions: expected objects with a name"),

@@ -107,12 +107,13 @@ def test_what_cannot_be_is_refused_with_the_reason(steps):
     steps["kernel-nothing-begun"].refused("nothing has begun")
     steps["kernel-busy"].refused("copies are being made")
     assert "there are begin" in steps["user-no-verb"].text and "out of range" in steps["user-zero"].text
-    assert steps["kernel-no-such-cpu"].status != 0 and "parameter cpu is 99" in steps["kernel-words"].text
+    assert steps["kernel-no-such-cpu"].status != 0 and "parameter polling_cpu is 99" in steps["kernel-words"].text
     assert steps["kernel-another-device"].status != 0 and "is not a device that this driver knows" in steps["kernel-words"].text
 
 
 def test_it_polls_and_says_so(steps):
     assert steps["kernel-completion"].text.strip() == "poll"
+    assert steps["kernel-cpu"].text.strip() == "1" and said(steps["kernel-cpu-copies"])["copies"] == "3000"
     assert json.loads(steps["user-strict-statistics"].text)["parameters"]["completion"] == "poll"
 
 

@@ -48,6 +48,25 @@ TYPED_TEST(EveryCopy, StopEndsWhatWasBegun) {
     bench.expect_no_fault();
 }
 
+// Surroundings keep a device from memory before they stop it: what it has to copy never ends.
+TYPED_TEST(EveryCopy, StopWaitsForNothingThatIsInFlight) {
+    CopyBench<TypeParam> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("begin working_set=32 batch=8");
+    bench.follow("run");
+    bench.machine.device.inject(model::Fault::transmit_no_write_back, 1'000'000);
+    bench.driver->step();
+    bench.machine.device.set_bus_master(false);
+    const std::uint64_t stopped_at_ns = bench.machine.platform.now_ns();
+    bench.stop_and_expect_nothing_left();
+    EXPECT_LT(bench.machine.platform.now_ns() - stopped_at_ns, 50'000'000u);
+    const DmaCounters counters = bench.driver->counters();
+    EXPECT_EQ(counters.restarts, 0u);
+    EXPECT_EQ(counters.copies_bad, 0u);
+    EXPECT_EQ(bench.execute("begin").error(), Error::device_gone);
+    EXPECT_EQ(bench.follow("result").at("state"), "idle");
+}
+
 TYPED_TEST(EveryCopy, ARunWithoutANumberEndsWithEnd) {
     CopyBench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());

@@ -85,10 +85,14 @@ sleep 0.2
 step kernel-running tell result
 echo $device >$place/driver/unbind
 step kernel-unbound no_bus_master
-echo 99 >$parameters/cpu
+echo 99 >$parameters/polling_cpu
 bind_by_hand $device dmatoll-dma
 step kernel-no-such-cpu [ -e $place/driver ]
-echo 0 >$parameters/cpu
+echo 1 >$parameters/polling_cpu
+bind_by_hand $device dmatoll-dma
+step kernel-cpu cat $place/dmatoll/polling_cpu
+step kernel-cpu-copies copies 'working_set=16'
+echo $device >$place/driver/unbind
 bind_by_hand $peer dmatoll-dma
 step kernel-another-device [ "$(driver_of $peer)" = dmatoll-dma ]
 step kernel-words dmesg
