@@ -169,7 +169,7 @@ def validate(record):
         raise ValueError(f"status: expected one of {', '.join(STATUSES)}, got {status!r}")
     if "trial" not in record:
         raise ValueError("trial: missing")
-    for key in ("strategy", "workload", "environment", "device", "repetition", "metrics", "meters", "domain", "requested", "crash"):
+    for key in ("strategy", "workload", "environment", "device", "repetition", "metrics", "meters", "domain", "requested", "crash", "probe"):
         if record.get(key) is not None and not isinstance(record[key], dict):
             raise ValueError(f"{key}: expected an object, got {type(record[key]).__name__}")
     if record.get("placement") is not None and record["placement"] not in PLACEMENTS:
@@ -178,6 +178,7 @@ def validate(record):
     if kind is not None and kind not in ENVIRONMENTS:
         raise ValueError(f"environment.kind: expected one of {', '.join(ENVIRONMENTS)}, got {kind!r}")
     check_metrics(record.get("metrics") or {})
+    check_probe((record.get("probe") or {}).get("cells"))
     if status == "ok":
         check_finished(record)
 
@@ -219,6 +220,30 @@ def check_metrics(metrics):
             raise ValueError(f"metrics.outage_ns.all: expected a list, got {type(outage['all']).__name__}")
         for position, number in enumerate(outage["all"]):
             check_number(f"metrics.outage_ns.all[{position}]", number)
+
+
+CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
+CELL_NUMBERS = ("accesses", "reached", "promised_ns", "longest_ns", "refused_ns", "open")
+
+
+def check_probe(cells):
+    if cells is None:
+        return
+    if not isinstance(cells, list):
+        raise ValueError(f"probe.cells: expected a list, got {type(cells).__name__}")
+    for position, cell in enumerate(cells):
+        name = f"probe.cells[{position}]"
+        if not isinstance(cell, dict):
+            raise ValueError(f"{name}: expected an object, got {type(cell).__name__}")
+        for key in CELL_TEXTS:
+            if not isinstance(cell.get(key), str):
+                raise ValueError(f"{name}.{key}: expected text, got {cell.get(key)!r}")
+        needed = [*CELL_NUMBERS[:2], *(["promised_ns"] if cell["promised"] == "refused after" else []), *(CELL_NUMBERS[3:] if cell["access"].startswith("stale") else [])]
+        for key in needed:
+            if cell.get(key) is None:
+                raise ValueError(f"{name}.{key}: missing")
+        for key in CELL_NUMBERS:
+            check_number(f"{name}.{key}", cell.get(key))
 
 
 def check_number(name, value):

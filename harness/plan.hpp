@@ -35,7 +35,9 @@ struct Trial {
     // Trials that share it share a driver that is set up once.
     [[nodiscard]] std::string combination() const;
     // The device copies memory on command, and is no network card meanwhile.
-    [[nodiscard]] bool copies_memory() const { return program == "dma-copy"; }
+    [[nodiscard]] bool copies_memory() const { return program == "dma-copy" || probes(); }
+    // Accesses that must fail are tried: nothing is measured but what becomes of them.
+    [[nodiscard]] bool probes() const { return program == "probe"; }
     // The driver process makes or takes the frames itself, and is started for that workload.
     [[nodiscard]] bool driver_is_workload() const {
         return transport == Transport::raw && placement == "user" && !copies_memory();

@@ -11,6 +11,7 @@
 #include "meters/counters.hpp"
 #include "meters/proc_stat.hpp"
 #include "paths.hpp"
+#include "probe.hpp"
 #include "process.hpp"
 #include "provenance.hpp"
 #include "record.hpp"
@@ -181,6 +182,7 @@ void Session::run(const Trial& trial) {
             if (trial.pattern) set_up_disk(trial);
             record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
                                : trial.program == "fio-verify" ? verify(trial)
+                               : trial.probes() ? probe(trial, record.at("strategy").at("protection"))
                                                                : measure(trial));
             record["status"] = "ok";
         }
@@ -228,6 +230,16 @@ nlohmann::json Session::measure_faults(const Trial& trial) {
     // Whatever a driver is like after that, the next trial has its own.
     take_down_driver();
     combination_.clear();
+    return record;
+}
+
+nlohmann::json Session::probe(const Trial& trial, const nlohmann::json& protection) {
+    nlohmann::json record = settings_in_force(trial);
+    const std::uint64_t begun = now_ns();
+    record.merge_patch(run_probe(
+        trial, places(), settings_.device, protection,
+        [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
+    record["window_ns"] = now_ns() - begun;
     return record;
 }
 

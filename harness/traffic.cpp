@@ -55,6 +55,8 @@ const std::vector<TrafficProgram>& traffic_programs() {
                {"batch_copies", 1, 255},
                {"lifetime_copies", 0, 1'000'000}}),
          start<DmaCopy>},
+        // As reach in drivers/e1000/dma_command.hpp.
+        {"probe", DeviceKind::network, {{"rounds", 1, 1000}, {"patience_ms", 1, 10'000}}, nullptr},
         {"crash", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},

@@ -13,6 +13,7 @@
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
 #include "dma_copy.hpp"
+#include "stray_access.hpp"
 
 namespace dmatoll::e1000 {
 
@@ -158,7 +159,7 @@ class CopyLoop {
             for (const Buffer buffer : {Buffer::source, Buffer::destination}) {
                 const std::byte* const bytes =
                     buffer == Buffer::source ? pair.source_bytes : pair.destination_bytes;
-                if (load(bytes + offset) != word) continue;
+                if (load_word(bytes + offset) != word) continue;
                 pair.stamp = unjudged;
                 return Found{buffer, i};
             }
@@ -181,13 +182,6 @@ class CopyLoop {
         restarts_.add(1);
         return engine_.restart();
     }
-
-    static std::uint64_t load(const std::byte* from) {
-        std::uint64_t word;
-        __builtin_memcpy(&word, from, sizeof(word));
-        return word;
-    }
-    static void store(std::byte* to, std::uint64_t word) { __builtin_memcpy(to, &word, sizeof(word)); }
 
   private:
     // A copy takes microseconds, an invalidation that frees IOVAs milliseconds.
@@ -244,7 +238,7 @@ class CopyLoop {
 
     Status map(Pair& pair) {
         pair.stamp = ++stamps_;
-        store(pair.source_bytes, pair.stamp);
+        store_word(pair.source_bytes, pair.stamp);
         const Result<Iova> source = mapper_.map(pair.source, plan_.bytes, Direction::to_device);
         if (!source.ok()) [[unlikely]]
             return source.error();
@@ -264,7 +258,7 @@ class CopyLoop {
         mapper_.unmap(pair.source_iova, plan_.bytes, Direction::to_device, 0);
         mapper_.unmap(pair.destination_iova, plan_.bytes, Direction::from_device, plan_.bytes);
         pair.mapped = false;
-        if (load(pair.destination_bytes) != pair.stamp && pair.stamp != unjudged) [[unlikely]]
+        if (load_word(pair.destination_bytes) != pair.stamp && pair.stamp != unjudged) [[unlikely]]
             bad_.add(1);
     }
 

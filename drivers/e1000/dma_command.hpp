@@ -8,6 +8,8 @@
 //     look pair=0           where a pair of buffers is mapped, or was last
 //     stray_read iova=...   the device reads there, whatever is there
 //     stray_write iova=...  the device writes there
+//     reach rounds=8 patience_ms=50
+//                           what the device reaches of the driver's own buffers, tried until `result` says ready
 //     end
 #pragma once
 
@@ -18,13 +20,25 @@
 
 #include "../core/address.hpp"
 #include "copy_loop.hpp"
+#include "reach_probe.hpp"
 
 namespace dmatoll::e1000 {
 
-enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, end };
+enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, reach, end };
 
-enum class DmaKey : std::uint8_t { bytes, working_set, batch, lifetime, rest, copies, pair, iova };
-inline constexpr std::size_t dma_keys = 8;
+enum class DmaKey : std::uint8_t {
+    bytes,
+    working_set,
+    batch,
+    lifetime,
+    rest,
+    copies,
+    pair,
+    iova,
+    rounds,
+    patience_ms
+};
+inline constexpr std::size_t dma_keys = 10;
 
 struct DmaParameter {
     DmaVerb verb;
@@ -50,6 +64,9 @@ inline constexpr std::array dma_parameters{
     // nothing.
     DmaParameter{DmaVerb::stray_read, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
     DmaParameter{DmaVerb::stray_write, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
+    DmaParameter{DmaVerb::reach, DmaKey::rounds, 1, ReachPlan::most_rounds, ReachPlan{}.rounds, false},
+    DmaParameter{DmaVerb::reach, DmaKey::patience_ms, 0, ReachPlan::most_patience_ms, ReachPlan{}.patience_ms,
+                 false},
 };
 
 struct DmaCommand {
@@ -60,12 +77,19 @@ struct DmaCommand {
         return values[static_cast<std::size_t>(key)];
     }
     [[nodiscard]] constexpr CopyPlan plan() const {
-        const auto number = [this](DmaKey key) { return static_cast<std::uint32_t>(value(key)); };
         return CopyPlan{.bytes = number(DmaKey::bytes),
                         .working_set = number(DmaKey::working_set),
                         .batch = number(DmaKey::batch),
                         .lifetime = number(DmaKey::lifetime),
                         .rest = number(DmaKey::rest)};
+    }
+    [[nodiscard]] constexpr ReachPlan reach_plan() const {
+        return ReachPlan{.rounds = number(DmaKey::rounds), .patience_ms = number(DmaKey::patience_ms)};
+    }
+
+  private:
+    [[nodiscard]] constexpr std::uint32_t number(DmaKey key) const {
+        return static_cast<std::uint32_t>(value(key));
     }
 };
 
@@ -77,10 +101,11 @@ struct DmaComplaint {
 
 namespace detail {
 
-inline constexpr std::array<const char*, 7> verb_names{"begin",      "run",         "result", "look",
-                                                       "stray_read", "stray_write", "end"};
+inline constexpr std::array<const char*, 8> verb_names{"begin",      "run",         "result", "look",
+                                                       "stray_read", "stray_write", "reach",  "end"};
 inline constexpr std::array<const char*, dma_keys> key_names{"bytes", "working_set", "batch", "lifetime",
-                                                             "rest",  "copies",      "pair",  "iova"};
+                                                             "rest",  "copies",      "pair",  "iova",
+                                                             "rounds", "patience_ms"};
 
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 
@@ -138,7 +163,7 @@ constexpr DmaComplaint parse_dma_command(std::span<const char> text, DmaCommand&
     std::size_t number = 0;
     while (number < detail::verb_names.size() && !detail::equal(verb, detail::verb_names[number])) ++number;
     if (number == detail::verb_names.size()) {
-        return {"there are begin, run, result, look, stray_read, stray_write and end, not", verb};
+        return {"there are begin, run, result, look, stray_read, stray_write, reach and end, not", verb};
     }
     parsed.verb = static_cast<DmaVerb>(number);
     std::array<bool, dma_keys> given{};

@@ -18,6 +18,8 @@
 #include "dma_command.hpp"
 #include "dma_copy.hpp"
 #include "part.hpp"
+#include "reach_probe.hpp"
+#include "stray_access.hpp"
 
 namespace dmatoll::e1000 {
 
@@ -65,7 +67,12 @@ class DmaDriver {
   public:
     // All outlive the driver. Touches nothing.
     DmaDriver(P& platform, M& mapper, const Part& part)
-        : platform_{platform}, mapper_{mapper}, engine_{platform, part}, loop_{platform, mapper, engine_} {}
+        : platform_{platform},
+          mapper_{mapper},
+          engine_{platform, part},
+          stray_{engine_},
+          loop_{platform, mapper, engine_},
+          reach_{platform, mapper, engine_, stray_} {}
     DmaDriver(const DmaDriver&) = delete;
     DmaDriver& operator=(const DmaDriver&) = delete;
 
@@ -79,21 +86,24 @@ class DmaDriver {
     void stop(GiveBack&& give_back) {
         running_.store(false, std::memory_order_relaxed);
         loop_.stop(give_back);
+        reach_.end(give_back);
     }
 
-    // The loop has been told to run, and is not through: step() is to be called.
+    // The loop, or the probe, has been told to run and is not through: step() is to be called.
     [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
 
-    // One round of the loop. After the last one, or an error, it does not run any more; the error stands in
-    // the answer to `result`.
+    // One round. After the last one, or an error, it does not run any more; the error stands in the answer to
+    // `result`.
     void step() {
+        if (reach_.ready()) [[unlikely]]
+            return step_probe();
         const Status stepped = loop_.step();
         if (stepped.ok() && !loop_.finished()) [[likely]]
             return;
         end_run(stepped.error());
     }
 
-    // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While the loop
+    // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While something
     // runs only `result`, and `end` when step() is not called any more. provide and give_back: as CopyLoop's.
     // Errors: invalid_argument (the line), ring_full (the loop runs), device_gone (behind stop()), those of
     // CopyLoop::begin(), and of a device that cannot be started again.
@@ -110,6 +120,8 @@ class DmaDriver {
             return refuse(answer, Error::ring_full, "copies are being made: `end` ends that");
         if (!engine_.is_on() && command.verb != DmaVerb::result)
             return refuse(answer, Error::device_gone, "the device has been stopped");
+        if (reach_.ready() && command.verb != DmaVerb::result && command.verb != DmaVerb::end)
+            return refuse(answer, Error::invalid_argument, "buffers are being probed: `end` ends that");
         switch (command.verb) {
             case DmaVerb::begin:
                 if (loop_.ready())
@@ -125,7 +137,22 @@ class DmaDriver {
                 running_.store(true, std::memory_order_release);
                 answers_run_ = true;
                 break;
+            case DmaVerb::reach:
+                if (loop_.ready())
+                    return refuse(answer, Error::invalid_argument, "it has begun already: `end` comes first");
+                if (const Status begun = reach_.begin(command.reach_plan(), provide, give_back); !begun.ok())
+                    return refuse(answer, begun.error(), describe(begun.error()));
+                begin_run();
+                running_.store(true, std::memory_order_release);
+                answers_run_ = true;
+                break;
             case DmaVerb::end:
+                if (reach_.ready()) {
+                    if (running()) end_run(Error::none);
+                    report(answer);
+                    reach_.end(give_back);
+                    return {};
+                }
                 if (!loop_.ready()) return refuse_unbegun(answer);
                 if (running()) {
                     loop_.drain();
@@ -171,16 +198,39 @@ class DmaDriver {
         running_.store(false, std::memory_order_release);
     }
 
+    [[gnu::noinline, gnu::cold]] void step_probe() {
+        const Status stepped = reach_.step([this] { return loop_.restart(); });
+        if (!stepped.ok() || reach_.finished()) end_run(stepped.error());
+    }
+
     // Of the last run, as far as it has come.
     void report(DmaAnswer& answer) const {
         const bool runs = running();
-        answer.say("state", runs ? "running" : loop_.ready() ? "ready" : "idle");
+        answer.say("state", runs ? "running" : loop_.ready() || reach_.ready() ? "ready" : "idle");
         if (failure_ != Error::none && !runs) answer.say("failure", describe(failure_));
         answer.say("nanoseconds", (runs ? platform_.now_ns() : ended_ns_) - began_ns_);
+        if (reach_.ready()) {
+            // Until then they are step()'s.
+            if (!runs) report_reach(answer);
+            return;
+        }
         const DmaCounters now = loop_.counters();
         const MappingCounters mapping = mapper_.counters();
         for (const auto& name : dma_counter_names)
             answer.say(name.name, counter(name, now, mapping) - counter(name, before_, mapping_before_));
+    }
+
+    void report_reach(DmaAnswer& answer) const {
+        for (std::size_t i = 0; i < reach_names.size(); ++i) {
+            const ReachName& name = reach_names[i];
+            const Reached& found = reach_.found(static_cast<Reach>(i));
+            answer.say(name.accesses, found.accesses);
+            answer.say(name.reached, found.reached);
+            if (name.open == nullptr) continue;
+            answer.say(name.longest_ns, found.longest_ns);
+            answer.say(name.refused_ns, found.refused_ns);
+            answer.say(name.open, found.open);
+        }
     }
 
     static Status refuse(DmaAnswer& answer, Error error, const char* why) {
@@ -212,42 +262,30 @@ class DmaDriver {
         return made.ok() ? made : refuse(answer, made.error(), describe(made.error()));
     }
 
-    // Ahead of it the device gets a word that nobody else has, and another one is laid where the bytes
-    // arrive: so what came from there can be told from what did not. Memory that holds zeros is not told
-    // apart from a refused read: who wants to know has something else lie there.
+    // Memory that holds zeros is not told apart from a refused read: who wants to know has something else lie
+    // there.
     Status stray_read(Iova iova, DmaAnswer& answer) {
-        const std::uint64_t stale = next_mark();
-        const std::uint64_t untouched = next_mark();
-        Loop::store(engine_.origin(), stale);
-        if (const Status made = copy_or_restart(engine_.origin_iova(), engine_.landing_iova(), answer);
-            !made.ok())
-            return made;
-        clear_bytes(engine_.landing(), page_bytes);
-        Loop::store(engine_.landing(), untouched);
-        if (const Status made = copy_or_restart(iova, engine_.landing_iova(), answer); !made.ok())
-            return made;
-        const std::uint64_t found = Loop::load(engine_.landing());
-        bool zeros = true;
-        for (std::uint32_t i = 0; i < least_copy_bytes; ++i) zeros &= engine_.landing()[i] == std::byte{0};
-        const bool reached = !zeros && found != stale && found != untouched;
-        answer.say("reached", reached ? 1 : 0);
-        answer.say("content", zeros                ? "zeros"
-                              : found == stale     ? "stale"
-                              : found == untouched ? "nothing"
-                                                   : "data");
-        answer.say("first", found);
+        const auto read = stray_.read(iova, [this] { return loop_.restart(); });
+        if (!read.ok()) return read.error();
+        if (!read.value().ended) answer.say("restarted", 1);
+        using Content = typename StrayAccess<P>::Content;
+        const Content content = read.value().content;
+        answer.say("reached", content == Content::data ? 1 : 0);
+        answer.say("content", content == Content::zeros     ? "zeros"
+                              : content == Content::stale   ? "stale"
+                              : content == Content::nothing ? "nothing"
+                                                            : "data");
+        answer.say("first", read.value().first);
         return {};
     }
 
-    // With a word that nobody else has, which is then looked for in all buffers: elsewhere the driver sees
-    // nothing, and who asks has to look.
+    // The word is looked for in all buffers: elsewhere the driver sees nothing, and who asks has to look.
     Status stray_write(Iova iova, DmaAnswer& answer) {
-        const std::uint64_t mark = next_mark();
-        clear_bytes(engine_.origin(), page_bytes);
-        Loop::store(engine_.origin(), mark);
-        if (const Status made = copy_or_restart(engine_.origin_iova(), iova, answer); !made.ok()) return made;
-        const typename Loop::Found found = loop_.find(mark, offset_in_page(iova.value));
-        answer.say("mark", mark);
+        const auto written = stray_.write(iova, [this] { return loop_.restart(); });
+        if (!written.ok()) return written.error();
+        if (!written.value().ended) answer.say("restarted", 1);
+        const typename Loop::Found found = loop_.find(written.value().word, offset_in_page(iova.value));
+        answer.say("mark", written.value().word);
         answer.say("found", found.buffer == Loop::Buffer::source        ? "source"
                             : found.buffer == Loop::Buffer::destination ? "destination"
                                                                         : "nowhere");
@@ -255,25 +293,12 @@ class DmaDriver {
         return {};
     }
 
-    // A copy that does not end is no error of the caller's: the part may hang on what the IOMMU refuses.
-    Status copy_or_restart(Iova source, Iova destination, DmaAnswer& answer) {
-        const Status ended = engine_.copy_and_wait(source, destination, least_copy_bytes);
-        if (ended.error() != Error::timed_out) return ended;
-        // What the restart puts into the engine's own pages must not pass for what the device did.
-        const std::uint64_t landed = Loop::load(engine_.landing());
-        const Status restarted = loop_.restart();
-        Loop::store(engine_.landing(), landed);
-        answer.say("restarted", 1);
-        return restarted;
-    }
-
-    // As no stamp of the loop's is, nor an address.
-    std::uint64_t next_mark() { return 0xd3a7'0115'0000'0000 + ++marks_; }
-
     P& platform_;
     M& mapper_;
     DmaCopy<P> engine_;
+    StrayAccess<P> stray_;
     Loop loop_;
+    ReachProbe<P, M> reach_;
     std::atomic<bool> running_{false};
     bool answers_run_ = false;  // the last line was one that began a run
     Error failure_ = Error::none;
@@ -281,7 +306,6 @@ class DmaDriver {
     std::uint64_t ended_ns_ = 0;
     DmaCounters before_{};
     MappingCounters mapping_before_{};
-    std::uint64_t marks_ = 0;
 };
 
 }  // namespace dmatoll::e1000

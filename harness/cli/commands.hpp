@@ -14,12 +14,14 @@ struct Outcome {
 
 inline constexpr int failed_status = 1;
 inline constexpr int trials_failed_status = 3;  // the run is complete, some trials are errors
+inline constexpr int promise_broken_status = 4;  // a strategy protects less than it promises
 inline constexpr int interrupted_status = 130;
 
 void add_doctor(CLI::App& program, Outcome& outcome);
 void add_list(CLI::App& program, Outcome& outcome);
 void add_plan(CLI::App& program, Outcome& outcome);
 void add_run(CLI::App& program, Outcome& outcome);
+void add_probe(CLI::App& program, Outcome& outcome);
 void add_report(CLI::App& program, Outcome& outcome);
 void add_profile(CLI::App& program, Outcome& outcome);
 void add_lab(CLI::App& program, Outcome& outcome);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "../failure.hpp"
+#include "../probe.hpp"
 #include "../process.hpp"
 #include "../provenance.hpp"
 #include "../run_lab.hpp"
@@ -13,6 +14,7 @@ namespace dmatoll::harness::cli {
 namespace {
 
 struct Options {
+    std::string command;  // that was given, without its options
     std::string suite;
     std::string filter;
     std::string target = "lab";
@@ -47,6 +49,11 @@ nlohmann::json make_manifest(const Options& options) {
 }
 
 RunDirectory open_run(const Options& options) {
+    if (options.target == "local" && options.resume.empty() &&
+        options.device.empty())
+        fail(
+            "--target local needs --device, and --peer: PCI addresses of two connected network cards, or of one "
+            "controller of disks alone; `dmatoll devices` lists them");
     if (options.resume.empty()) {
         const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter);
         return RunDirectory::create(options.output, plan, make_manifest(options));
@@ -58,13 +65,8 @@ RunDirectory open_run(const Options& options) {
     return run;
 }
 
-int run_suite(const Options& options) {
-    if (options.target == "local" && options.resume.empty() &&
-        options.device.empty())
-        fail(
-            "--target local needs --device, and --peer: PCI addresses of two connected network cards, or of one "
-            "controller of disks alone; `dmatoll devices` lists them");
-    RunDirectory run = open_run(options);
+// Returns the exit status.
+int run_suite(const Options& options, RunDirectory& run) {
     const auto& manifest = run.manifest();
     const bool lab = manifest.at("target") == "lab";
     const bool virtual_clock = lab && manifest.at("clock") == "virtual";
@@ -82,8 +84,8 @@ int run_suite(const Options& options) {
     const double begun = now_seconds();
     const auto resume_hint = [&] {
         progress.done();
-        fmt::print(stderr, "Finished trials are in {}; go on with: dmatoll run {} --resume {}\n",
-                   run.records_path().string(), options.suite, run.path().string());
+        fmt::print(stderr, "Finished trials are in {}; go on with: dmatoll {} --resume {}\n",
+                   run.records_path().string(), options.command, run.path().string());
     };
     try {
         if (trials.empty()) {
@@ -121,14 +123,26 @@ int run_suite(const Options& options) {
     return progress.errors() ? trials_failed_status : 0;
 }
 
-}  // namespace
+// Says which cells of a probe protect less than they promise. Returns how many.
+std::size_t tell_broken_promises(const RunDirectory& run) {
+    std::size_t broken = 0;
+    for (const auto& record : read_records(run.records_path()).records) {
+        if (record.value("status", "") != "ok" || !record.contains("probe")) continue;
+        for (const auto& cell : record["probe"].at("cells")) {
+            if (cell.at("verdict") != name_of(Verdict::less_than_promised)) continue;
+            ++broken;
+            fmt::print("{}: {} by the {} on what is the {}'s reached it {} times of {}, promised: {}\n",
+                       record.at("trial").get<std::string>(), cell.at("access").get<std::string>(),
+                       cell.at("attacker").get<std::string>(), cell.at("asset").get<std::string>(),
+                       cell.at("reached").get<std::uint64_t>(), cell.at("accesses").get<std::uint64_t>(),
+                       cell.at("promised").get<std::string>());
+        }
+    }
+    return broken;
+}
 
-void add_run(CLI::App& program, Outcome& outcome) {
-    auto options = std::make_shared<Options>();
-    auto* command = program.add_subcommand(
-        "run", "Runs a suite and writes records and a report to results/runs/<suite>-<time>/");
-    command->add_option("SUITE", options->suite, "name of a suite (dmatoll list), or a TOML file")
-        ->required();
+// All but which suite it is.
+void add_options(CLI::App* command, const std::shared_ptr<Options>& options) {
     command
         ->add_option("--target", options->target,
                      "lab: emulated guests, no hardware is touched; local: this machine's network cards or disks, which "
@@ -168,12 +182,46 @@ void add_run(CLI::App& program, Outcome& outcome) {
     // What was decided when the run began, and is in its manifest.
     for (const auto* decided : {"--target", "--filter", "--seed", "--clock", "--output", "--device", "--peer"})
         command->get_option("--resume")->excludes(command->get_option(decided));
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Outcome& outcome) {
+    auto options = std::make_shared<Options>();
+    auto* command = program.add_subcommand(
+        "run", "Runs a suite and writes records and a report to results/runs/<suite>-<time>/");
+    command->add_option("SUITE", options->suite, "name of a suite (dmatoll list), or a TOML file")
+        ->required();
+    add_options(command, options);
     command->footer(
         "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from "
         "there.\n"
         "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 1 the run broke "
         "off; 130 interrupted.");
-    command->callback([options, &outcome] { outcome.status = run_suite(*options); });
+    command->callback([options, &outcome] {
+        options->command = "run " + options->suite;
+        RunDirectory run = open_run(*options);
+        outcome.status = run_suite(*options, run);
+    });
+}
+
+void add_probe(CLI::App& program, Outcome& outcome) {
+    auto options = std::make_shared<Options>();
+    options->command = options->suite = "probe";
+    auto* command = program.add_subcommand(
+        "probe", "Tries accesses that must fail, under every strategy, and holds what came of them against what each promises");
+    add_options(command, options);
+    command->footer(
+        "The network card is made to stray: it reads and writes where nothing was mapped for it, behind the end of\n"
+        "a buffer, the wrong way, and where a buffer was until it was unmapped, again and again until that fails.\n"
+        "What it reached is judged by words in memory. `dmatoll list strategies` shows what each promises; with\n"
+        "--filter strategy=deferred,placement=user only that is tried.\n"
+        "Exit status: as of `dmatoll run`, and 4 if a strategy protects less than it promises.");
+    command->callback([options, &outcome] {
+        RunDirectory run = open_run(*options);
+        outcome.status = run_suite(*options, run);
+        if (tell_broken_promises(run) > 0) outcome.status = promise_broken_status;
+    });
 }
 
 void add_guest_job(CLI::App& program, Outcome&) {

@@ -330,5 +330,91 @@ TEST(StrayAccess, LeavesTheEnginesOwnPagesAlone) {
     bench.stop_and_expect_nothing_left();
 }
 
+// ---- what is reached of the driver's own buffers ----
+
+template <class B>
+Answer probe(B& bench, const std::string& plan = "") {
+    bench.follow("reach " + plan);
+    for (int step = 0; bench.driver->running() && step < 100'000; ++step) {
+        bench.driver->step();
+        bench.machine.platform.advance_ns(100'000);
+        if constexpr (requires { bench.mapper->flush_if_due(); }) bench.mapper->flush_if_due();
+    }
+    EXPECT_FALSE(bench.driver->running());
+    const Answer answer = bench.follow("result");
+    EXPECT_EQ(answer.at("state"), "ready");
+    EXPECT_FALSE(answer.contains("failure")) << answer.at("failure");
+    EXPECT_EQ(bench.follow("end").at("state"), "ready");
+    EXPECT_TRUE(bench.pages_out.empty());
+    EXPECT_EQ(bench.follow("result").at("state"), "idle");
+    return answer;
+}
+
+TYPED_TEST(EveryCopy, EachAccessReachesWhatItsStrategyLetsIt) {
+    constexpr bool by_bytes = std::is_same_v<TypeParam, CopyMapper>;
+    CopyBench<TypeParam> bench;
+    ASSERT_TRUE(bench.start().ok());
+    const Answer answer = probe(bench, "rounds=3 patience_ms=20");
+    for (const char* live : {"neighbour_write", "neighbour_read", "backward_write", "backward_read"})
+        EXPECT_EQ(answer.at(std::string{live} + "_accesses"), "6") << live;
+    // Whoever shares a page with a buffer shares its mapping, unless the buffer itself is not mapped.
+    EXPECT_EQ(answer.at("neighbour_write"), by_bytes ? "0" : "6");
+    EXPECT_EQ(answer.at("neighbour_read"), by_bytes ? "0" : "6");
+    for (const std::string stale : {"stale_write", "stale_read"}) {
+        EXPECT_EQ(answer.at(stale) != "0", reaches_after_unmapping<TypeParam>) << stale;
+        const bool open = std::is_same_v<TypeParam, PersistentMapper>;
+        EXPECT_EQ(answer.at(stale + "_open"), open ? "3" : "0");
+        if (std::is_same_v<TypeParam, StrictMapper>) {
+            EXPECT_EQ(answer.at(stale + "_accesses"), "3");
+            EXPECT_EQ(answer.at(stale + "_longest_ns"), "0");
+        }
+    }
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(Reach, TheWrongWayIsRefused) {
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    const Answer answer = probe(bench);
+    EXPECT_EQ(answer.at("backward_write"), "0");
+    EXPECT_EQ(answer.at("backward_read"), "0");
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(Reach, EndsInTheMidstOfIt) {
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("reach rounds=1000");
+    for (int step = 0; step < 5; ++step) bench.driver->step();
+    EXPECT_EQ(bench.execute("begin").error(), Error::ring_full);
+    EXPECT_EQ(bench.follow("end").at("stale_write_accesses"), "1");
+    EXPECT_TRUE(bench.pages_out.empty());
+    bench.follow("reach");
+    bench.driver->step();
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(Reach, ComesBeforeOrAfterALoop) {
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("begin");
+    EXPECT_EQ(bench.execute("reach").error(), Error::invalid_argument);
+    bench.follow("end");
+    for (const std::int64_t pages : {0, 1}) {
+        bench.refuse_pages_after = pages;
+        EXPECT_EQ(bench.execute("reach").error(), Error::no_memory);
+        EXPECT_TRUE(bench.pages_out.empty());
+    }
+    bench.refuse_pages_after = -1;
+    bench.follow("reach");
+    while (bench.driver->running()) bench.driver->step();
+    EXPECT_EQ(bench.execute("begin").error(), Error::invalid_argument);
+    EXPECT_NE(bench.answer().at("error").find("probed"), std::string::npos);
+    bench.follow("end");
+    bench.follow("begin");
+    EXPECT_EQ(bench.run(64).at("copies_bad"), "0");
+    bench.stop_and_expect_nothing_left();
+}
+
 }  // namespace
 }  // namespace dmatoll::test

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Whether a strategy protects what it says: accesses that must fail are tried, and what came of them is held
+// against what was promised.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "traffic.hpp"
+
+namespace dmatoll::harness {
+
+// What a strategy says about one access.
+struct Promise {
+    enum class Kind : std::uint8_t {
+        none,     // nothing: it may succeed
+        never,    // it fails
+        bounded,  // it fails once so much time has passed
+    };
+    Kind kind = Kind::none;
+    std::uint64_t bound_ns = 0;
+};
+
+// What became of the accesses of one kind.
+struct Observation {
+    std::uint64_t accesses = 0;
+    std::uint64_t reached = 0;
+    // Of accesses to a buffer that had been taken back, since then:
+    std::uint64_t longest_ns = 0;  // until the last one that reached it was begun
+    std::uint64_t refused_ns = 0;  // until the first one that did not
+    std::uint64_t open = 0;        // tries that were given up with the buffer still within reach
+};
+
+enum class Verdict : std::uint8_t { as_promised, more_than_promised, less_than_promised };
+const char* name_of(Verdict verdict);
+
+// `slack_ns`: by how much the system's timers may be late.
+Verdict judge(const Promise& promise, const Observation& observation, std::uint64_t slack_ns);
+
+// What `protection` (of one pair, as in a record: granularity, window, window_ns) says about an access:
+// "foreign_*" to memory that was never given to the device, or as in drivers/e1000/reach_probe.hpp. `write_only`: the
+// IOMMU can let a device write and not read. Throws Failure if there is no such access.
+Promise promise_of(const nlohmann::json& protection, const std::string& access, bool write_only);
+
+// Tries all accesses, `protection` being what the record says of the strategy, by pair. Returns a merge patch for
+// the record for the device `bdf`: probe {cells, slack_ns, write_only_mappings, iommu_messages} and metrics {accesses, cells, less_than_promised}. Calls
+// step(cells done, of how many). Throws Failure if what is right does not work, either.
+nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const std::string& bdf,
+                         const nlohmann::json& protection,
+                         const std::function<void(std::uint64_t, std::uint64_t)>& step);
+
+}  // namespace dmatoll::harness
