@@ -178,7 +178,7 @@ def validate(record):
     if kind is not None and kind not in ENVIRONMENTS:
         raise ValueError(f"environment.kind: expected one of {', '.join(ENVIRONMENTS)}, got {kind!r}")
     check_metrics(record.get("metrics") or {})
-    check_probe((record.get("probe") or {}).get("cells"))
+    check_probe(record.get("probe") or {})
     if status == "ok":
         check_finished(record)
 
@@ -226,7 +226,10 @@ CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
 CELL_NUMBERS = ("accesses", "reached", "promised_ns", "longest_ns", "refused_ns", "open")
 
 
-def check_probe(cells):
+def check_probe(probe):
+    for key in ("slack_ns", "faults_logged"):
+        check_number(f"probe.{key}", probe.get(key))
+    cells = probe.get("cells")
     if cells is None:
         return
     if not isinstance(cells, list):

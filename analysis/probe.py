@@ -28,8 +28,9 @@ def blocks(run, section):
                 "way that a buffer was not mapped for (backward), and a buffer that was unmapped, again and again until that fails (stale). What it reached is "
                 "judged by words in memory, not by faults: the IOMMU need not report each.",
                 "An asset is protected from an attacker: the kernel from a device that strays by itself, and from a driver that tells it to; the driver from its "
-                "device. “no” says that it was not reached, “reached” that it was; behind it stands what the strategy promises, if it promises anything. A row "
-                "that stands out protects less than it promises.",
+                "device. “no” says that it was not reached, “reached” that it was, “–” that it was not tried: a driver in the kernel needs no device "
+                "to reach the kernel's memory, and where all memory is within reach only reads are made. Behind it stands what the strategy promises, if it "
+                "promises anything. A row that stands out protects less than it promises.",
             ],
             tables=[*(matrix(section, probed, labels, pair) for pair in PAIRS), windows(section, probed, labels)],
         )
@@ -68,7 +69,7 @@ def matrix(section, probed, labels, pair):
 
 def outcome(cell):
     """What was seen, and what was promised if anything was."""
-    if cell is None:
+    if cell is None or cell["verdict"] == "not tried":
         return "–"
     seen = "no" if not cell["reached"] else "reached"
     if cell["promised"] == "nothing":
@@ -82,8 +83,8 @@ def outcome(cell):
 def windows(section, probed, labels):
     """How long a buffer stayed within reach after it was unmapped."""
     table = Table(
-        f"{section.stamp}; since a buffer was unmapped, in ms: the last access that reached it, and the first that did not, the worst of all rounds",
-        ["placement", "strategy", "promised", "write reached", "write refused", "read reached", "read refused", "still open"],
+        f"{section.stamp}; since a buffer was unmapped, in ms: the last access that reached it, and the first that did not, the worst of all rounds; in brackets by how much the timer may be late",
+        ["placement", "strategy", "promised", "write reached", "write refused", "read reached", "read refused", "still open", "faults logged"],
         [],
     )
     for configuration, record in probed:
@@ -93,11 +94,13 @@ def windows(section, probed, labels):
             continue
         if LESS in (write["verdict"], read["verdict"]):
             table.flagged.add(len(table.rows))
-        promised = {"refused": "0", "nothing": "no end"}.get(write["promised"]) or milliseconds(write["promised_ns"])
+        promised = {"refused": "0", "nothing": "no end"}.get(write["promised"])
+        if promised is None:
+            promised = f"{milliseconds(write['promised_ns'])} (+{milliseconds(record['probe'].get('slack_ns') or 0)})"
         table.rows.append(
             [record["placement"], labels.strategy(configuration), promised]
             + [text for cell in (write, read) for text in (last(cell), milliseconds(cell["refused_ns"]) if cell["refused_ns"] else "–")]
-            + [str(write["open"] + read["open"])]
+            + [str(write["open"] + read["open"]), str(record["probe"].get("faults_logged", "–"))]
         )
     return table
 

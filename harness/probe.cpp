@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <ctime>
 
 #include "catalogue.hpp"
@@ -11,8 +10,6 @@
 #include "kernel_log.hpp"
 #include "process.hpp"
 #include "sentinel_page.hpp"
-#include "target/pci.hpp"
-#include "target/system.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -30,13 +27,15 @@ constexpr Pair kernel_from_device{"kernel_from_device", "device", "kernel"};
 constexpr Pair kernel_from_driver{"kernel_from_driver", "driver", "kernel"};
 constexpr Pair driver_from_device{"driver_from_device", "device", "driver"};
 
-constexpr std::array foreign_accesses{"foreign_write", "foreign_read"};
+constexpr const char* foreign_write = "foreign_write";
+constexpr const char* foreign_read = "foreign_read";
 constexpr std::array own_accesses{"neighbour_write", "neighbour_read", "backward_write",
                                   "backward_read",   "stale_write",    "stale_read"};
-constexpr std::uint64_t cells_in_all = 2 * foreign_accesses.size() + own_accesses.size();
+constexpr std::uint64_t cells_in_all = 4 + own_accesses.size();
 
 // For the driver to end its rounds, beyond what it may wait in each.
-constexpr double spare_seconds = 60;
+constexpr double spare_seconds = 300;
+constexpr std::uint64_t spare_ms = 5;
 
 bool is(const std::string& text, std::initializer_list<const char*> any) {
     return std::any_of(any.begin(), any.end(), [&](const char* each) { return text == each; });
@@ -66,26 +65,16 @@ std::uint64_t timer_slack_ns(DomainKind domain) {
     return late_ticks * (static_cast<std::uint64_t>(tick.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(tick.tv_nsec));
 }
 
-// Linux lets a device read what it may write where a VT-d does not support zero-length reads, with which a write may
-// begin [VT-d, Capability Register, ZLR]. QEMU's does not.
-bool has_write_only_mappings(const std::string& bdf) {
-    constexpr unsigned zero_length_reads = 22;
-    const fs::path file = device_path(bdf) / "iommu/intel-iommu/cap";
-    const auto capabilities = read_attribute(file);
-    if (!capabilities) return true;  // another kind of IOMMU
-    return (std::strtoull(capabilities->c_str(), nullptr, 16) >> zero_length_reads & 1) != 0;
-}
-
 class Cells {
   public:
-    Cells(const json& protection, bool write_only, std::uint64_t slack_ns,
+    Cells(const json& protection, std::uint64_t slack_ns,
           const std::function<void(std::uint64_t, std::uint64_t)>& step)
-        : protection_{protection}, write_only_{write_only}, slack_ns_{slack_ns}, step_{step} {
+        : protection_{protection}, slack_ns_{slack_ns}, step_{step} {
         step_(0, cells_in_all);
     }
 
     void add(const Pair& pair, const std::string& access, const Observation& seen) {
-        const Promise promise = promise_of(protection_.at(pair.name), access, write_only_);
+        const Promise promise = promise_of(protection_.at(pair.name), access);
         const Verdict verdict = judge(promise, seen, slack_ns_);
         json cell{{"attacker", pair.attacker},
                   {"asset", pair.asset},
@@ -106,19 +95,66 @@ class Cells {
         step_(cells_.size(), cells_in_all);
     }
 
+    // Nothing is promised about it.
+    void leave_out(const Pair& pair, const std::string& access) {
+        cells_.push_back({{"attacker", pair.attacker},
+                          {"asset", pair.asset},
+                          {"access", access},
+                          {"promised", name_of(Promise::Kind::none)},
+                          {"accesses", 0},
+                          {"reached", 0},
+                          {"verdict", harness::name_of(Verdict::not_tried)}});
+        step_(cells_.size(), cells_in_all);
+    }
+
     [[nodiscard]] json result() const {
-        return {{"probe", {{"cells", cells_}, {"slack_ns", slack_ns_}, {"write_only_mappings", write_only_}}},
+        return {{"probe", {{"cells", cells_}, {"slack_ns", slack_ns_}}},
                 {"metrics", {{"accesses", accesses_}, {"cells", cells_.size()}, {"less_than_promised", less_}}}};
     }
 
   private:
     const json& protection_;
-    const bool write_only_;
     const std::uint64_t slack_ns_;
     const std::function<void(std::uint64_t, std::uint64_t)>& step_;
     json cells_ = json::array();
     std::uint64_t accesses_ = 0;
     std::uint64_t less_ = 0;
+};
+
+bool promises_anything(const json& protection) { return protection.at("granularity") != "none"; }
+
+// Buffers of the driver's that are mapped, so that what a strategy maps beyond them is, too.
+class MappedBuffers {
+  public:
+    explicit MappedBuffers(Driver& driver) : driver_{driver} {
+        constexpr int pairs = 8;
+        driver_.command(fmt::format("begin working_set={} batch=1 lifetime=0", pairs));
+        try {
+            driver_.command(fmt::format("run copies={}", pairs));
+            const double patience = now_seconds() + spare_seconds;
+            while (driver_.command("result").value("state", "") == "running") {
+                if (now_seconds() > patience) fail("The driver does not end {} copies", pairs);
+                sleep_seconds(0.02);
+            }
+        } catch (...) {
+            end();
+            throw;
+        }
+    }
+    ~MappedBuffers() { end(); }
+    MappedBuffers(const MappedBuffers&) = delete;
+    MappedBuffers& operator=(const MappedBuffers&) = delete;
+
+  private:
+    void end() {
+        try {
+            driver_.command("end");
+        } catch (const std::exception&) {
+            // Whoever needs the driver next is told.
+        }
+    }
+
+    Driver& driver_;
 };
 
 // Memory of the machine that the driver was never given.
@@ -143,6 +179,7 @@ class Foreign {
     Observation try_all(std::uint64_t rounds, Access&& access) {
         Observation seen;
         for (std::uint64_t moved = 0; seen.accesses < rounds;) {
+            check_interrupted();
             const std::uint64_t secret = 0x5e41'7135'0000'0000 + ++secrets_;
             page_.set_word(secret);
             const std::uint64_t address = page_.physical_address();
@@ -180,13 +217,20 @@ json reach(Driver& driver, std::uint64_t rounds, std::uint64_t patience_ms) {
 }
 
 Observation own_observation(const json& answer, const std::string& access) {
-    const auto number = [&](const std::string& suffix) { return answer.value(access + suffix, std::uint64_t{0}); };
-    const Observation seen{.accesses = number("_accesses"),
-                           .reached = number(""),
-                           .longest_ns = number("_longest_ns"),
-                           .refused_ns = number("_refused_ns"),
-                           .open = number("_open")};
-    if (seen.accesses == 0) fail("The driver does not say what became of {}", access);
+    // What is missing must not pass for what was refused.
+    const auto number = [&](const std::string& suffix) {
+        const auto found = answer.find(access + suffix);
+        if (found == answer.end() || !found->is_number_unsigned())
+            fail("The driver does not say what became of {}: {}{} is missing", access, access, suffix);
+        return found->get<std::uint64_t>();
+    };
+    Observation seen{.accesses = number("_accesses"), .reached = number("")};
+    if (seen.accesses == 0) fail("The driver made no {}", access);
+    if (is(access, {"stale_write", "stale_read"})) {
+        seen.longest_ns = number("_longest_ns");
+        seen.refused_ns = number("_refused_ns");
+        seen.open = number("_open");
+    }
     return seen;
 }
 
@@ -200,6 +244,8 @@ const char* name_of(Verdict verdict) {
             return "more than promised";
         case Verdict::less_than_promised:
             return "less than promised";
+        case Verdict::not_tried:
+            return "not tried";
     }
     return "unknown";
 }
@@ -217,19 +263,20 @@ Verdict judge(const Promise& promise, const Observation& seen, std::uint64_t sla
     return seen.reached == 0 ? Verdict::more_than_promised : Verdict::as_promised;
 }
 
-Promise promise_of(const json& protection, const std::string& access, bool write_only) {
+Promise promise_of(const json& protection, const std::string& access) {
     const std::string granularity = protection.at("granularity");
-    if (is(access, {"foreign_write", "foreign_read"}))
+    if (!is(granularity, {"none", "byte", "page", "2MiB-page", "pool", "domain"}))
+        fail("There is no protection by '{}' that could be probed", granularity);
+    if (is(access, {foreign_write, foreign_read}))
         // Within a large page lies whatever else has it in memory.
         return {is(granularity, {"none", "2MiB-page"}) ? Promise::Kind::none : Promise::Kind::never};
-    if (is(access, {"neighbour_write", "neighbour_read"}))
-        return {is(granularity, {"byte", "domain"}) ? Promise::Kind::never : Promise::Kind::none};
-    if (is(access, {"backward_write", "backward_read"})) {
-        // A buffer that is copied is not mapped at all.
-        if (granularity == "byte") return {Promise::Kind::never};
-        if (access == "backward_read" && !write_only) return {};
+    // A buffer that is copied is not mapped at all; what is, is by pages.
+    const Promise by_copy{granularity == "byte" ? Promise::Kind::never : Promise::Kind::none};
+    if (is(access, {"neighbour_write", "neighbour_read"})) return by_copy;
+    // Page tables that let a device write and not read are rare: in Linux's of VT-d what may be written may be read.
+    if (access == "backward_read") return by_copy;
+    if (access == "backward_write")
         return {is(granularity, {"none", "pool"}) ? Promise::Kind::none : Promise::Kind::never};
-    }
     if (is(access, {"stale_write", "stale_read"})) {
         const std::string window = protection.at("window");
         if (window == "zero") return {Promise::Kind::never};
@@ -239,25 +286,44 @@ Promise promise_of(const json& protection, const std::string& access, bool write
     fail("There is no access '{}' to be probed", access);
 }
 
-json run_probe(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, const json& protection,
+json run_probe(const Trial& trial, const TrafficPlaces& places, const json& protection,
                const std::function<void(std::uint64_t, std::uint64_t)>& step) {
     const std::uint64_t rounds = trial.parameters.at("rounds");
-    Cells cells{protection, has_write_only_mappings(bdf), timer_slack_ns(find_strategy(trial.strategy)->domain), step};
+    const std::uint64_t slack_ns = timer_slack_ns(find_strategy(trial.strategy)->domain);
+    Cells cells{protection, slack_ns, step};
     KernelLog log;
-    Foreign foreign{places.driver};
-    for (const Pair& pair : {kernel_from_device, kernel_from_driver}) {
-        cells.add(pair, foreign_accesses[0], foreign.write(rounds));
-        cells.add(pair, foreign_accesses[1], foreign.read(rounds));
+    {
+        const MappedBuffers mapped{places.driver};
+        Foreign foreign{places.driver};
+        // A driver in the kernel needs no device to reach its memory.
+        const bool owner = !promises_anything(protection.at(kernel_from_driver.name));
+        // Where all memory is within reach a read shows it. A page may move before a write, and it would hit another.
+        const bool anywhere = !promises_anything(protection.at(kernel_from_device.name));
+        for (const Pair& pair : {kernel_from_device, kernel_from_driver}) {
+            const bool untried = owner && pair.name == kernel_from_driver.name;
+            if (untried || anywhere)
+                cells.leave_out(pair, foreign_write);
+            else
+                cells.add(pair, foreign_write, foreign.write(rounds));
+            if (untried)
+                cells.leave_out(pair, foreign_read);
+            else
+                cells.add(pair, foreign_read, foreign.read(rounds));
+        }
     }
-    const json answer = reach(places.driver, rounds, trial.parameters.at("patience_ms"));
+    // Longer than what is promised, or its end would not be seen.
+    const Promise stale = promise_of(protection.at(driver_from_device.name), "stale_write");
+    const std::uint64_t patience_ms =
+        std::max(trial.parameters.at("patience_ms"), (stale.bound_ns + slack_ns) / 1'000'000 + spare_ms);
+    const json answer = reach(places.driver, rounds, patience_ms);
     for (const char* access : own_accesses) cells.add(driver_from_device, access, own_observation(answer, access));
 
-    // What the IOMMU said of it: it need not report each, and the kernel need not print each.
-    std::uint64_t reported = 0;
+    // A lower bound: an IOMMU need not report each, and the kernel does not print each. As VT-d and AMD-Vi are told of.
+    std::uint64_t faults = 0;
     for (const auto& line : log.complaints())
-        if (line.find("fault") != std::string::npos || line.find("DMAR") != std::string::npos) ++reported;
+        if (line.find("fault addr") != std::string::npos || line.find("IO_PAGE_FAULT") != std::string::npos) ++faults;
     json result = cells.result();
-    result["probe"]["iommu_messages"] = reported;
+    result["probe"]["faults_logged"] = faults;
     return result;
 }
 

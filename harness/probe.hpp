@@ -35,22 +35,26 @@ struct Observation {
     std::uint64_t open = 0;        // tries that were given up with the buffer still within reach
 };
 
-enum class Verdict : std::uint8_t { as_promised, more_than_promised, less_than_promised };
+enum class Verdict : std::uint8_t {
+    as_promised,
+    more_than_promised,
+    less_than_promised,
+    not_tried,  // nothing is promised, and trying shows nothing or does harm
+};
 const char* name_of(Verdict verdict);
 
 // `slack_ns`: by how much the system's timers may be late.
 Verdict judge(const Promise& promise, const Observation& observation, std::uint64_t slack_ns);
 
 // What `protection` (of one pair, as in a record: granularity, window, window_ns) says about an access:
-// "foreign_*" to memory that was never given to the device, or as in drivers/e1000/reach_probe.hpp. `write_only`: the
-// IOMMU can let a device write and not read. Throws Failure if there is no such access.
-Promise promise_of(const nlohmann::json& protection, const std::string& access, bool write_only);
+// "foreign_*" to memory that was never given to the device, or as in drivers/e1000/reach_probe.hpp. Throws Failure if
+// there is no such access or granularity.
+Promise promise_of(const nlohmann::json& protection, const std::string& access);
 
 // Tries all accesses, `protection` being what the record says of the strategy, by pair. Returns a merge patch for
-// the record for the device `bdf`: probe {cells, slack_ns, write_only_mappings, iommu_messages} and metrics {accesses, cells, less_than_promised}. Calls
+// the record: probe {cells, slack_ns, faults_logged} and metrics {accesses, cells, less_than_promised}. Calls
 // step(cells done, of how many). Throws Failure if what is right does not work, either.
-nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const std::string& bdf,
-                         const nlohmann::json& protection,
+nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const nlohmann::json& protection,
                          const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
 }  // namespace dmatoll::harness

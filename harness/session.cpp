@@ -237,7 +237,7 @@ nlohmann::json Session::probe(const Trial& trial, const nlohmann::json& protecti
     nlohmann::json record = settings_in_force(trial);
     const std::uint64_t begun = now_ns();
     record.merge_patch(run_probe(
-        trial, places(), settings_.device, protection,
+        trial, places(), protection,
         [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
     record["window_ns"] = now_ns() - begun;
     return record;

@@ -34,7 +34,9 @@ struct DmaAnswer {
         const char* word;  // nullptr: it is the number
         std::uint64_t number;
     };
-    static constexpr std::uint32_t most_lines = 24;
+    // Three of any run, and five for an access of `reach` or one for a counter.
+    static constexpr std::uint32_t most_lines = 3 + 5 * static_cast<std::uint32_t>(reach_names.size());
+    static_assert(3 + dma_counter_names.size() <= most_lines);
 
     std::array<Line, most_lines> lines{};
     std::uint32_t count = 0;
@@ -91,6 +93,9 @@ class DmaDriver {
 
     // The loop, or the probe, has been told to run and is not through: step() is to be called.
     [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
+
+    // What step() does takes long, compared with a round of copies: a stray access may hang the device.
+    [[nodiscard]] bool probing() const { return reach_.ready(); }
 
     // One round. After the last one, or an error, it does not run any more; the error stands in the answer to
     // `result`.

@@ -9,17 +9,17 @@
 static int copy(void* data) {
     struct dmatoll_dma* dma = data;
 
-    while (!kthread_should_stop() && dmatoll_engine_runs(dma->engine)) {
-        dmatoll_engine_step(dma->engine);
-        cond_resched();
-    }
-    /* Until somebody takes note of it: a thread that has ended cannot be stopped. */
-    set_current_state(TASK_IDLE);
     while (!kthread_should_stop()) {
-        schedule();
+        if (dmatoll_engine_runs(dma->engine)) {
+            dmatoll_engine_step(dma->engine);
+            cond_resched();
+            continue;
+        }
+        /* Until it is stopped, which one that has ended cannot be, or the next command begins a run. */
         set_current_state(TASK_IDLE);
+        if (!dmatoll_engine_runs(dma->engine) && !kthread_should_stop()) schedule();
+        __set_current_state(TASK_RUNNING);
     }
-    __set_current_state(TASK_RUNNING);
     return 0;
 }
 
@@ -49,6 +49,8 @@ int dmatoll_dma_command(struct dmatoll_dma* dma, const char* text, size_t length
     mutex_lock(&dma->commands);
     if (!dmatoll_engine_runs(dma->engine) || dmatoll_engine_ends_run(text, length)) dmatoll_dma_halt(dma);
     error = dmatoll_engine_command(dma->engine, text, length);
+    /* Halted above, or not: a run may have ended since. */
+    if (!error && dma->copier) wake_up_process(dma->copier);
     if (!error && !dma->copier && dmatoll_engine_runs(dma->engine)) {
         error = start_copier(dma);
         if (error) {

@@ -60,7 +60,8 @@ class DmaServiceLoop {
                     mapper_.on_alarm();
                 }
             }
-            for (std::uint32_t round = 0; round < rounds_between_waits && driver_.running(); ++round) {
+            const std::uint32_t rounds = driver_.probing() ? 1 : rounds_between_waits;
+            for (std::uint32_t round = 0; round < rounds && driver_.running(); ++round) {
                 driver_.step();
                 // Under load the alarm is looked at too late.
                 if constexpr (requires { mapper_.flush_if_due(); }) {

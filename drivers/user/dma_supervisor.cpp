@@ -100,8 +100,9 @@ class DmaSupervisor : private DmaParts, public Supervisor {
             if (end_is_wanted()) {
                 return;
             }
-            json event{{"event", "answer"}, {"command", command}};
-            event.update(answer.is_object() ? answer : json::object());
+            json event = answer.is_object() ? answer : json::object();
+            event["event"] = "answer";
+            event["command"] = command;
             print_event(event);
             if (event.contains("error")) {
                 throw Failure{"`" + command + "`: " + event["error"].dump()};
@@ -115,8 +116,11 @@ class DmaSupervisor : private DmaParts, public Supervisor {
 
     static bool is_bounded_run(const std::string& text) {
         e1000::DmaCommand command{};
-        return e1000::parse_dma_command(text, command).what == nullptr &&
-               command.verb == e1000::DmaVerb::run && command.value(e1000::DmaKey::copies) != 0;
+        if (e1000::parse_dma_command(text, command).what != nullptr) {
+            return false;
+        }
+        return command.verb == e1000::DmaVerb::reach ||
+               (command.verb == e1000::DmaVerb::run && command.value(e1000::DmaKey::copies) != 0);
     }
 
     // The driver process's answer, which is not trusted: some line. It is not waited for for ever.

@@ -123,11 +123,13 @@ int run_suite(const Options& options, RunDirectory& run) {
     return progress.errors() ? trials_failed_status : 0;
 }
 
-// Says which cells of a probe protect less than they promise. Returns how many.
+// Says which cells of a probe protect less than they promise. Returns how many. Throws Failure if nothing was probed.
 std::size_t tell_broken_promises(const RunDirectory& run) {
     std::size_t broken = 0;
+    bool probed = false;
     for (const auto& record : read_records(run.records_path()).records) {
         if (record.value("status", "") != "ok" || !record.contains("probe")) continue;
+        probed = true;
         for (const auto& cell : record["probe"].at("cells")) {
             if (cell.at("verdict") != name_of(Verdict::less_than_promised)) continue;
             ++broken;
@@ -138,6 +140,7 @@ std::size_t tell_broken_promises(const RunDirectory& run) {
                        cell.at("promised").get<std::string>());
         }
     }
+    if (!probed) fail("Nothing was probed; the records in {} say why", run.records_path().string());
     return broken;
 }
 

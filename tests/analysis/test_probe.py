@@ -24,7 +24,7 @@ def probe(placement, strategy, changed=(), **changes):
     for each in cells:
         each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))
     return network.base(1, placement, strategy, f"probe/{placement}/{strategy}", {"accesses": 80, "cells": 10, "less_than_promised": 0},
-                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "iommu_messages": 3}, **changes)
+                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes)
 
 
 def only_block(tmp_path, lines):
@@ -59,13 +59,19 @@ def test_a_broken_promise_stands_out(tmp_path):
     assert rows_of(block.tables[1])["user", "persistent"]["foreign read"] == "reached (against the promise: refused)"
 
 
+def test_what_was_not_tried_is_no_protection(tmp_path):
+    untried = {("driver", "kernel", access): {"promised": "nothing", "accesses": 0, "verdict": "not tried"} for access in ("foreign_write", "foreign_read")}
+    _, _, block = only_block(tmp_path, [probe("kernel", "strict", untried)])
+    assert rows_of(block.tables[1])["kernel", "strict"]["foreign write"] == "–"
+
+
 def test_a_window_is_told_in_milliseconds(tmp_path):
     bounded = {"promised": "refused after", "promised_ns": 10_000_000, "reached": 300, "longest_ns": 9_870_000, "refused_ns": 10_120_000}
     changed = {("device", "driver", access): bounded for access in ("stale_write", "stale_read")}
     _, _, block = only_block(tmp_path, [probe("kernel", "deferred", changed), probe("kernel", "strict")])
     found = rows_of(block.tables[3])
-    assert found["kernel", "deferred"] == {"placement": "kernel", "strategy": "deferred", "promised": "10", "write reached": "9.87", "write refused": "10.12",
-                                           "read reached": "9.87", "read refused": "10.12", "still open": "0"}
+    assert found["kernel", "deferred"] == {"placement": "kernel", "strategy": "deferred", "promised": "10 (+8)", "write reached": "9.87", "write refused": "10.12",
+                                           "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3"}
     assert found["kernel", "strict"]["write reached"] == "never" and found["kernel", "strict"]["promised"] == "0"
 
 

@@ -41,8 +41,12 @@ def test_memory_that_was_never_given_away_is_out_of_reach(run, point):
     for attacker in ("device", "driver"):
         for access in ("foreign_write", "foreign_read"):
             cell = cells[attacker, "kernel", access]
-            assert cell["accesses"] == ROUNDS
-            assert cell["reached"] == (ROUNDS if point[1] in ANYWHERE else 0), cell
+            if (point[0] == "kernel" and attacker == "driver") or (access == "foreign_write" and point[1] in ANYWHERE):
+                assert cell["verdict"] == "not tried" and cell["accesses"] == 0 and cell["promised"] == "nothing", cell
+            else:
+                assert cell["accesses"] == ROUNDS
+                assert cell["reached"] == (ROUNDS if point[1] in ANYWHERE else 0), cell
+    assert point[1] in ANYWHERE or run[1][point]["probe"]["faults_logged"] > 0
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -53,8 +57,7 @@ def test_a_page_is_what_the_iommu_knows(run, point):
         assert cell["reached"] == (0 if point[1] == "copy" else cell["accesses"]), cell
     cell = cells["device", "driver", "backward_write"]
     assert cell["reached"] == (cell["accesses"] if point[1] in ANYWHERE else 0), cell
-    # QEMU's IOMMU has no zero-length reads: Linux lets the device read what it may write.
-    assert run[1][point]["probe"]["write_only_mappings"] is False
+    # What may be written may be read.
     cell = cells["device", "driver", "backward_read"]
     assert cell["reached"] == (0 if point[1] == "copy" else cell["accesses"]), cell
 

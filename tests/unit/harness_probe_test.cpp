@@ -17,13 +17,13 @@ nlohmann::json protection(const char* strategy, Placement placement, std::uint64
     return protection_json(*find_strategy(strategy), placement, page_size);
 }
 
-Kind promised(const nlohmann::json& protection, const char* pair, const char* access, bool write_only = true) {
-    return promise_of(protection.at(pair), access, write_only).kind;
+Kind promised(const nlohmann::json& protection, const char* pair, const char* access) {
+    return promise_of(protection.at(pair), access).kind;
 }
 
 TEST(Promise, StrictInTheKernelIsByPageAndAtOnce) {
     const auto strict = protection("strict", Placement::kernel);
-    for (const char* access : {"backward_write", "backward_read", "stale_write", "stale_read"})
+    for (const char* access : {"backward_write", "stale_write", "stale_read"})
         EXPECT_EQ(promised(strict, "driver_from_device", access), Kind::never) << access;
     for (const char* access : {"neighbour_write", "neighbour_read"})
         EXPECT_EQ(promised(strict, "driver_from_device", access), Kind::none) << access;
@@ -32,12 +32,18 @@ TEST(Promise, StrictInTheKernelIsByPageAndAtOnce) {
     EXPECT_EQ(promised(strict, "kernel_from_driver", "foreign_write"), Kind::none);
 }
 
+// What may be written may be read.
 TEST(Promise, WhatTheIommuCannotKeepApartIsNotPromised) {
     for (const Placement placement : {Placement::kernel, Placement::user}) {
-        EXPECT_EQ(promised(protection("strict", placement), "driver_from_device", "backward_read", false), Kind::none);
-        EXPECT_EQ(promised(protection("strict", placement), "driver_from_device", "backward_write", false), Kind::never);
-        EXPECT_EQ(promised(protection("copy", placement), "driver_from_device", "backward_read", false), Kind::never);
+        EXPECT_EQ(promised(protection("strict", placement), "driver_from_device", "backward_read"), Kind::none);
+        EXPECT_EQ(promised(protection("copy", placement), "driver_from_device", "backward_read"), Kind::never);
     }
+}
+
+TEST(Promise, IsNotGuessedFromAWordThatNobodyKnows) {
+    const nlohmann::json unknown{{"granularity", "cacheline"}, {"window", "zero"}};
+    for (const char* access : {"foreign_write", "neighbour_read", "backward_write", "stale_read"})
+        EXPECT_THROW(static_cast<void>(promise_of(unknown, access)), Failure) << access;
 }
 
 TEST(Promise, AProcessNeverReachesTheKernelWhateverItsStrategy) {
@@ -53,7 +59,7 @@ TEST(Promise, OnlyACopyProtectsTheNeighbour) {
 
 TEST(Promise, ADeferredEndHasItsTime) {
     const auto deferred = protection("deferred", Placement::kernel);
-    const Promise promise = promise_of(deferred.at("driver_from_device"), "stale_read", true);
+    const Promise promise = promise_of(deferred.at("driver_from_device"), "stale_read");
     EXPECT_EQ(promise.kind, Kind::bounded);
     EXPECT_EQ(promise.bound_ns, 10'000'000u);
 }
@@ -69,7 +75,7 @@ TEST(Promise, WhatStaysMappedIsNotPromised) {
 
 TEST(Promise, ThereIsNoneAboutAnAccessThatNobodyMakes) {
     EXPECT_THROW(static_cast<void>(promise_of(protection("strict", Placement::kernel).at("driver_from_device"),
-                                              "sideways_write", true)),
+                                              "sideways_write")),
                  Failure);
 }
 
