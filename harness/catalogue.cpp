@@ -102,8 +102,9 @@ nlohmann::json pair_json(const Protection& protection) {
 
 }  // namespace
 
-nlohmann::json protection_json(const Strategy& strategy, Placement placement, std::uint64_t page_size) {
-    ProtectionByPair pairs = strategy.protection(placement);
+nlohmann::json protection_json(const Strategy& strategy, Placement placement, const StrategySettings& settings,
+                               std::uint64_t page_size) {
+    ProtectionByPair pairs = protection_with(settings, strategy, placement);
     for (Protection* pair : {&pairs.kernel_from_device, &pairs.kernel_from_driver, &pairs.driver_from_device})
         *pair = with_pages_of(page_size, *pair);
     // One word for all: what the strategy itself decides, which is the memory that the driver's buffers live
@@ -140,7 +141,7 @@ nlohmann::json catalogue_json() {
             entry["protection"][name_of(placement)] = protection_json(*strategy, placement);
             if (loses_by_large_pages(*strategy, placement))
                 entry["protection_with_large_pages"][name_of(placement)] =
-                    protection_json(*strategy, placement, large_page_bytes);
+                    protection_json(*strategy, placement, {}, large_page_bytes);
         }
         result["strategies"].push_back(std::move(entry));
     }

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../drivers/core/strategy.hpp"
+#include "../drivers/core/strategy_parameters.hpp"
 
 namespace dmatoll::harness {
 
@@ -45,8 +45,9 @@ std::vector<std::string> strategy_names();
 const Strategy* find_strategy(const std::string& name);
 
 // Protection as the record has it: {granularity, window} of what a stray DMA reaches, and each pair by its
-// name. `page_size`: by which the strategy maps; 0: what the placement has.
-nlohmann::json protection_json(const Strategy& strategy, Placement placement, std::uint64_t page_size = 0);
+// name, with those parameters. `page_size`: by which the strategy maps; 0: what the placement has.
+nlohmann::json protection_json(const Strategy& strategy, Placement placement, const StrategySettings& settings = {},
+                               std::uint64_t page_size = 0);
 // Whether the placement can map by pages of 2 MiB under that strategy, at the price of less protection.
 bool loses_by_large_pages(const Strategy& strategy, Placement placement);
 std::string window_text(const Window& window);

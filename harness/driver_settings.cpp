@@ -10,18 +10,18 @@
 namespace dmatoll::harness {
 
 nlohmann::json to_json(const DriverSettings& settings) {
-    return {{"receive_descriptors", settings.receive_descriptors},
-            {"transmit_descriptors", settings.transmit_descriptors},
-            {"interrupts_per_second", settings.interrupts_per_second},
-            {"mtu", settings.mtu},
-            {"offloads", settings.offloads},
-            {"completion", settings.completion},
-            {"code_generation", settings.code_generation},
-            {"copybreak", settings.copybreak},
-            {"max_sectors_kb", settings.max_sectors_kb},
-            {"deferred_entries", settings.deferred_entries},
-            {"deferred_milliseconds", settings.deferred_milliseconds},
-            {"page_size", settings.page_size}};
+    nlohmann::json result{{"receive_descriptors", settings.receive_descriptors},
+                          {"transmit_descriptors", settings.transmit_descriptors},
+                          {"interrupts_per_second", settings.interrupts_per_second},
+                          {"mtu", settings.mtu},
+                          {"offloads", settings.offloads},
+                          {"completion", settings.completion},
+                          {"code_generation", settings.code_generation},
+                          {"copybreak", settings.copybreak},
+                          {"max_sectors_kb", settings.max_sectors_kb},
+                          {"page_size", settings.page_size}};
+    for (const StrategyParameter* parameter : parameters::all) result[parameter->name] = settings.*parameter->value;
+    return result;
 }
 
 DriverSettings driver_settings_from_json(const nlohmann::json& json) {
@@ -35,9 +35,11 @@ DriverSettings driver_settings_from_json(const nlohmann::json& json) {
     result.code_generation = json.value("code_generation", result.code_generation);
     result.copybreak = json.value("copybreak", result.copybreak);
     result.max_sectors_kb = json.value("max_sectors_kb", result.max_sectors_kb);
-    result.deferred_entries = json.value("deferred_entries", result.deferred_entries);
-    result.deferred_milliseconds = json.value("deferred_milliseconds", result.deferred_milliseconds);
     result.page_size = json.value("page_size", result.page_size);
+    for (const StrategyParameter* parameter : parameters::all) {
+        std::uint32_t& value = result.*parameter->value;
+        value = json.value(parameter->name, value);
+    }
     return result;
 }
 
@@ -51,6 +53,13 @@ GuestShape guest_shape_from_json(const nlohmann::json& json) {
     result.memory_mib = json.value("memory_mib", result.memory_mib);
     result.address_bits = json.value("address_bits", result.address_bits);
     return result;
+}
+
+std::vector<std::string> parameters_of(const std::string& strategy) {
+    std::vector<std::string> names;
+    for (const StrategyParameter* parameter : parameters::all)
+        if (strategy == parameter->strategy->name) names.emplace_back(parameter->name);
+    return names;
 }
 
 std::string label(const DriverSettings& settings) {
@@ -68,8 +77,8 @@ std::string label(const DriverSettings& settings) {
     if (!settings.code_generation.empty()) parts.push_back(settings.code_generation);
     number("copybreak", settings.copybreak, usual.copybreak);
     number("sectors", settings.max_sectors_kb, usual.max_sectors_kb);
-    number("entries", settings.deferred_entries, usual.deferred_entries);
-    number("ms", settings.deferred_milliseconds, usual.deferred_milliseconds);
+    for (const StrategyParameter* parameter : parameters::all)
+        number(parameter->name, settings.*parameter->value, usual.*parameter->value);
     number("page", settings.page_size, usual.page_size);
     return join(parts, "-");
 }

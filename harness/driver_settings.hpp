@@ -7,10 +7,13 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <vector>
+
+#include "../drivers/core/strategy_parameters.hpp"
 
 namespace dmatoll::harness {
 
-struct DriverSettings {
+struct DriverSettings : StrategySettings {
     std::uint32_t receive_descriptors = 256;
     std::uint32_t transmit_descriptors = 256;
     std::uint32_t interrupts_per_second = 8000;  // at most; 0: as many as there are causes
@@ -24,10 +27,7 @@ struct DriverSettings {
     // Of a disk's queue: longer requests are cut. A controller that QEMU emulates finds the distribution's driver's
     // command tables in one piece up to 256 only (plan.cpp, impossible()).
     std::uint32_t max_sectors_kb = 256;
-    // Parameters of strategies, for those that have them.
-    std::uint32_t deferred_entries = 256;
-    std::uint32_t deferred_milliseconds = 10;
-    std::uint32_t page_size = 0;  // in bytes; 0: what the placement has
+    std::uint32_t page_size = 0;  // by which a strategy that can maps, in bytes; 0: what the placement has
 
     auto operator<=>(const DriverSettings&) const = default;
 };
@@ -47,6 +47,9 @@ nlohmann::json to_json(const GuestShape& guest);
 // What is missing has its default.
 DriverSettings driver_settings_from_json(const nlohmann::json& json);
 GuestShape guest_shape_from_json(const nlohmann::json& json);
+
+// The names of a strategy's parameters; of most there are none.
+std::vector<std::string> parameters_of(const std::string& strategy);
 
 // What differs from the defaults, for names and tables: "mtu9000-rx64-poll"; empty: nothing.
 std::string label(const DriverSettings& settings);

@@ -79,10 +79,8 @@ DriverSettings relevant(DriverSettings settings, const Trial& trial) {
     if (kind != DeviceKind::disk) settings.max_sectors_kb = usual.max_sectors_kb;
     // There is nothing to do while the device copies: the driver looks whether it has.
     if (trial.copies_memory()) settings.completion = "poll";
-    if (trial.strategy != "deferred") {
-        settings.deferred_entries = usual.deferred_entries;
-        settings.deferred_milliseconds = usual.deferred_milliseconds;
-    }
+    for (const StrategyParameter* parameter : parameters::all)
+        if (trial.strategy != parameter->strategy->name) settings.*parameter->value = usual.*parameter->value;
     // What is in the kernel is compiled as the kernel compiles.
     if (trial.placement != "user") settings.code_generation = usual.code_generation;
     if (trial.placement != "stock") settings.copybreak = usual.copybreak;

@@ -76,24 +76,15 @@ std::set<std::string> finished_trials(const Records& records) {
 
 namespace {
 
-// The catalogue states the window of the default parameters.
-void state_window(nlohmann::json& protection, const Trial& trial) {
-    if (trial.strategy != "deferred") return;
-    const std::uint64_t window_ns = std::uint64_t{trial.settings.deferred_milliseconds} * 1'000'000;
-    if (protection.contains("window_ns")) protection["window_ns"] = window_ns;
-    for (auto& pair : protection)
-        if (pair.is_object() && pair.contains("window_ns")) pair["window_ns"] = window_ns;
-}
-
 // What was asked of a strategy that has parameters.
 nlohmann::json strategy_parameters(const Trial& trial) {
-    nlohmann::json parameters = nlohmann::json::object();
-    if (trial.strategy == "deferred")
-        parameters = {{"deferred_entries", trial.settings.deferred_entries},
-                      {"deferred_milliseconds", trial.settings.deferred_milliseconds}};
+    nlohmann::json result = nlohmann::json::object();
+    for (const StrategyParameter* parameter : parameters::all)
+        if (trial.strategy == parameter->strategy->name)
+            result[parameter->name] = trial.settings.*parameter->value;
     if (trial.strategy == "persistent" && trial.settings.page_size > 0)
-        parameters = {{"page_size", trial.settings.page_size}};
-    return parameters;
+        result["page_size"] = trial.settings.page_size;
+    return result;
 }
 
 }  // namespace
@@ -118,8 +109,7 @@ nlohmann::json requested(const Trial& trial, const std::string& run) {
     if (strategy && find_placement(trial.placement, placement)) {
         const std::uint64_t page_size =
             loses_by_large_pages(*strategy, placement) ? trial.settings.page_size : 0;
-        record["strategy"]["protection"] = protection_json(*strategy, placement, page_size);
-        state_window(record["strategy"]["protection"], trial);
+        record["strategy"]["protection"] = protection_json(*strategy, placement, trial.settings, page_size);
         record["domain"]["requested"] = name_of(strategy->domain);
     }
     record["workload"] = {{"name", trial.workload}, {"parameters", parameters_json(trial.parameters)}};

@@ -39,10 +39,7 @@ void require_in_force(const Trial& trial, const nlohmann::json& effective) {
     const auto wanted = to_json(trial.settings);
     const auto usually = to_json(usual);
     std::vector<std::string> names{"completion", "code_generation", "page_size"};
-    if (trial.strategy == "deferred") {
-        names.emplace_back("deferred_entries");
-        names.emplace_back("deferred_milliseconds");
-    }
+    for (const auto& name : parameters_of(trial.strategy)) names.push_back(name);
     // What polls elsewhere is not counted.
     if (trial.placement == "kernel" && trial.settings.completion == "poll")
         if (const auto cpu = effective.find("polling_cpu"); cpu == effective.end() || *cpu != device_cpu)
@@ -375,9 +372,8 @@ nlohmann::json Session::settings_in_force(const Trial& trial) {
     require_in_force(trial, effective);
     record["completion"] = trial.settings.completion;
     record["effective"] = effective;
-    for (const auto* name : {"deferred_entries", "deferred_milliseconds"})
-        if (trial.strategy == "deferred" && effective.contains(name))
-            record["strategy"]["parameters"][name] = effective[name];
+    for (const auto& name : parameters_of(trial.strategy))
+        if (effective.contains(name)) record["strategy"]["parameters"][name] = effective[name];
     // Our drivers that poll have asked for none.
     record["device"]["interrupt"] = trial.settings.completion == "poll" ? "none" : interrupt_;
     if (interface_) {

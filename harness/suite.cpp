@@ -50,8 +50,10 @@ void multiply(std::vector<Result>& results, const Values& values, Set set) {
 std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) {
     std::vector<DriverSettings> result{DriverSettings{}};
     if (!driver) return result;
-    driver->only({"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu", "offloads",
-                  "copybreak", "deferred_entries", "deferred_milliseconds", "page_size", "max_sectors_kb"});
+    std::vector<std::string> keys{"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu",
+                                  "offloads",            "copybreak",            "page_size",             "max_sectors_kb"};
+    for (const StrategyParameter* parameter : parameters::all) keys.emplace_back(parameter->name);
+    driver->only(keys);
     const auto number = [&](const char* key, std::uint32_t DriverSettings::*member, std::uint64_t least,
                             std::uint64_t most) {
         const auto values = driver->numbers(key, DriverSettings{}.*member, least, most);
@@ -70,8 +72,8 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
              [](DriverSettings& settings, bool value) { settings.offloads = value; });
     number("copybreak", &DriverSettings::copybreak, 0, 1500);
     number("max_sectors_kb", &DriverSettings::max_sectors_kb, 4, 1024);
-    number("deferred_entries", &DriverSettings::deferred_entries, 1, 65536);
-    number("deferred_milliseconds", &DriverSettings::deferred_milliseconds, 1, 10'000);
+    for (const StrategyParameter* parameter : parameters::all)
+        number(parameter->name, parameter->value, parameter->least, parameter->most);
     number("page_size", &DriverSettings::page_size, 4096, 2'097'152);
     for (const auto& settings : result)
         if (settings.page_size != 0 && settings.page_size != 4096 && settings.page_size != 2'097'152)

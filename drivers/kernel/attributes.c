@@ -2,7 +2,6 @@
 /* What really holds for a bound device, of whatever kind, in the folder dmatoll/ of the PCI device. */
 #include <linux/device.h>
 #include <linux/sysfs.h>
-#include <linux/time64.h>
 
 #include "bound.h"
 
@@ -35,9 +34,6 @@ static ssize_t protection_show(struct device* device, struct device_attribute* a
                                                &granularity, &window, &bound_ns);
          line++) {
         length += sysfs_emit_at(buffer, length, "%s %s %s", pair, granularity, window);
-        /* Of ours, `deferred` alone has a bound; the catalogue states that of its default. */
-        if (bound_ns && bound->surroundings.domain)
-            bound_ns = (u64)bound->surroundings.settings.deferred_milliseconds * NSEC_PER_MSEC;
         if (bound_ns) length += sysfs_emit_at(buffer, length, " %llu", bound_ns);
         length += sysfs_emit_at(buffer, length, "\n");
     }

@@ -20,16 +20,12 @@ MODULE_PARM_DESC(
     "passthrough with the driver that has a domain of its own; linux-strict, linux-lazy or "
     "linux-identity with the one whose name ends in -linux (default strict)");
 
-static uint deferred_entries = 256;
-module_param(deferred_entries, uint, 0644);
-MODULE_PARM_DESC(
-    deferred_entries,
-    "strategy deferred: unmapped ranges that wait for one invalidation, 1 to 16384 (default 256)");
-
-static uint deferred_milliseconds = 10;
-module_param(deferred_milliseconds, uint, 0644);
-MODULE_PARM_DESC(deferred_milliseconds,
-                 "strategy deferred: ... and for how long at most, 1 to 1000 (default 10)");
+#define DMATOLL_PARAMETER(name, strategy, least, most, usual, window, what) \
+    static uint name = usual;                                               \
+    module_param(name, uint, 0644);                                         \
+    MODULE_PARM_DESC(name, "strategy " strategy ": " what ", " #least " to " #most " (default " #usual ")");
+DMATOLL_STRATEGY_PARAMETERS(DMATOLL_PARAMETER)
+#undef DMATOLL_PARAMETER
 
 static uint mapped_page_size = DMATOLL_PAGE_BYTES;
 module_param_named(page_size, mapped_page_size, uint, 0644);
@@ -104,19 +100,20 @@ static int choose_completion(struct device* device) {
     return number;
 }
 
-static int check_deferred(struct device* device, const struct dmatoll_strategy_settings* settings) {
-    if (settings->deferred_entries < 1 || settings->deferred_entries > DMATOLL_MOST_DEFERRED_ENTRIES) {
-        dev_err(device, "parameter deferred_entries is %u; it must be 1 to %u\n", settings->deferred_entries,
-                DMATOLL_MOST_DEFERRED_ENTRIES);
-        return -EINVAL;
-    }
-    if (settings->deferred_milliseconds < 1 ||
-        settings->deferred_milliseconds > DMATOLL_MOST_DEFERRED_MILLISECONDS) {
-        dev_err(device, "parameter deferred_milliseconds is %u; it must be 1 to %u\n",
-                settings->deferred_milliseconds, DMATOLL_MOST_DEFERRED_MILLISECONDS);
-        return -EINVAL;
-    }
-    return 0;
+static int check_range(struct device* device, const char* parameter, u32 value, u32 least, u32 most) {
+    if (value >= least && value <= most) return 0;
+    dev_err(device, "parameter %s is %u; it must be %u to %u\n", parameter, value, least, most);
+    return -EINVAL;
+}
+
+static int check_strategy_parameters(struct device* device, const struct dmatoll_strategy_settings* settings) {
+    int error = 0;
+
+#define DMATOLL_CHECK(name, strategy, least, most, ...) \
+    if (!error) error = check_range(device, #name, settings->name, least, most);
+    DMATOLL_STRATEGY_PARAMETERS(DMATOLL_CHECK)
+#undef DMATOLL_CHECK
+    return error;
 }
 
 static int check_page_size(struct device* device, const struct dmatoll_strategy_settings* settings) {
@@ -256,10 +253,12 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
     bound->surroundings.bound = bound;
     bound->surroundings.device = device;
     bound->surroundings.settings =
-        (struct dmatoll_strategy_settings){.deferred_entries = deferred_entries,
-                                           .deferred_milliseconds = deferred_milliseconds,
-                                           .page_size = mapped_page_size};
-    error = check_deferred(device, &bound->surroundings.settings);
+        (struct dmatoll_strategy_settings){
+#define DMATOLL_VALUE(name, ...) .name = name,
+            DMATOLL_STRATEGY_PARAMETERS(DMATOLL_VALUE)
+#undef DMATOLL_VALUE
+            .page_size = mapped_page_size};
+    error = check_strategy_parameters(device, &bound->surroundings.settings);
     if (error) return error;
     error = check_page_size(device, &bound->surroundings.settings);
     if (error) return error;

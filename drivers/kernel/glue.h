@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "core/strategy_parameters.h"
+
 #ifdef __cplusplus
 #include <cstddef>
 #include <cstdint>
@@ -36,10 +38,6 @@ struct dmatoll_device_segment {
     uint32_t mark;
 };
 
-/* As struct DeferredLimits in mapping/deferred.hpp. */
-#define DMATOLL_MOST_DEFERRED_ENTRIES 16384u
-#define DMATOLL_MOST_DEFERRED_MILLISECONDS 1000u
-
 /* As page_bytes and large_page_bytes in core/address.hpp. */
 #define DMATOLL_PAGE_BYTES 4096u
 #define DMATOLL_LARGE_PAGE_BYTES 2097152u
@@ -51,7 +49,9 @@ struct dmatoll_range {
 
 /* Of strategies. */
 struct dmatoll_strategy_settings {
-    uint32_t deferred_entries, deferred_milliseconds; /* strategy deferred only */
+#define DMATOLL_MEMBER(name, ...) uint32_t name;
+    DMATOLL_STRATEGY_PARAMETERS(DMATOLL_MEMBER)
+#undef DMATOLL_MEMBER
     uint32_t page_size; /* strategy persistent only: DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES */
 };
 

@@ -4,14 +4,13 @@
 
 #include "core/strategy.hpp"
 #include "glue.h"
-#include "mapping/deferred.hpp"
+#include "settings_of.hpp"
 #include "strategy_at.hpp"
 
 using namespace dmatoll;
+using dmatoll::kernel::settings_of;
 using dmatoll::kernel::strategy_at;
 
-static_assert(DMATOLL_MOST_DEFERRED_ENTRIES == DeferredLimits::most_entries &&
-              DMATOLL_MOST_DEFERRED_MILLISECONDS == DeferredLimits::most_milliseconds);
 static_assert(DMATOLL_PAGE_BYTES == page_bytes && DMATOLL_LARGE_PAGE_BYTES == large_page_bytes);
 
 extern "C" {
@@ -36,7 +35,8 @@ bool dmatoll_strategy_has_page_size(int strategy) { return strategy_at(strategy)
 bool dmatoll_strategy_protection(int strategy, const dmatoll_strategy_settings* settings, unsigned int line,
                                  const char** pair, const char** granularity, const char** window,
                                  std::uint64_t* bound_ns) {
-    const ProtectionByPair& by_pair = strategy_at(strategy)->protection(Placement::kernel);
+    const ProtectionByPair by_pair =
+        protection_with(settings_of(*settings), *strategy_at(strategy), Placement::kernel);
     const Protection* protection = nullptr;
     if (line == 0) {
         *pair = "kernel_from_device";

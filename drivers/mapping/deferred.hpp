@@ -11,7 +11,6 @@
 // the same, but until then the device reaches the buffer for certain, and not by its IOTLB only.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,24 +21,16 @@
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
+#include "../core/strategy_parameters.hpp"
+#include "alarm.hpp"
 #include "page_range.hpp"
 #include "scatter_list.hpp"
 
 namespace dmatoll {
 
 struct DeferredLimits {
-    std::uint32_t entries = 256;      // 1 to most_entries
-    std::uint32_t milliseconds = 10;  // 1 to most_milliseconds
-
-    static constexpr std::uint32_t most_entries = 16384;
-    static constexpr std::uint32_t most_milliseconds = 1000;
-};
-
-// Who keeps the time bound when there is no traffic that would: after that many nanoseconds the surroundings
-// call Deferred::on_alarm(). At most one alarm is pending. Called with the queue's lock held.
-template <class A>
-concept Alarm = requires(A alarm, std::uint64_t nanoseconds) {
-    { alarm.set(nanoseconds) } -> std::same_as<void>;
+    std::uint32_t entries = StrategySettings{}.deferred_entries;
+    std::uint32_t milliseconds = StrategySettings{}.deferred_milliseconds;
 };
 
 template <class Domain, Platform P, Alarm A>
@@ -54,8 +45,8 @@ class Deferred {
 
     // Call once, before anything is mapped. Errors: invalid_argument, no_memory.
     Status set_up(const DeferredLimits& limits) {
-        if (queue_ != nullptr || limits.entries == 0 || limits.entries > DeferredLimits::most_entries ||
-            limits.milliseconds == 0 || limits.milliseconds > DeferredLimits::most_milliseconds) {
+        if (queue_ != nullptr || !parameters::deferred_entries.takes(limits.entries) ||
+            !parameters::deferred_milliseconds.takes(limits.milliseconds)) {
             return Error::invalid_argument;
         }
         const Result<void*> memory = platform_.allocate(limits.entries * sizeof(PageRange));

@@ -2,6 +2,7 @@
 #include "common_options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
@@ -14,20 +15,24 @@
 namespace dmatoll::user {
 namespace {
 
-std::string check_strategy(const std::string& name) {
-    const Strategy* const strategy = strategies::find(name.c_str());
-    if (strategy != nullptr && strategy->in_user) {
-        return {};
-    }
+std::string known_strategies() {
     std::string known;
     for (const Strategy* candidate : strategies::catalogue) {
         if (candidate->in_user) {
             known += (known.empty() ? "" : ", ") + std::string{candidate->name};
         }
     }
+    return known;
+}
+
+std::string check_strategy(const std::string& name) {
+    const Strategy* const strategy = strategies::find(name.c_str());
+    if (strategy != nullptr && strategy->in_user) {
+        return {};
+    }
     return (strategy == nullptr ? "there is no strategy `" + name + "`"
                                 : "strategy `" + name + "` exists for drivers in the kernel only") +
-           "; this program has: " + known;
+           "; this program has: " + known_strategies();
 }
 
 std::string check_restarts(const std::string& text) {
@@ -52,7 +57,7 @@ std::optional<unsigned> restarts_from(const std::string& text) {
 void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& mapping) {
     app.add_option("--device", common.device, "PCI address, bound to vfio-pci (0000:00:03.0)")->required();
     app.add_option("--strategy", mapping.strategy,
-                   "how DMA memory is mapped: strict, deferred, copy or persistent")
+                   "how DMA memory is mapped: " + known_strategies())
         ->check(CLI::Validator{check_strategy, "", "strategy"})
         ->capture_default_str();
     app.add_option_function<std::string>(
@@ -64,14 +69,14 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
                    "of the buffers' memory: 4096, or 2097152 (refuses to start without such pages); by "
                    "default the latter if there are any")
         ->check(CLI::IsMember{{page_bytes, huge_page_bytes}});
-    app.add_option("--deferred-entries", mapping.deferred_entries,
-                   "strategy deferred: buffers that wait for being unmapped together")
-        ->check(CLI::Range{1U, DeferredLimits::most_entries})
-        ->capture_default_str();
-    app.add_option("--deferred-milliseconds", mapping.deferred_milliseconds,
-                   "strategy deferred: ... and for how long at most")
-        ->check(CLI::Range{1U, DeferredLimits::most_milliseconds})
-        ->capture_default_str();
+    for (const StrategyParameter* parameter : parameters::all) {
+        std::string option = std::string{"--"} + parameter->name;
+        std::replace(option.begin(), option.end(), '_', '-');
+        app.add_option(option, mapping.*parameter->value,
+                       std::string{"strategy "} + parameter->strategy->name + ": " + parameter->what)
+            ->check(CLI::Range{parameter->least, parameter->most})
+            ->capture_default_str();
+    }
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
     app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();
     app.add_option("--control", common.control, "path of the control socket to make");
@@ -111,20 +116,24 @@ bool parse_arguments(CLI::App& app, int argc, const char* const* argv) {
     }
 }
 
+void add_parameters(nlohmann::json& json, const StrategySettings& settings) {
+    for (const StrategyParameter* parameter : parameters::all) {
+        json[parameter->name] = settings.*parameter->value;
+    }
+}
+
 void to_json(nlohmann::json& json, const MappingOptions& options) {
-    json = {{"strategy", options.strategy},
-            {"poll", options.poll},
-            {"page_size", options.page_size},
-            {"deferred_entries", options.deferred_entries},
-            {"deferred_milliseconds", options.deferred_milliseconds}};
+    json = {{"strategy", options.strategy}, {"poll", options.poll}, {"page_size", options.page_size}};
+    add_parameters(json, options);
 }
 
 void from_json(const nlohmann::json& json, MappingOptions& options) {
     json.at("strategy").get_to(options.strategy);
     json.at("poll").get_to(options.poll);
     json.at("page_size").get_to(options.page_size);
-    json.at("deferred_entries").get_to(options.deferred_entries);
-    json.at("deferred_milliseconds").get_to(options.deferred_milliseconds);
+    for (const StrategyParameter* parameter : parameters::all) {
+        json.at(parameter->name).get_to(options.*parameter->value);
+    }
 }
 
 void to_json(nlohmann::json& json, const ProcessOptions& options) {

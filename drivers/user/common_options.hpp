@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "mapping/deferred.hpp"
+#include "core/strategy_parameters.hpp"
 
 namespace CLI {
 class App;
@@ -18,12 +18,10 @@ class App;
 namespace dmatoll::user {
 
 // How the driver process maps memory, and how it learns of what the device did.
-struct MappingOptions {
+struct MappingOptions : StrategySettings {
     std::string strategy = "strict";
     bool poll = false;            // never sleeps, and wants no interrupts
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
-    std::uint32_t deferred_entries = DeferredLimits{}.entries;
-    std::uint32_t deferred_milliseconds = DeferredLimits{}.milliseconds;
 };
 
 struct CommonOptions {
@@ -50,6 +48,9 @@ struct ProcessOptions {
 void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& mapping);
 // False: the user asked for help, which is then printed. Throws Failure: what is wrong with the arguments.
 bool parse_arguments(CLI::App& app, int argc, const char* const* argv);
+
+// Each parameter of a strategy under its name.
+void add_parameters(nlohmann::json& json, const StrategySettings& settings);
 
 void to_json(nlohmann::json& json, const MappingOptions& options);
 void from_json(const nlohmann::json& json, MappingOptions& options);

@@ -11,15 +11,14 @@ nlohmann::json common_statistics(const SharedState& state, const CommonOptions& 
                                  const MappingOptions& mapping, pid_t pid, unsigned restarts) {
     const bool hugepages = read(state.hugepages) != 0;
     const bool pool = mapping.strategy == strategies::persistent.name;
+    nlohmann::json parameters{{"completion", mapping.poll ? "poll" : "interrupt"},
+                              {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                              {"watchdog_ms", common.watchdog_ms}};
+    add_parameters(parameters, mapping);
     return {{"placement", name_of(Placement::user)},
             {"device", common.device},
             {"strategy", mapping.strategy},
-            {"parameters",
-             {{"completion", mapping.poll ? "poll" : "interrupt"},
-              {"page_size", hugepages ? huge_page_bytes : page_bytes},
-              {"deferred_entries", mapping.deferred_entries},
-              {"deferred_milliseconds", mapping.deferred_milliseconds},
-              {"watchdog_ms", common.watchdog_ms}}},
+            {"parameters", parameters},
             {"domain", "vfio-type1"},
             // Of the buffers' mappings: one buffer at a time is mapped by base pages.
             {"page_size", pool && hugepages ? huge_page_bytes : page_bytes},

@@ -60,10 +60,9 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
     if (settings.completion != usual.completion) result.push_back("completion=" + settings.completion);
     // An interrupt can be moved later; who polls is where it was started.
     if (settings.completion == "poll") result.push_back(fmt::format("polling_cpu={}", cpu));
-    if (settings.deferred_entries != usual.deferred_entries)
-        result.push_back(fmt::format("deferred_entries={}", settings.deferred_entries));
-    if (settings.deferred_milliseconds != usual.deferred_milliseconds)
-        result.push_back(fmt::format("deferred_milliseconds={}", settings.deferred_milliseconds));
+    for (const StrategyParameter* parameter : parameters::all)
+        if (const std::uint32_t value = settings.*parameter->value; value != usual.*parameter->value)
+            result.push_back(fmt::format("{}={}", parameter->name, value));
     if (settings.page_size != usual.page_size)
         result.push_back(fmt::format("page_size={}", settings.page_size));
     if (trial.makes_faults()) result.emplace_back("allow_faults=1");
@@ -188,8 +187,10 @@ nlohmann::json KernelDriver::effective() {
     const fs::path parameters = system_paths().sys / "module" / module_ / "parameters";
     if (const auto size = read_attribute(folder / "page_size"))
         result["page_size"] = std::atol(size->c_str());
-    for (const auto* name : {"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
-                             "deferred_entries", "deferred_milliseconds", "queue_depth"})
+    std::vector<std::string> names{"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
+                                   "queue_depth"};
+    for (const StrategyParameter* parameter : parameters::all) names.emplace_back(parameter->name);
+    for (const auto& name : names)
         if (const auto value = read_attribute(parameters / name)) result[name] = std::atoi(value->c_str());
     if (const auto cpu = read_attribute(folder / "polling_cpu")) result["polling_cpu"] = std::atoi(cpu->c_str());
     return result;

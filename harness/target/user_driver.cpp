@@ -43,6 +43,13 @@ std::string program_of(const Trial& trial) {
 // Where the driver hands to the kernel what the device does.
 std::string surface_module(const Trial& trial) { return drives_disks(trial) ? "ublk_drv" : "tun"; }
 
+// As the program spells it.
+std::string option_of(const StrategyParameter& parameter) {
+    std::string option = std::string{"--"} + parameter.name;
+    std::replace(option.begin(), option.end(), '_', '-');
+    return option;
+}
+
 // What has its default is left to the program.
 std::vector<std::string> driver_options(const Trial& trial) {
     const DriverSettings& settings = trial.settings;
@@ -60,10 +67,9 @@ std::vector<std::string> driver_options(const Trial& trial) {
     if (settings.mtu != usual.mtu) add("--mtu", std::to_string(settings.mtu));
     if (settings.offloads != usual.offloads) add("--offloads", settings.offloads ? "on" : "off");
     if (settings.completion != usual.completion) add("--completion", settings.completion);
-    if (settings.deferred_entries != usual.deferred_entries)
-        add("--deferred-entries", std::to_string(settings.deferred_entries));
-    if (settings.deferred_milliseconds != usual.deferred_milliseconds)
-        add("--deferred-milliseconds", std::to_string(settings.deferred_milliseconds));
+    for (const StrategyParameter* parameter : parameters::all)
+        if (const std::uint32_t value = settings.*parameter->value; value != usual.*parameter->value)
+            add(option_of(*parameter).c_str(), std::to_string(value));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
     if (drives_disks(trial) || trial.copies_memory()) return result;

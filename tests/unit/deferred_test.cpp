@@ -176,7 +176,7 @@ TEST_F(DeferredTest, ARefusedUnmappingIsNotQueuedAndItsIovaNotUsedAgain) {
 
 TEST_F(DeferredTest, LimitsOutOfRangeAreRefused) {
     EXPECT_EQ(mapper.set_up({.entries = 0}).error(), Error::invalid_argument);
-    EXPECT_EQ(mapper.set_up({.entries = DeferredLimits::most_entries + 1}).error(), Error::invalid_argument);
+    EXPECT_EQ(mapper.set_up({.entries = parameters::deferred_entries.most + 1}).error(), Error::invalid_argument);
     EXPECT_EQ(mapper.set_up({.milliseconds = 0}).error(), Error::invalid_argument);
     EXPECT_EQ(mapper.set_up({.milliseconds = 1001}).error(), Error::invalid_argument);
     machine.platform.refuse_allocation(0);

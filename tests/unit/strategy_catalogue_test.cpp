@@ -2,10 +2,11 @@
 // The catalogue of strategies says nothing that contradicts itself.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
-#include "core/strategy.hpp"
+#include "core/strategy_parameters.hpp"
 #include "machine.hpp"
 
 namespace dmatoll::test {
@@ -61,10 +62,29 @@ TEST(StrategyCatalogue, OursRunInBothPlacementsAndLinuxsNeverInAProcess) {
     }
 }
 
-TEST(StrategyCatalogue, TheDefaultsOfDeferredAreItsStatedWindow) {
-    const std::uint64_t bound_ns = strategies::deferred.kernel.kernel_from_device.window.bound_ns;
-    EXPECT_EQ(bound_ns, std::uint64_t{DeferredLimits{}.milliseconds} * 1'000'000);
-    EXPECT_EQ(strategies::deferred.user.driver_from_device.window.bound_ns, bound_ns);
+TEST(StrategyCatalogue, ABoundedWindowOfOursIsAParametersUsualValueAndFollowsIt) {
+    for (const Strategy* strategy : strategies::catalogue) {
+        if (strategy->domain != DomainKind::own) continue;
+        for (const Placement placement : {Placement::kernel, Placement::user}) {
+            const Window window = strategy->protection(placement).driver_from_device.window;
+            if (window.kind != WindowKind::bounded) continue;
+            const auto parameter = std::find_if(parameters::all.begin(), parameters::all.end(), [&](const auto* each) {
+                return each->strategy == strategy && each->is_window_ms;
+            });
+            ASSERT_NE(parameter, parameters::all.end()) << strategy->name;
+            StrategySettings settings;
+            EXPECT_EQ(window.bound_ns, std::uint64_t{settings.*(*parameter)->value} * 1'000'000) << strategy->name;
+            settings.*(*parameter)->value = 3;
+            const ProtectionByPair pairs = protection_with(settings, *strategy, placement);
+            EXPECT_EQ(pairs.driver_from_device.window.bound_ns, 3'000'000u) << strategy->name;
+            EXPECT_EQ(pairs.kernel_from_device.window.bound_ns, placement == Placement::kernel ? 3'000'000u : 0u);
+        }
+    }
+    StrategySettings settings;
+    settings.deferred_milliseconds = 3;
+    EXPECT_EQ(protection_with(settings, strategies::linux_lazy, Placement::kernel).driver_from_device.window.bound_ns,
+              10'000'000u)
+        << "another's parameter";
 }
 
 TEST(StrategyCatalogue, StrategiesReferToTheirOwnEntry) {

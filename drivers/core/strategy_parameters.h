@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The parameters of strategies, once for all that show or check them: the module's parameters, which are C, and through
+ * strategy_parameters.hpp the user programs' options, the suites' driver settings and the records.
+ *
+ * X(name, strategy, least, most, usual, whether the window lasts that many milliseconds, what it is)
+ */
+#pragma once
+
+/* clang-format off */
+#define DMATOLL_STRATEGY_PARAMETERS(X)                                                                            \
+    X(deferred_entries, "deferred", 1, 16384, 256, 0, "unmapped ranges that wait for one invalidation")           \
+    X(deferred_milliseconds, "deferred", 1, 1000, 10, 1, "for how long they wait at most")
+/* clang-format on */
