@@ -185,6 +185,18 @@ inline constexpr Strategy strict{
     .stock = {},
 };
 
+inline constexpr Strategy shared{
+    .name = "shared",
+    .summary = "a page is mapped once for all who use it at a time; the last one's end unmaps and invalidates it",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_zero),
+    .user = in_user(page_zero),
+    .stock = {},
+};
+
 // At user level the mapping itself stays until the queue is flushed, since VFIO cannot clear an entry without
 // invalidating: the device reaches the buffer all that time. In the kernel the entry is gone at once, and the device
 // gets there only by what its IOTLB still holds.
@@ -279,8 +291,17 @@ inline constexpr Strategy linux_identity{
 };
 
 // In the order in which they are listed.
-inline constexpr std::array catalogue{&strict,      &deferred,     &copy,       &persistent,
-                                      &passthrough, &linux_strict, &linux_lazy, &linux_identity};
+inline constexpr std::array catalogue{
+    &strict,
+    &shared,
+    &deferred,
+    &copy,
+    &persistent,
+    &passthrough,
+    &linux_strict,
+    &linux_lazy,
+    &linux_identity,
+};
 
 // nullptr: there is none of that name.
 constexpr const Strategy* find(const char* name) {

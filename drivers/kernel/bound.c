@@ -16,9 +16,9 @@ static char* strategy = "strict";
 module_param(strategy, charp, 0644);
 MODULE_PARM_DESC(
     strategy,
-    "how DMA memory is mapped, read when a device is bound: strict, deferred, copy, persistent or "
-    "passthrough with the driver that has a domain of its own; linux-strict, linux-lazy or "
-    "linux-identity with the one whose name ends in -linux (default strict)");
+    "how DMA memory is mapped, read when a device is bound: linux-strict, linux-lazy or linux-identity with the "
+    "driver whose name ends in -linux, all others with the one that has a domain of its own; what there is, a "
+    "name that does not exist is answered with (default strict)");
 
 #define DMATOLL_PARAMETER(name, strategy, least, most, usual, window, what) \
     static uint name = usual;                                               \
@@ -52,7 +52,7 @@ static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domai
 /* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
 static int choose_strategy(struct device* device, bool own) {
     const char* driver = own ? dmatoll_kind.own_driver : dmatoll_kind.linux_driver;
-    char name[32], names[128] = "";
+    char name[32], names[256] = "";
     int number, i;
 
     kernel_param_lock(THIS_MODULE);

@@ -21,6 +21,7 @@
 #include "mapping/iova_allocator.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 
 namespace dmatoll::kernel {
@@ -41,7 +42,15 @@ class KernelAlarm {
     dmatoll_bound* bound_;
 };
 
-enum class Kind : std::uint8_t { strict, persistent, deferred, copy, passthrough, linux_dma };
+enum class Kind : std::uint8_t {
+    strict,
+    persistent,
+    deferred,
+    copy,
+    passthrough,
+    linux_dma,
+    shared,
+};
 
 inline Kind kind_of(const Strategy& strategy) {
     if (strategy.domain != DomainKind::own) return Kind::linux_dma;
@@ -49,6 +58,7 @@ inline Kind kind_of(const Strategy& strategy) {
     if (&strategy == &strategies::deferred) return Kind::deferred;
     if (&strategy == &strategies::copy) return Kind::copy;
     if (&strategy == &strategies::passthrough) return Kind::passthrough;
+    if (&strategy == &strategies::shared) return Kind::shared;
     return Kind::strict;
 }
 
@@ -144,7 +154,8 @@ class ByStrategy {
         if (self.kind_ == Kind::deferred) return use(self.deferred_);
         if (self.kind_ == Kind::copy) return use(self.copy_);
         if (self.kind_ == Kind::passthrough) return use(self.passthrough_);
-        return use(self.linux_dma_);
+        if (self.kind_ == Kind::linux_dma) return use(self.linux_dma_);
+        return use(self.shared_);
     }
 
     void give_back_space() { allocator_.tear_down(platform_); }
@@ -191,6 +202,10 @@ class ByStrategy {
             }
             return mapped;
         }
+        if (kind_ == Kind::shared) {
+            new (&shared_) Device<Shared<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+            return shared_.mapper.set_up();
+        }
         new (&persistent_)
             Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
@@ -215,6 +230,7 @@ class ByStrategy {
         Device<Copy<KernelDomain, KernelPlatform>> copy_;
         Device<Passthrough<KernelDomain>> passthrough_;
         Device<LinuxDma> linux_dma_;
+        Device<Shared<KernelDomain, KernelPlatform>> shared_;
     };
 };
 

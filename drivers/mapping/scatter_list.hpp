@@ -18,7 +18,14 @@ constexpr std::uint64_t pages_of(const Segment& segment) {
     return pages_spanned(segment.memory.address, segment.length);
 }
 
-// Appends to a list in `room`; what adjoins its last entry makes that longer. False: `room` is full.
+// Appends an entry to a list in `room`. False: `room` is full.
+inline bool append_apart(std::span<DeviceSegment> room, std::uint32_t& count, Iova iova, std::uint32_t length) {
+    if (count == room.size()) return false;
+    room[count++] = DeviceSegment{iova, length};
+    return true;
+}
+
+// The same; but what adjoins the last entry makes that longer.
 inline bool append(std::span<DeviceSegment> room, std::uint32_t& count, Iova iova, std::uint32_t length) {
     if (count != 0) {
         DeviceSegment& last = room[count - 1];
@@ -27,9 +34,7 @@ inline bool append(std::span<DeviceSegment> room, std::uint32_t& count, Iova iov
             return true;
         }
     }
-    if (count == room.size()) return false;
-    room[count++] = DeviceSegment{iova, length};
-    return true;
+    return append_apart(room, count, iova, length);
 }
 
 // For a strategy that maps for one use: all segments in one range. Where all but the first begin on a page and all but the

@@ -18,6 +18,7 @@
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "vfio_container.hpp"
 
@@ -40,6 +41,8 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
     const auto with = [&](auto&& mapper) { use(mapper); };
     if (name == strategies::strict.name) {
         with(Strict<UserDomain>{domain});
+    } else if (name == strategies::shared.name) {
+        with(Shared<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::deferred.name) {
         with(Deferred<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::copy.name) {
@@ -56,11 +59,14 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
 template <class Mapper>
 void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopySlots& slots,
                       const std::string& device) {
-    if constexpr (requires { mapper.set_up(DeferredLimits{}); }) {
+    constexpr const Strategy* chosen = &Mapper::strategy;
+    if constexpr (chosen == &strategies::shared) {
+        require(mapper.set_up(), device + ": cannot make the table of mapped pages");
+    } else if constexpr (chosen == &strategies::deferred) {
         require(mapper.set_up(
                     {.entries = options.deferred_entries, .milliseconds = options.deferred_milliseconds}),
                 device + ": cannot make the queue of deferred unmappings");
-    } else if constexpr (requires { mapper.set_up(slots); }) {
+    } else if constexpr (chosen == &strategies::copy) {
         // The buffers themselves are never mapped.
         require(mapper.set_up(slots),
                 device + ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");

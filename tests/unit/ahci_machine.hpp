@@ -25,6 +25,7 @@
 #include "mapping/iova_allocator.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "model/ahci_datasheet.hpp"
 #include "model/ahci_device.hpp"
@@ -49,6 +50,7 @@ using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
 using CopyDisk = Copy<DiskDomain, DiskPlatform>;
 using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using SharedDisk = Shared<DiskDomain, DiskPlatform>;
 
 using Content = std::vector<std::byte>;
 
@@ -99,6 +101,12 @@ inline std::unique_ptr<CopyDisk> make_disk_mapper(DiskMachine& machine, CopyDisk
 inline std::unique_ptr<PersistentDisk> make_disk_mapper(DiskMachine& machine, PersistentDisk*) {
     auto mapper = std::make_unique<PersistentDisk>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->cover(Memory{0}, Memory{machine.memory.bytes() - 1}).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<SharedDisk> make_disk_mapper(DiskMachine& machine, SharedDisk*) {
+    auto mapper = std::make_unique<SharedDisk>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up().ok());
     return mapper;
 }
 
@@ -362,6 +370,6 @@ struct DiskStrategyNames {
         return M::strategy.name;
     }
 };
-using EveryDiskMapper = testing::Types<StrictDisk, DeferredDisk, CopyDisk, PersistentDisk>;
+using EveryDiskMapper = testing::Types<StrictDisk, SharedDisk, DeferredDisk, CopyDisk, PersistentDisk>;
 
 }  // namespace dmatoll::test

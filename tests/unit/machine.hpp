@@ -18,6 +18,7 @@
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "model/e1000_device.hpp"
 #include "model/model_platform.hpp"
@@ -30,6 +31,7 @@ using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 using StrictMapper = Strict<ModelDomain>;
 using PersistentMapper = Persistent<ModelDomain, ModelPlatform>;
+using SharedMapper = Shared<ModelDomain, ModelPlatform>;
 
 // Rings only when a test does it.
 struct ModelAlarm {
@@ -49,6 +51,7 @@ static_assert(Mapper<StrictMapper>);
 static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
+static_assert(Mapper<SharedMapper>);
 
 struct Machine {
     explicit Machine(const model::DeviceOptions& options = {}) : device{iommu, options} {
@@ -90,6 +93,12 @@ inline std::unique_ptr<CopyMapper> make_mapper(Machine& machine, CopyMapper*) {
 inline std::unique_ptr<PersistentMapper> make_mapper(Machine& machine, PersistentMapper*) {
     auto mapper = std::make_unique<PersistentMapper>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->cover(Memory{0}, Memory{machine.memory.bytes() - 1}).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<SharedMapper> make_mapper(Machine& machine, SharedMapper*) {
+    auto mapper = std::make_unique<SharedMapper>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up().ok());
     return mapper;
 }
 
@@ -292,6 +301,6 @@ struct StrategyNames {
         return M::strategy.name;
     }
 };
-using EveryMapper = testing::Types<StrictMapper, DeferredMapper, CopyMapper, PersistentMapper>;
+using EveryMapper = testing::Types<StrictMapper, SharedMapper, DeferredMapper, CopyMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test

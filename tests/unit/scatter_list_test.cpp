@@ -18,6 +18,7 @@ static_assert(ScatterMapper<StrictMapper>);
 static_assert(ScatterMapper<DeferredMapper>);
 static_assert(ScatterMapper<CopyMapper>);
 static_assert(ScatterMapper<PersistentMapper>);
+static_assert(ScatterMapper<SharedMapper>);
 
 // Pages of the test's own, apart from each other.
 std::vector<Memory> scattered_pages(Machine& machine, std::size_t count) {
@@ -61,8 +62,7 @@ class ScatterListTest : public testing::Test {
     }
 };
 
-using Strategies = testing::Types<StrictMapper, DeferredMapper, CopyMapper, PersistentMapper>;
-TYPED_TEST_SUITE(ScatterListTest, Strategies);
+TYPED_TEST_SUITE(ScatterListTest, EveryMapper, StrategyNames);
 
 TYPED_TEST(ScatterListTest, TheDeviceReadsThePiecesInOrder) {
     const auto pages = scattered_pages(this->machine, 3);

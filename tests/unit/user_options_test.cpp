@@ -123,7 +123,7 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
     EXPECT_NE(complaint({"--tap", "dma0"}).find("--device"), std::string::npos);
     const std::string unknown = complaint({"--device", "d", "--tap", "t", "--strategy", "lenient"});
     EXPECT_NE(unknown.find("lenient"), std::string::npos);
-    EXPECT_NE(unknown.find("strict, deferred, "), std::string::npos);
+    EXPECT_NE(unknown.find("strict, shared, "), std::string::npos);
     EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--strategy", "linux-lazy"}).find("kernel only"),
               std::string::npos);
     for (const char* bad : {"0", "32", "100", "8192", "x", "-256"}) {
