@@ -214,6 +214,19 @@ inline constexpr Strategy deferred{
     .stock = {},
 };
 
+// The entry stays in the page table: the device reaches the page for certain until it goes.
+inline constexpr Strategy optimistic{
+    .name = "optimistic",
+    .summary = "a page stays mapped for 5 to 10 ms after its last use, or until 1024 do, and is used again as it is",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_10ms),
+    .user = in_user(page_10ms),
+    .stock = {},
+};
+
 inline constexpr Strategy copy{
     .name = "copy",
     .summary =
@@ -295,6 +308,7 @@ inline constexpr std::array catalogue{
     &strict,
     &shared,
     &deferred,
+    &optimistic,
     &copy,
     &persistent,
     &passthrough,

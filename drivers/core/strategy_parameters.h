@@ -10,5 +10,7 @@
 /* clang-format off */
 #define DMATOLL_STRATEGY_PARAMETERS(X)                                                                            \
     X(deferred_entries, "deferred", 1, 16384, 256, 0, "unmapped ranges that wait for one invalidation")           \
-    X(deferred_milliseconds, "deferred", 1, 1000, 10, 1, "for how long they wait at most")
+    X(deferred_milliseconds, "deferred", 1, 1000, 10, 1, "for how long they wait at most")                           \
+    X(optimistic_entries, "optimistic", 1, 16384, 1024, 0, "pages that stay mapped without a user")               \
+    X(optimistic_milliseconds, "optimistic", 1, 1000, 10, 1, "for how long they do at most")
 /* clang-format on */

@@ -23,7 +23,7 @@ struct dmatoll_bound {
     /* What the surroundings show of them. */
     struct dmatoll_range* reserved;
     struct dmatoll_range* memory;
-    struct hrtimer alarm; /* strategy deferred: when its oldest range must go */
+    struct hrtimer alarm; /* when the oldest of what a strategy keeps must go */
 };
 
 /* What a module drives, and by which two PCI drivers; each has one. */

@@ -19,6 +19,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -50,6 +51,7 @@ enum class Kind : std::uint8_t {
     passthrough,
     linux_dma,
     shared,
+    optimistic,
 };
 
 inline Kind kind_of(const Strategy& strategy) {
@@ -59,6 +61,7 @@ inline Kind kind_of(const Strategy& strategy) {
     if (&strategy == &strategies::copy) return Kind::copy;
     if (&strategy == &strategies::passthrough) return Kind::passthrough;
     if (&strategy == &strategies::shared) return Kind::shared;
+    if (&strategy == &strategies::optimistic) return Kind::optimistic;
     return Kind::strict;
 }
 
@@ -137,7 +140,9 @@ class ByStrategy {
     }
 
     void on_alarm() {
-        if (kind_ == Kind::deferred) deferred_.mapper.on_alarm();
+        with([](auto& one) {
+            if constexpr (requires { one.mapper.on_alarm(); }) one.mapper.on_alarm();
+        });
     }
 
     // What the DMA API does inside, nobody counts.
@@ -155,7 +160,8 @@ class ByStrategy {
         if (self.kind_ == Kind::copy) return use(self.copy_);
         if (self.kind_ == Kind::passthrough) return use(self.passthrough_);
         if (self.kind_ == Kind::linux_dma) return use(self.linux_dma_);
-        return use(self.shared_);
+        if (self.kind_ == Kind::shared) return use(self.shared_);
+        return use(self.optimistic_);
     }
 
     void give_back_space() { allocator_.tear_down(platform_); }
@@ -206,6 +212,12 @@ class ByStrategy {
             new (&shared_) Device<Shared<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
             return shared_.mapper.set_up();
         }
+        if (kind_ == Kind::optimistic) {
+            new (&optimistic_) Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>>{
+                platform_, own..., domain_, platform_, alarm_};
+            return optimistic_.mapper.set_up({.entries = around.settings.optimistic_entries,
+                                              .milliseconds = around.settings.optimistic_milliseconds});
+        }
         new (&persistent_)
             Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
@@ -231,6 +243,7 @@ class ByStrategy {
         Device<Passthrough<KernelDomain>> passthrough_;
         Device<LinuxDma> linux_dma_;
         Device<Shared<KernelDomain, KernelPlatform>> shared_;
+        Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>> optimistic_;
     };
 };
 

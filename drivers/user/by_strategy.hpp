@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
@@ -45,6 +46,8 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
         with(Shared<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::deferred.name) {
         with(Deferred<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
+    } else if (name == strategies::optimistic.name) {
+        with(Optimistic<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::copy.name) {
         with(Copy<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::persistent.name) {
@@ -66,6 +69,10 @@ void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopyS
         require(mapper.set_up(
                     {.entries = options.deferred_entries, .milliseconds = options.deferred_milliseconds}),
                 device + ": cannot make the queue of deferred unmappings");
+    } else if constexpr (chosen == &strategies::optimistic) {
+        require(mapper.set_up(
+                    {.entries = options.optimistic_entries, .milliseconds = options.optimistic_milliseconds}),
+                device + ": cannot make the table of mapped pages");
     } else if constexpr (chosen == &strategies::copy) {
         // The buffers themselves are never mapped.
         require(mapper.set_up(slots),

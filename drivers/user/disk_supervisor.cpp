@@ -38,13 +38,14 @@ constexpr int write_back_patience_ms = 30'000;
 // A disk that nobody finds so often in a row is given up, and the others are served without it.
 constexpr unsigned most_searches = 2;
 
-// The buffers count twice, as they are locked by the process and pinned by VFIO, once more what waits in the
-// queue of deferred unmappings, and the shadows of strategy `copy`; the rest is for rings and for the program
+// The buffers count twice, as they are locked by the process and pinned by VFIO, once more what waits for its
+// unmapping, and the shadows of strategy `copy`; the rest is for rings and for the program
 // itself. How many disks there are, nobody knows yet.
 rlim_t locked_bytes(const DiskDriverOptions& driver) {
     const rlim_t buffers = rlim_t{ahci::most_ports} * disk_buffer_bytes(driver.queue_depth);
     const rlim_t deferred = rlim_t{driver.deferred_entries} * ahci::most_transfer_bytes;
-    return 2 * buffers + deferred + (rlim_t{128} << 20);
+    const rlim_t idle = rlim_t{driver.optimistic_entries} * page_bytes;
+    return 2 * buffers + deferred + idle + (rlim_t{128} << 20);
 }
 
 struct Marked {

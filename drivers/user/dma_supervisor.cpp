@@ -26,12 +26,11 @@ using nlohmann::json;
 constexpr int answer_patience_ms = 4500;
 constexpr unsigned run_look_us = 20'000;
 
-// The arena counts twice, as it is locked by the process and pinned by VFIO; what waits in the queue of
-// deferred unmappings, and the shadows of strategy copy, once more, shadows twice; the rest is for the
-// program itself.
+// The arena counts twice, as it is locked by the process and pinned by VFIO; what waits for its
+// unmapping, and the shadows of the strategies that copy, once more, shadows twice; the rest is for the program itself.
 rlim_t locked_bytes(const MappingOptions& driver) {
     return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} +
-           driver.deferred_entries * rlim_t{page_bytes} + (rlim_t{16} << 20);
+           (rlim_t{driver.deferred_entries} + driver.optimistic_entries) * page_bytes + (rlim_t{16} << 20);
 }
 
 // What outlives the base, which refers to it.

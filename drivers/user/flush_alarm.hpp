@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The clock that keeps the time bound of a deferred unmapping: a descriptor that the event loop waits for.
+// The clock that keeps the time bound of an unmapping that waits: a descriptor that the event loop waits for.
 #pragma once
 
 #include <sys/timerfd.h>
@@ -18,7 +18,7 @@ class FlushAlarm {
     // Throws Failure.
     FlushAlarm() : timer_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
         if (!timer_.valid()) {
-            throw system_failure("cannot make the clock of deferred unmappings", errno);
+            throw system_failure("cannot make the clock of unmappings that wait", errno);
         }
     }
 

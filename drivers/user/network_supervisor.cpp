@@ -24,12 +24,13 @@ namespace {
 
 using nlohmann::json;
 
-// The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits in the queue of
-// deferred unmappings once more; the rest is for rings and for the program itself.
+// The arena counts twice, as it is locked by the process and pinned by VFIO, and what waits for its unmapping
+// once more; the rest is for rings and for the program itself.
 rlim_t locked_bytes(const NetworkDriverOptions& driver) {
     const std::size_t arena = arena_layout(driver.receive_descriptors, driver.transmit_descriptors).bytes();
     const std::size_t deferred = driver.deferred_entries * ArenaLayout::transmit_slot_bytes;
-    return 2 * arena + deferred + (rlim_t{16} << 20);
+    const std::size_t idle = driver.optimistic_entries * page_bytes;
+    return 2 * arena + deferred + idle + (rlim_t{16} << 20);
 }
 
 // What outlives the base, which refers to it.

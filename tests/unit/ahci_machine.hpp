@@ -23,6 +23,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -50,6 +51,7 @@ using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
 using CopyDisk = Copy<DiskDomain, DiskPlatform>;
 using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using OptimisticDisk = Optimistic<DiskDomain, DiskPlatform, SilentAlarm>;
 using SharedDisk = Shared<DiskDomain, DiskPlatform>;
 
 using Content = std::vector<std::byte>;
@@ -107,6 +109,12 @@ inline std::unique_ptr<PersistentDisk> make_disk_mapper(DiskMachine& machine, Pe
 inline std::unique_ptr<SharedDisk> make_disk_mapper(DiskMachine& machine, SharedDisk*) {
     auto mapper = std::make_unique<SharedDisk>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up().ok());
+    return mapper;
+}
+
+inline std::unique_ptr<OptimisticDisk> make_disk_mapper(DiskMachine& machine, OptimisticDisk*) {
+    auto mapper = std::make_unique<OptimisticDisk>(machine.domain, machine.platform, machine.alarm);
+    EXPECT_TRUE(mapper->set_up({.entries = 64}).ok());
     return mapper;
 }
 
@@ -370,6 +378,7 @@ struct DiskStrategyNames {
         return M::strategy.name;
     }
 };
-using EveryDiskMapper = testing::Types<StrictDisk, SharedDisk, DeferredDisk, CopyDisk, PersistentDisk>;
+using EveryDiskMapper =
+    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, PersistentDisk>;
 
 }  // namespace dmatoll::test

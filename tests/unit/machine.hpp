@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
@@ -45,6 +46,7 @@ struct ModelAlarm {
 };
 using CopyMapper = Copy<ModelDomain, ModelPlatform>;
 using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
+using OptimisticMapper = Optimistic<ModelDomain, ModelPlatform, ModelAlarm>;
 
 static_assert(Platform<ModelPlatform>);
 static_assert(Mapper<StrictMapper>);
@@ -52,6 +54,7 @@ static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
 static_assert(Mapper<SharedMapper>);
+static_assert(Mapper<OptimisticMapper>);
 
 struct Machine {
     explicit Machine(const model::DeviceOptions& options = {}) : device{iommu, options} {
@@ -99,6 +102,12 @@ inline std::unique_ptr<PersistentMapper> make_mapper(Machine& machine, Persisten
 inline std::unique_ptr<SharedMapper> make_mapper(Machine& machine, SharedMapper*) {
     auto mapper = std::make_unique<SharedMapper>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up().ok());
+    return mapper;
+}
+
+inline std::unique_ptr<OptimisticMapper> make_mapper(Machine& machine, OptimisticMapper*) {
+    auto mapper = std::make_unique<OptimisticMapper>(machine.domain, machine.platform, machine.alarm);
+    EXPECT_TRUE(mapper->set_up({.entries = 64}).ok());
     return mapper;
 }
 
@@ -291,6 +300,10 @@ class Bench {
 template <class M>
 inline constexpr bool maps_buffers = !std::is_same_v<M, CopyMapper>;
 
+// How often in a row the IOMMU must refuse for a mapping to fail: pages that a strategy keeps without a user make room first.
+template <class M>
+inline constexpr std::uint64_t refusals_to_fail = std::is_same_v<M, OptimisticMapper> ? 2 : 1;
+
 // Tests that hold for every strategy of ours.
 template <class M>
 class EveryStrategy : public testing::Test {};
@@ -301,6 +314,7 @@ struct StrategyNames {
         return M::strategy.name;
     }
 };
-using EveryMapper = testing::Types<StrictMapper, SharedMapper, DeferredMapper, CopyMapper, PersistentMapper>;
+using EveryMapper =
+    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test

@@ -21,6 +21,7 @@ namespace {
 using model::Access;
 
 Status set_up(SharedMapper& mapper) { return mapper.set_up(); }
+Status set_up(OptimisticMapper& mapper) { return mapper.set_up({}); }
 
 template <class M>
 class PageByPageTest : public testing::Test {
@@ -71,7 +72,7 @@ struct PageByPageNames {
         return M::strategy.name;
     }
 };
-using PageByPageMappers = testing::Types<SharedMapper>;
+using PageByPageMappers = testing::Types<SharedMapper, OptimisticMapper>;
 TYPED_TEST_SUITE(PageByPageTest, PageByPageMappers, PageByPageNames);
 
 TYPED_TEST(PageByPageTest, APageInUseIsMappedOnceForEachDirection) {
@@ -331,6 +332,145 @@ TEST_F(SharedTest, APageWhoseUnmappingIsRefusedIsMappedAnew) {
     unmap(fresh);
     // The machine is asked for an empty table at its end.
     ASSERT_TRUE(machine.iommu.unmap(lost, page_bytes, Invalidate::now).ok());
+}
+
+// ---- optimistic ----
+
+class OptimisticTest : public PageByPageTest<OptimisticMapper> {
+  protected:
+    void set_up_again(const OptimisticLimits& limits) {
+        mapper->release_all();
+        ASSERT_TRUE(mapper->set_up(limits).ok());
+    }
+    void pass(std::uint64_t nanoseconds) {
+        machine.platform.advance_ns(nanoseconds);
+        mapper->on_alarm();
+    }
+};
+
+TEST_F(OptimisticTest, APageThatIsUsedAgainInTimeCostsNothing) {
+    const Iova first = map(0).value();
+    unmap(first);
+    EXPECT_TRUE(device_reads(first, 0)) << "the price: its entry stays";
+    for (int i = 0; i < 50; ++i) {
+        const Iova again = map(0).value();
+        EXPECT_EQ(again, first);
+        unmap(again);
+    }
+    const MappingCounters counters = mapper->counters();
+    EXPECT_EQ(counters.maps, 1u);
+    EXPECT_EQ(counters.unmaps, 0u);
+    EXPECT_EQ(counters.invalidations, 0u);
+}
+
+TEST_F(OptimisticTest, ItsBoundHoldsAndHalfOfItIsGiven) {
+    set_up_again({.entries = 256, .milliseconds = 10});
+    const Iova early = map(0).value();
+    ASSERT_TRUE(device_reads(early, 0));
+    EXPECT_EQ(machine.alarm.settings, 0u) << "nothing is idle yet";
+    unmap(early);
+    ASSERT_EQ(machine.alarm.settings, 1u);
+    EXPECT_EQ(machine.alarm.pending_ns, 5'000'000u);
+    machine.platform.advance_ns(4'999'999);
+    const Iova late = map(1).value();
+    unmap(late);
+    EXPECT_EQ(machine.alarm.settings, 1u) << "one alarm serves all";
+    pass(1);
+    EXPECT_TRUE(device_reads(early, 0)) << "idle for half of the bound";
+    EXPECT_EQ(machine.alarm.settings, 2u);
+    pass(5'000'000);
+    EXPECT_FALSE(device_reads(early, 0));
+    EXPECT_FALSE(device_reads(late, 1)) << "idle since the first half";
+    EXPECT_EQ(mapper->counters().invalidations, 1u);
+    EXPECT_EQ(machine.domain.live(), 0u);
+    EXPECT_EQ(machine.alarm.settings, 2u) << "nothing is idle any more";
+}
+
+TEST_F(OptimisticTest, WhatIsUsedAgainBeginsItsTimeAnew) {
+    set_up_again({.entries = 256, .milliseconds = 10});
+    const Iova iova = map(0).value();
+    unmap(iova);
+    for (int half = 0; half < 6; ++half) {
+        pass(5'000'000);
+        ASSERT_TRUE(device_reads(iova, 0));
+        const Iova again = map(0).value();
+        ASSERT_EQ(again, iova);
+        unmap(again);
+    }
+    pass(5'000'000);
+    pass(5'000'000);
+    EXPECT_FALSE(device_reads(iova, 0));
+    EXPECT_EQ(mapper->counters().maps, 1u);
+}
+
+TEST_F(OptimisticTest, AnAlarmAheadOfItsTimeIsSetForTheRest) {
+    set_up_again({.entries = 256, .milliseconds = 10});
+    unmap(map(0).value());
+    machine.platform.advance_ns(5'000'000);
+    mapper->flush_if_due();
+    EXPECT_EQ(mapper->idle(), 1u);
+    pass(1'000'000);
+    EXPECT_EQ(machine.alarm.pending_ns, 4'000'000u);
+    EXPECT_EQ(mapper->idle(), 1u);
+    machine.platform.advance_ns(4'000'000);
+    mapper->flush_if_due();
+    EXPECT_EQ(mapper->idle(), 0u) << "who polls keeps the bound, too";
+    EXPECT_EQ(mapper->mapped(), 0u);
+}
+
+TEST_F(OptimisticTest, AnAlarmThatComesLateLeavesNothingBeyondTheBound) {
+    set_up_again({.entries = 256, .milliseconds = 10});
+    unmap(map(0).value());
+    pass(10'000'000);
+    EXPECT_EQ(mapper->mapped(), 0u);
+    unmap(map(0).value());
+    pass(9'999'999);
+    EXPECT_EQ(mapper->idle(), 1u);
+    pass(machine.alarm.pending_ns);
+    EXPECT_EQ(mapper->mapped(), 0u);
+}
+
+TEST_F(OptimisticTest, TheOldestGoTogetherWhenTooManyAreIdle) {
+    set_up_again({.entries = 8});
+    std::vector<Iova> idle;
+    for (std::uint64_t page = 0; page < 8; ++page) {
+        idle.push_back(map(page).value());
+        ASSERT_TRUE(device_reads(idle.back(), page));
+        unmap(idle.back());
+    }
+    EXPECT_EQ(mapper->idle(), 4u);
+    EXPECT_EQ(mapper->counters().invalidations, 1u);
+    for (std::uint64_t page = 0; page < 8; ++page) EXPECT_EQ(device_reads(idle[page], page), page >= 4);
+}
+
+TEST_F(OptimisticTest, OneThatMayBeIdleIsNone) {
+    set_up_again({.entries = 1});
+    const Iova iova = map(0).value();
+    ASSERT_TRUE(device_reads(iova, 0));
+    unmap(iova);
+    EXPECT_FALSE(device_reads(iova, 0));
+    EXPECT_EQ(machine.domain.live(), 0u);
+}
+
+TEST_F(OptimisticTest, IdlePagesMakeRoomInTheTable) {
+    mapper->release_all();
+    ASSERT_TRUE(mapper->set_up({.entries = 16}, 4).ok());
+    for (std::uint64_t page = 0; page < 40; ++page) {
+        const Result<Iova> iova = map(page);
+        ASSERT_TRUE(iova.ok());
+        unmap(iova.value());
+    }
+    EXPECT_EQ(mapper->counters().failures, 0u);
+}
+
+TEST_F(OptimisticTest, LimitsOutOfRangeAreRefused) {
+    mapper->release_all();
+    for (const OptimisticLimits& limits :
+         {OptimisticLimits{.entries = 0},
+          OptimisticLimits{.entries = parameters::optimistic_entries.most + 1},
+          OptimisticLimits{.milliseconds = 0}, OptimisticLimits{.milliseconds = 1001}}) {
+        EXPECT_EQ(mapper->set_up(limits).error(), Error::invalid_argument);
+    }
 }
 
 // ---- the table ----
