@@ -254,6 +254,18 @@ inline constexpr Strategy persistent{
     .stock = {},
 };
 
+inline constexpr Strategy on_demand{
+    .name = "on-demand",
+    .summary = "pages are mapped at their first use; beyond a quota the ones that went unused the longest are unmapped",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_unbounded),
+    .user = in_user(page_unbounded),
+    .stock = {},
+};
+
 // A process has no memory but its own that it could let the device reach.
 inline constexpr Strategy passthrough{
     .name = "passthrough",
@@ -310,6 +322,7 @@ inline constexpr std::array catalogue{
     &deferred,
     &optimistic,
     &copy,
+    &on_demand,
     &persistent,
     &passthrough,
     &linux_strict,

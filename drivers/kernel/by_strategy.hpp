@@ -19,6 +19,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
@@ -52,6 +53,7 @@ enum class Kind : std::uint8_t {
     linux_dma,
     shared,
     optimistic,
+    on_demand,
 };
 
 inline Kind kind_of(const Strategy& strategy) {
@@ -62,6 +64,7 @@ inline Kind kind_of(const Strategy& strategy) {
     if (&strategy == &strategies::passthrough) return Kind::passthrough;
     if (&strategy == &strategies::shared) return Kind::shared;
     if (&strategy == &strategies::optimistic) return Kind::optimistic;
+    if (&strategy == &strategies::on_demand) return Kind::on_demand;
     return Kind::strict;
 }
 
@@ -161,7 +164,8 @@ class ByStrategy {
         if (self.kind_ == Kind::passthrough) return use(self.passthrough_);
         if (self.kind_ == Kind::linux_dma) return use(self.linux_dma_);
         if (self.kind_ == Kind::shared) return use(self.shared_);
-        return use(self.optimistic_);
+        if (self.kind_ == Kind::optimistic) return use(self.optimistic_);
+        return use(self.on_demand_);
     }
 
     void give_back_space() { allocator_.tear_down(platform_); }
@@ -218,6 +222,10 @@ class ByStrategy {
             return optimistic_.mapper.set_up({.entries = around.settings.optimistic_entries,
                                               .milliseconds = around.settings.optimistic_milliseconds});
         }
+        if (kind_ == Kind::on_demand) {
+            new (&on_demand_) Device<OnDemand<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+            return on_demand_.mapper.set_up(around.settings.quota_pages);
+        }
         new (&persistent_)
             Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
@@ -244,6 +252,7 @@ class ByStrategy {
         Device<LinuxDma> linux_dma_;
         Device<Shared<KernelDomain, KernelPlatform>> shared_;
         Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>> optimistic_;
+        Device<OnDemand<KernelDomain, KernelPlatform>> on_demand_;
     };
 };
 

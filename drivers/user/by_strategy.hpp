@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -50,6 +51,8 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
         with(Optimistic<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::copy.name) {
         with(Copy<UserDomain, Platform>{domain, platform});
+    } else if (name == strategies::on_demand.name) {
+        with(OnDemand<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::persistent.name) {
         with(Persistent<UserDomain, Platform>{domain, platform});
     } else {
@@ -73,6 +76,8 @@ void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopyS
         require(mapper.set_up(
                     {.entries = options.optimistic_entries, .milliseconds = options.optimistic_milliseconds}),
                 device + ": cannot make the table of mapped pages");
+    } else if constexpr (chosen == &strategies::on_demand) {
+        require(mapper.set_up(options.quota_pages), device + ": cannot make the table of mapped pages");
     } else if constexpr (chosen == &strategies::copy) {
         // The buffers themselves are never mapped.
         require(mapper.set_up(slots),

@@ -44,7 +44,7 @@ constexpr unsigned most_searches = 2;
 rlim_t locked_bytes(const DiskDriverOptions& driver) {
     const rlim_t buffers = rlim_t{ahci::most_ports} * disk_buffer_bytes(driver.queue_depth);
     const rlim_t deferred = rlim_t{driver.deferred_entries} * ahci::most_transfer_bytes;
-    const rlim_t idle = rlim_t{driver.optimistic_entries} * page_bytes;
+    const rlim_t idle = rlim_t{driver.optimistic_entries + driver.quota_pages} * page_bytes;
     return 2 * buffers + deferred + idle + (rlim_t{128} << 20);
 }
 

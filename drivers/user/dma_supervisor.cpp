@@ -30,7 +30,8 @@ constexpr unsigned run_look_us = 20'000;
 // unmapping, and the shadows of the strategies that copy, once more, shadows twice; the rest is for the program itself.
 rlim_t locked_bytes(const MappingOptions& driver) {
     return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} +
-           (rlim_t{driver.deferred_entries} + driver.optimistic_entries) * page_bytes + (rlim_t{16} << 20);
+           (rlim_t{driver.deferred_entries} + driver.optimistic_entries + driver.quota_pages) * page_bytes +
+           (rlim_t{16} << 20);
 }
 
 // What outlives the base, which refers to it.

@@ -29,7 +29,7 @@ using nlohmann::json;
 rlim_t locked_bytes(const NetworkDriverOptions& driver) {
     const std::size_t arena = arena_layout(driver.receive_descriptors, driver.transmit_descriptors).bytes();
     const std::size_t deferred = driver.deferred_entries * ArenaLayout::transmit_slot_bytes;
-    const std::size_t idle = driver.optimistic_entries * page_bytes;
+    const std::size_t idle = (driver.optimistic_entries + driver.quota_pages) * page_bytes;
     return 2 * arena + deferred + idle + (rlim_t{16} << 20);
 }
 

@@ -23,6 +23,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
@@ -51,6 +52,7 @@ using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
 using CopyDisk = Copy<DiskDomain, DiskPlatform>;
 using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using OnDemandDisk = OnDemand<DiskDomain, DiskPlatform>;
 using OptimisticDisk = Optimistic<DiskDomain, DiskPlatform, SilentAlarm>;
 using SharedDisk = Shared<DiskDomain, DiskPlatform>;
 
@@ -115,6 +117,12 @@ inline std::unique_ptr<SharedDisk> make_disk_mapper(DiskMachine& machine, Shared
 inline std::unique_ptr<OptimisticDisk> make_disk_mapper(DiskMachine& machine, OptimisticDisk*) {
     auto mapper = std::make_unique<OptimisticDisk>(machine.domain, machine.platform, machine.alarm);
     EXPECT_TRUE(mapper->set_up({.entries = 64}).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<OnDemandDisk> make_disk_mapper(DiskMachine& machine, OnDemandDisk*) {
+    auto mapper = std::make_unique<OnDemandDisk>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up(2048).ok());
     return mapper;
 }
 
@@ -379,6 +387,6 @@ struct DiskStrategyNames {
     }
 };
 using EveryDiskMapper =
-    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, PersistentDisk>;
+    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, OnDemandDisk, PersistentDisk>;
 
 }  // namespace dmatoll::test

@@ -17,6 +17,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/iova_allocator.hpp"
+#include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
 #include "mapping/shared.hpp"
@@ -32,6 +33,7 @@ using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 using StrictMapper = Strict<ModelDomain>;
 using PersistentMapper = Persistent<ModelDomain, ModelPlatform>;
+using OnDemandMapper = OnDemand<ModelDomain, ModelPlatform>;
 using SharedMapper = Shared<ModelDomain, ModelPlatform>;
 
 // Rings only when a test does it.
@@ -54,6 +56,7 @@ static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
 static_assert(Mapper<SharedMapper>);
+static_assert(Mapper<OnDemandMapper>);
 static_assert(Mapper<OptimisticMapper>);
 
 struct Machine {
@@ -108,6 +111,12 @@ inline std::unique_ptr<SharedMapper> make_mapper(Machine& machine, SharedMapper*
 inline std::unique_ptr<OptimisticMapper> make_mapper(Machine& machine, OptimisticMapper*) {
     auto mapper = std::make_unique<OptimisticMapper>(machine.domain, machine.platform, machine.alarm);
     EXPECT_TRUE(mapper->set_up({.entries = 64}).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<OnDemandMapper> make_mapper(Machine& machine, OnDemandMapper*) {
+    auto mapper = std::make_unique<OnDemandMapper>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up(2048).ok());
     return mapper;
 }
 
@@ -302,7 +311,7 @@ inline constexpr bool maps_buffers = !std::is_same_v<M, CopyMapper>;
 
 // How often in a row the IOMMU must refuse for a mapping to fail: pages that a strategy keeps without a user make room first.
 template <class M>
-inline constexpr std::uint64_t refusals_to_fail = std::is_same_v<M, OptimisticMapper> ? 2 : 1;
+inline constexpr std::uint64_t refusals_to_fail = (std::is_same_v<M, OptimisticMapper> || std::is_same_v<M, OnDemandMapper>) ? 2 : 1;
 
 // Tests that hold for every strategy of ours.
 template <class M>
@@ -315,6 +324,6 @@ struct StrategyNames {
     }
 };
 using EveryMapper =
-    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, PersistentMapper>;
+    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, OnDemandMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test

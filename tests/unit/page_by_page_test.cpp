@@ -22,6 +22,7 @@ using model::Access;
 
 Status set_up(SharedMapper& mapper) { return mapper.set_up(); }
 Status set_up(OptimisticMapper& mapper) { return mapper.set_up({}); }
+Status set_up(OnDemandMapper& mapper) { return mapper.set_up(64); }
 
 template <class M>
 class PageByPageTest : public testing::Test {
@@ -72,7 +73,7 @@ struct PageByPageNames {
         return M::strategy.name;
     }
 };
-using PageByPageMappers = testing::Types<SharedMapper, OptimisticMapper>;
+using PageByPageMappers = testing::Types<SharedMapper, OptimisticMapper, OnDemandMapper>;
 TYPED_TEST_SUITE(PageByPageTest, PageByPageMappers, PageByPageNames);
 
 TYPED_TEST(PageByPageTest, APageInUseIsMappedOnceForEachDirection) {
@@ -471,6 +472,112 @@ TEST_F(OptimisticTest, LimitsOutOfRangeAreRefused) {
           OptimisticLimits{.milliseconds = 0}, OptimisticLimits{.milliseconds = 1001}}) {
         EXPECT_EQ(mapper->set_up(limits).error(), Error::invalid_argument);
     }
+}
+
+// ---- on-demand ----
+
+class OnDemandTest : public PageByPageTest<OnDemandMapper> {
+  protected:
+    void set_up_again(std::uint32_t quota) {
+        mapper->release_all();
+        ASSERT_TRUE(mapper->set_up(quota).ok());
+    }
+};
+
+TEST_F(OnDemandTest, WithinTheQuotaItIsPersistent) {
+    set_up_again(64);
+    std::vector<Iova> first;
+    for (int round = 0; round < 3; ++round) {
+        for (std::uint64_t page = 0; page < 64; ++page) {
+            const Iova iova = map(page).value();
+            if (round == 0) first.push_back(iova);
+            ASSERT_EQ(iova, first[page]);
+            ASSERT_TRUE(device_reads(iova, page));
+            unmap(iova);
+        }
+    }
+    const MappingCounters counters = mapper->counters();
+    EXPECT_EQ(counters.maps, 64u);
+    EXPECT_EQ(counters.first_touches, 64u);
+    EXPECT_EQ(counters.invalidations, 0u);
+    EXPECT_TRUE(device_reads(first[0], 0)) << "that is its window: unbounded";
+}
+
+TEST_F(OnDemandTest, BeyondTheQuotaTheLongestUnusedGoTogether) {
+    set_up_again(16);
+    std::vector<Iova> iovas;
+    for (std::uint64_t page = 0; page < 16; ++page) {
+        iovas.push_back(map(page).value());
+        ASSERT_TRUE(device_reads(iovas.back(), page));
+        unmap(iovas.back());
+    }
+    unmap(map(0).value());  // now page 1 is the oldest
+    const Iova held = map(2).value();
+    const Iova beyond = map(100).value();
+    EXPECT_EQ(mapper->counters().invalidations, 1u);
+    EXPECT_EQ(mapper->counters().unmaps, 3u) << "an eighth of the quota, and one";
+    EXPECT_FALSE(machine.iommu.exposed(at(1), Access::read));
+    EXPECT_TRUE(device_reads(iovas[0], 0)) << "used since";
+    EXPECT_TRUE(device_reads(held, 2)) << "in use";
+    EXPECT_FALSE(machine.iommu.exposed(at(3), Access::read));
+    EXPECT_LE(mapper->mapped(), 16u);
+    unmap(held);
+    unmap(beyond);
+}
+
+TEST_F(OnDemandTest, WithoutAQuotaItIsStrict) {
+    set_up_again(0);
+    for (std::uint64_t page = 0; page < 50; ++page) {
+        const Iova iova = map(page).value();
+        ASSERT_TRUE(device_reads(iova, page));
+        unmap(iova);
+        ASSERT_FALSE(machine.iommu.exposed(at(page), Access::read));
+    }
+    const MappingCounters counters = mapper->counters();
+    EXPECT_EQ(counters.maps, 50u);
+    EXPECT_EQ(counters.invalidations, 50u);
+    EXPECT_EQ(counters.first_touches, 0u);
+    EXPECT_EQ(machine.domain.live(), 0u);
+}
+
+TEST_F(OnDemandTest, AQuotaOfOneKeepsOne) {
+    set_up_again(1);
+    const Iova first = map(0).value();
+    unmap(first);
+    EXPECT_EQ(map(0).value(), first);
+    const Iova second = map(1).value();
+    EXPECT_TRUE(device_reads(second, 1)) << "mapped for one use, beside the one that is in use";
+    EXPECT_EQ(mapper->counters().first_touches, 1u);
+    unmap(second);
+    EXPECT_FALSE(device_reads(second, 1));
+    unmap(first);
+    EXPECT_EQ(mapper->idle(), 1u);
+    const Iova third = map(2).value();
+    EXPECT_FALSE(machine.iommu.exposed(at(0), Access::read)) << "it made room";
+    EXPECT_EQ(mapper->mapped(), 1u);
+    unmap(third);
+}
+
+TEST_F(OnDemandTest, AListLongerThanTheQuotaIsMappedAndGoesDownToIt) {
+    set_up_again(10);
+    std::vector<Segment> segments;
+    for (std::uint64_t page = 0; page < 100; ++page) segments.push_back({at(2 * page), 4096});
+    std::vector<DeviceSegment> room(100);
+    for (int round = 0; round < 3; ++round) {
+        const auto count = mapper->map_list(segments, Direction::to_device, room);
+        ASSERT_TRUE(count.ok());
+        EXPECT_EQ(mapper->mapped(), 100u);
+        mapper->unmap_list(std::span{room}.first(count.value()), Direction::to_device, 0);
+        EXPECT_EQ(mapper->mapped(), 10u);
+        EXPECT_EQ(mapper->idle(), 10u);
+        EXPECT_EQ(machine.iommu.mapped_pages(), 10u);
+    }
+}
+
+TEST_F(OnDemandTest, AQuotaOutOfRangeIsRefused) {
+    mapper->release_all();
+    EXPECT_EQ(mapper->set_up(parameters::quota_pages.most + 1).error(), Error::invalid_argument);
+    EXPECT_TRUE(mapper->set_up(parameters::quota_pages.most).ok());
 }
 
 // ---- the table ----

@@ -20,6 +20,7 @@ static_assert(ScatterMapper<CopyMapper>);
 static_assert(ScatterMapper<PersistentMapper>);
 static_assert(ScatterMapper<SharedMapper>);
 static_assert(ScatterMapper<OptimisticMapper>);
+static_assert(ScatterMapper<OnDemandMapper>);
 
 // Pages of the test's own, apart from each other.
 std::vector<Memory> scattered_pages(Machine& machine, std::size_t count) {
