@@ -254,6 +254,19 @@ inline constexpr Strategy persistent{
     .stock = {},
 };
 
+// By the byte for what was copied only.
+inline constexpr Strategy hybrid_copy{
+    .name = "hybrid-copy",
+    .summary = "buffers of up to 4096 bytes are copied as under `copy`, longer ones are mapped as under `strict`",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_zero),
+    .user = in_user(page_zero),
+    .stock = {},
+};
+
 inline constexpr Strategy on_demand{
     .name = "on-demand",
     .summary = "pages are mapped at their first use; beyond a quota the ones that went unused the longest are unmapped",
@@ -322,6 +335,7 @@ inline constexpr std::array catalogue{
     &deferred,
     &optimistic,
     &copy,
+    &hybrid_copy,
     &on_demand,
     &persistent,
     &passthrough,

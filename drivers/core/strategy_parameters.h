@@ -13,5 +13,6 @@
     X(deferred_milliseconds, "deferred", 1, 1000, 10, 1, "for how long they wait at most")                           \
     X(optimistic_entries, "optimistic", 1, 16384, 1024, 0, "pages that stay mapped without a user")               \
     X(optimistic_milliseconds, "optimistic", 1, 1000, 10, 1, "for how long they do at most")                         \
-    X(quota_pages, "on-demand", 0, 32768, 1024, 0, "pages that stay mapped, those in use included")
+    X(quota_pages, "on-demand", 0, 32768, 1024, 0, "pages that stay mapped, those in use included")                \
+    X(copy_threshold, "hybrid-copy", 0, 65536, 4096, 0, "bytes up to which a buffer is copied, beyond which it is mapped")
 /* clang-format on */

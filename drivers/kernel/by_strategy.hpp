@@ -18,6 +18,7 @@
 #include "linux_dma.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -54,6 +55,7 @@ enum class Kind : std::uint8_t {
     shared,
     optimistic,
     on_demand,
+    hybrid_copy,
 };
 
 inline Kind kind_of(const Strategy& strategy) {
@@ -65,6 +67,7 @@ inline Kind kind_of(const Strategy& strategy) {
     if (&strategy == &strategies::shared) return Kind::shared;
     if (&strategy == &strategies::optimistic) return Kind::optimistic;
     if (&strategy == &strategies::on_demand) return Kind::on_demand;
+    if (&strategy == &strategies::hybrid_copy) return Kind::hybrid_copy;
     return Kind::strict;
 }
 
@@ -102,7 +105,7 @@ class ByStrategy {
     // What construct() made ends with destroy().
     ~ByStrategy() {}
 
-    // `slots`: of strategy copy. `own`: the device's own arguments. After an error there is nothing to
+    // `slots`: of the strategies that copy. `own`: the device's own arguments. After an error there is nothing to
     // destroy.
     template <class... Own>
     Status construct(const dmatoll_surroundings& around, const Strategy& strategy, const CopySlots& slots,
@@ -165,7 +168,8 @@ class ByStrategy {
         if (self.kind_ == Kind::linux_dma) return use(self.linux_dma_);
         if (self.kind_ == Kind::shared) return use(self.shared_);
         if (self.kind_ == Kind::optimistic) return use(self.optimistic_);
-        return use(self.on_demand_);
+        if (self.kind_ == Kind::on_demand) return use(self.on_demand_);
+        return use(self.hybrid_copy_);
     }
 
     void give_back_space() { allocator_.tear_down(platform_); }
@@ -226,6 +230,11 @@ class ByStrategy {
             new (&on_demand_) Device<OnDemand<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
             return on_demand_.mapper.set_up(around.settings.quota_pages);
         }
+        if (kind_ == Kind::hybrid_copy) {
+            new (&hybrid_copy_)
+                Device<HybridCopy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+            return hybrid_copy_.mapper.set_up(slots, around.settings.copy_threshold);
+        }
         new (&persistent_)
             Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
@@ -253,6 +262,7 @@ class ByStrategy {
         Device<Shared<KernelDomain, KernelPlatform>> shared_;
         Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>> optimistic_;
         Device<OnDemand<KernelDomain, KernelPlatform>> on_demand_;
+        Device<HybridCopy<KernelDomain, KernelPlatform>> hybrid_copy_;
     };
 };
 

@@ -16,6 +16,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -51,6 +52,8 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
         with(Optimistic<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::copy.name) {
         with(Copy<UserDomain, Platform>{domain, platform});
+    } else if (name == strategies::hybrid_copy.name) {
+        with(HybridCopy<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::on_demand.name) {
         with(OnDemand<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::persistent.name) {
@@ -60,12 +63,14 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
     }
 }
 
-// Before the device is started, when the domain's IOVAs are known. `slots`: of strategy copy. `device`: as
+// Before the device is started, when the domain's IOVAs are known. `slots`: of the strategies that copy. `device`: as
 // messages name it. Throws Failure.
 template <class Mapper>
 void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopySlots& slots,
                       const std::string& device) {
     constexpr const Strategy* chosen = &Mapper::strategy;
+    const char* const no_shadows =
+        ": cannot map the shadows of the buffers (is the limit of locked memory too low?)";
     if constexpr (chosen == &strategies::shared) {
         require(mapper.set_up(), device + ": cannot make the table of mapped pages");
     } else if constexpr (chosen == &strategies::deferred) {
@@ -79,9 +84,9 @@ void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopyS
     } else if constexpr (chosen == &strategies::on_demand) {
         require(mapper.set_up(options.quota_pages), device + ": cannot make the table of mapped pages");
     } else if constexpr (chosen == &strategies::copy) {
-        // The buffers themselves are never mapped.
-        require(mapper.set_up(slots),
-                device + ": cannot map the shadows of the buffers (is the limit of locked memory too low?)");
+        require(mapper.set_up(slots), device + no_shadows);
+    } else if constexpr (chosen == &strategies::hybrid_copy) {
+        require(mapper.set_up(slots, options.copy_threshold), device + no_shadows);
     }
 }
 

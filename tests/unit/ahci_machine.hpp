@@ -22,6 +22,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -52,6 +53,7 @@ using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
 using CopyDisk = Copy<DiskDomain, DiskPlatform>;
 using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using HybridCopyDisk = HybridCopy<DiskDomain, DiskPlatform>;
 using OnDemandDisk = OnDemand<DiskDomain, DiskPlatform>;
 using OptimisticDisk = Optimistic<DiskDomain, DiskPlatform, SilentAlarm>;
 using SharedDisk = Shared<DiskDomain, DiskPlatform>;
@@ -123,6 +125,12 @@ inline std::unique_ptr<OptimisticDisk> make_disk_mapper(DiskMachine& machine, Op
 inline std::unique_ptr<OnDemandDisk> make_disk_mapper(DiskMachine& machine, OnDemandDisk*) {
     auto mapper = std::make_unique<OnDemandDisk>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up(2048).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<HybridCopyDisk> make_disk_mapper(DiskMachine& machine, HybridCopyDisk*) {
+    auto mapper = std::make_unique<HybridCopyDisk>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}, 4096).ok());
     return mapper;
 }
 
@@ -387,6 +395,7 @@ struct DiskStrategyNames {
     }
 };
 using EveryDiskMapper =
-    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, OnDemandDisk, PersistentDisk>;
+    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, HybridCopyDisk, OnDemandDisk,
+                   PersistentDisk>;
 
 }  // namespace dmatoll::test

@@ -16,6 +16,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
+#include "mapping/hybrid_copy.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
@@ -46,6 +47,7 @@ struct ModelAlarm {
     std::uint64_t settings = 0;
     std::uint64_t pending_ns = 0;
 };
+using HybridCopyMapper = HybridCopy<ModelDomain, ModelPlatform>;
 using CopyMapper = Copy<ModelDomain, ModelPlatform>;
 using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
 using OptimisticMapper = Optimistic<ModelDomain, ModelPlatform, ModelAlarm>;
@@ -55,6 +57,7 @@ static_assert(Mapper<StrictMapper>);
 static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
+static_assert(Mapper<HybridCopyMapper>);
 static_assert(Mapper<SharedMapper>);
 static_assert(Mapper<OnDemandMapper>);
 static_assert(Mapper<OptimisticMapper>);
@@ -117,6 +120,12 @@ inline std::unique_ptr<OptimisticMapper> make_mapper(Machine& machine, Optimisti
 inline std::unique_ptr<OnDemandMapper> make_mapper(Machine& machine, OnDemandMapper*) {
     auto mapper = std::make_unique<OnDemandMapper>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up(2048).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<HybridCopyMapper> make_mapper(Machine& machine, HybridCopyMapper*) {
+    auto mapper = std::make_unique<HybridCopyMapper>(machine.domain, machine.platform);
+    EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}, 600).ok());
     return mapper;
 }
 
@@ -324,6 +333,7 @@ struct StrategyNames {
     }
 };
 using EveryMapper =
-    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, OnDemandMapper, PersistentMapper>;
+    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, HybridCopyMapper,
+                   OnDemandMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test
