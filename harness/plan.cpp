@@ -193,6 +193,8 @@ std::optional<std::string> impossible(const Trial& trial) {
     if (!strategy->runs_in(placement))
         return fmt::format("the strategy {} does not run in the placement {}", trial.strategy,
                            trial.placement);
+    if (placement == Placement::user && settings.deferred_per_cpu != 0)
+        return because("a driver process has one thread, and with it one queue of deferred unmappings");
     if (placement == Placement::user && settings.code_generation == "kernel")
         return because("no code generation 'kernel' there");
     if (placement == Placement::stock) {

@@ -63,6 +63,14 @@ concept Platform =
         { platform.log(level, message) } -> std::same_as<void>;
     };
 
+// Surroundings whose data path runs on several CPUs at a time tell which of them this is, 0 to cpus() - 1. It may be another
+// by the time that the answer is used.
+template <class P>
+concept CpuPlatform = Platform<P> && requires(P platform) {
+    { platform.cpu() } -> std::same_as<std::uint32_t>;
+    { platform.cpus() } -> std::same_as<std::uint32_t>;
+};
+
 // For a driver whose data path runs on several CPUs at once: a lock that is held for a few register accesses, in process and
 // softirq context. Nothing where there is one context.
 template <class P>

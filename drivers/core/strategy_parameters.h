@@ -11,6 +11,7 @@
 #define DMATOLL_STRATEGY_PARAMETERS(X)                                                                            \
     X(deferred_entries, "deferred", 1, 16384, 256, 0, "unmapped ranges that wait for one invalidation")           \
     X(deferred_milliseconds, "deferred", 1, 1000, 10, 1, "for how long they wait at most")                           \
+    X(deferred_per_cpu, "deferred", 0, 1, 0, 0, "1: a queue for each CPU, as Linux has; 0: one for all")          \
     X(optimistic_entries, "optimistic", 1, 16384, 1024, 0, "pages that stay mapped without a user")               \
     X(optimistic_milliseconds, "optimistic", 1, 1000, 10, 1, "for how long they do at most")                         \
     X(quota_pages, "on-demand", 0, 32768, 1024, 0, "pages that stay mapped, those in use included")                \

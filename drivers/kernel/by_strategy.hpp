@@ -198,7 +198,8 @@ class ByStrategy {
             new (&deferred_) Device<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>{
                 platform_, own..., domain_, platform_, alarm_};
             return deferred_.mapper.set_up({.entries = around.settings.deferred_entries,
-                                            .milliseconds = around.settings.deferred_milliseconds});
+                                            .milliseconds = around.settings.deferred_milliseconds,
+                                            .per_cpu = around.settings.deferred_per_cpu != 0});
         }
         if (kind_ == Kind::copy) {
             new (&copy_) Device<Copy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};

@@ -93,6 +93,9 @@ void dmatoll_log(struct device* device, enum dmatoll_log_level level, const char
 void dmatoll_forbid_dma(struct device* device);
 uint64_t dmatoll_now_ns(void);
 void dmatoll_delay_us(uint32_t microseconds);
+/* Which CPU this is, unless it is another by now; and one more than the highest that there can be. */
+uint32_t dmatoll_cpu(void);
+uint32_t dmatoll_cpus(void);
 /* Zeroed; up to a page from any context, more from process context only. NULL: none. */
 void* dmatoll_allocate(size_t bytes);
 void dmatoll_free(void* memory);
@@ -143,7 +146,7 @@ void dmatoll_lock_release(struct dmatoll_lock* lock);
 
 /* ---- down: alarm.c ---- */
 
-/* dmatoll_on_alarm() is called once after that time, in softirq. Not while one is pending. Any context. */
+/* dmatoll_on_alarm() is called once after that time, in softirq; not at an earlier one's any more. Any context. */
 void dmatoll_alarm_set(struct dmatoll_bound* bound, uint64_t nanoseconds);
 
 #ifdef __cplusplus

@@ -94,6 +94,9 @@ class KernelPlatform {
     std::uint64_t now_ns() const { return dmatoll_now_ns(); }
     void delay_us(std::uint32_t microseconds) const { dmatoll_delay_us(microseconds); }
 
+    std::uint32_t cpu() const { return dmatoll_cpu(); }
+    std::uint32_t cpus() const { return dmatoll_cpus(); }
+
     void forbid_dma() const { dmatoll_forbid_dma(device_); }
 
     void log(LogLevel level, const char* message) const {
@@ -117,6 +120,6 @@ class KernelPlatform {
     KernelDomain* domain_;
 };
 
-static_assert(LockingPlatform<KernelPlatform>);
+static_assert(LockingPlatform<KernelPlatform> && CpuPlatform<KernelPlatform>);
 
 }  // namespace dmatoll::kernel

@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 
 #include "glue.h"
@@ -28,6 +29,10 @@ void dmatoll_delay_us(uint32_t microseconds) {
     /* A quarter of slack, so that the wake-up can share a timer interrupt. */
     usleep_range(microseconds, microseconds + microseconds / 4 + 1);
 }
+
+uint32_t dmatoll_cpu(void) { return raw_smp_processor_id(); }
+
+uint32_t dmatoll_cpus(void) { return nr_cpu_ids; }
 
 void* dmatoll_allocate(size_t bytes) {
     /* One page and less is what a strategy asks for on the data path, in softirq. */

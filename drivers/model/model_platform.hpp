@@ -19,6 +19,10 @@
 
 namespace dmatoll::model {
 
+// Which of the CPUs a thread of a test is.
+inline thread_local std::uint32_t this_cpu = 0;
+inline constexpr std::uint32_t cpu_count = 4;
+
 struct LogLine {
     LogLevel level;
     std::string text;
@@ -115,6 +119,9 @@ class ModelPlatform {
     }
 
     std::uint64_t now_ns() { return now_.load(); }
+
+    std::uint32_t cpu() const { return this_cpu; }
+    std::uint32_t cpus() const { return cpu_count; }
 
     void delay_us(std::uint32_t microseconds) {
         if (microseconds > 1000) ++misuses_;

@@ -74,8 +74,9 @@ void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopyS
     if constexpr (chosen == &strategies::shared) {
         require(mapper.set_up(), device + ": cannot make the table of mapped pages");
     } else if constexpr (chosen == &strategies::deferred) {
-        require(mapper.set_up(
-                    {.entries = options.deferred_entries, .milliseconds = options.deferred_milliseconds}),
+        require(mapper.set_up({.entries = options.deferred_entries,
+                               .milliseconds = options.deferred_milliseconds,
+                               .per_cpu = options.deferred_per_cpu != 0}),
                 device + ": cannot make the queue of deferred unmappings");
     } else if constexpr (chosen == &strategies::optimistic) {
         require(mapper.set_up(

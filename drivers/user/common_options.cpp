@@ -72,10 +72,19 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
     for (const StrategyParameter* parameter : parameters::all) {
         std::string option = std::string{"--"} + parameter->name;
         std::replace(option.begin(), option.end(), '_', '-');
-        app.add_option(option, mapping.*parameter->value,
-                       std::string{"strategy "} + parameter->strategy->name + ": " + parameter->what)
-            ->check(CLI::Range{parameter->least, parameter->most})
-            ->capture_default_str();
+        CLI::Option* const added =
+            app.add_option(option, mapping.*parameter->value,
+                           std::string{"strategy "} + parameter->strategy->name + ": " + parameter->what)
+                ->check(CLI::Range{parameter->least, parameter->most})
+                ->capture_default_str();
+        if (parameter == &parameters::deferred_per_cpu) {
+            added->check(CLI::Validator{[](const std::string& text) {
+                                            return text == "0" ? std::string{}
+                                                               : "a driver process has one thread and so one queue: "
+                                                                 "leave it 0, or take the kernel's driver";
+                                        },
+                                        "", "flag"});
+        }
     }
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
     app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();

@@ -317,6 +317,132 @@ TEST(DeferredAlarm, WhatIsUnmappedDuringItsInvalidationWaitsForTheNext) {
     EXPECT_EQ(domain.live(), 0u);
 }
 
+// ---- a queue for each CPU ----
+
+class PerCpuDeferredTest : public DeferredTest {
+  protected:
+    ~PerCpuDeferredTest() override { model::this_cpu = 0; }
+    void unmap_on(std::uint32_t cpu, Iova iova) {
+        model::this_cpu = cpu;
+        unmap(iova);
+    }
+};
+
+TEST_F(PerCpuDeferredTest, EachCpuFillsItsOwnQueue) {
+    set_up({.entries = 4, .per_cpu = true});
+    std::vector<Iova> other;
+    for (std::uint64_t page = 0; page < 3; ++page) {
+        other.push_back(map(page));
+        ASSERT_TRUE(device_reads(other.back()));
+        unmap_on(1, other.back());
+    }
+    for (std::uint64_t page = 3; page < 6; ++page) unmap_on(2, map(page));
+    EXPECT_EQ(mapper.queued(), 6u);
+    EXPECT_EQ(mapper.counters().invalidations, 0u);
+    unmap_on(2, map(6));
+    EXPECT_EQ(mapper.counters().invalidations, 1u);
+    EXPECT_EQ(mapper.queued(), 3u) << "the other CPU's wait on";
+    EXPECT_FALSE(device_reads(other[0])) << "though the device does not reach them: all was invalidated";
+    for (int i = 0; i < 20; ++i) {
+        const Iova fresh = map(7);
+        EXPECT_EQ(std::count(other.begin(), other.end(), fresh), 0) << "nor are their IOVAs free";
+        unmap_on(3, fresh);
+    }
+}
+
+TEST_F(PerCpuDeferredTest, TheBoundHoldsForTheOldestOfEach) {
+    set_up({.entries = 64, .milliseconds = 10, .per_cpu = true});
+    std::vector<Iova> iovas;
+    for (std::uint32_t cpu = 0; cpu < model::cpu_count; ++cpu) {
+        iovas.push_back(map(cpu));
+        ASSERT_TRUE(device_reads(iovas.back()));
+        unmap_on(cpu, iovas.back());
+        machine.platform.advance_ns(2'000'000);
+    }
+    EXPECT_EQ(machine.alarm.settings, 1u);
+    for (std::uint32_t cpu = 0; cpu < model::cpu_count; ++cpu) {
+        machine.platform.advance_ns(2'000'000);
+        mapper.on_alarm();
+        EXPECT_EQ(mapper.queued(), model::cpu_count - 1 - cpu);
+        EXPECT_FALSE(machine.iommu.reachable(iovas[cpu], Access::read));
+        EXPECT_EQ(machine.alarm.pending_ns, 2'000'000u) << "until the next one's";
+    }
+    EXPECT_EQ(machine.alarm.settings, model::cpu_count);
+}
+
+TEST_F(PerCpuDeferredTest, TheEarlierOfTwoAlarmsHolds) {
+    set_up({.entries = 2, .milliseconds = 10, .per_cpu = true});
+    unmap_on(0, map(0));
+    machine.platform.advance_ns(6'000'000);
+    unmap_on(1, map(1));
+    unmap_on(0, map(2));  // full: flushed
+    machine.platform.advance_ns(4'000'000);
+    mapper.on_alarm();
+    EXPECT_EQ(machine.alarm.pending_ns, 6'000'000u) << "of the other queue's";
+    machine.platform.advance_ns(1'000'000);
+    unmap_on(0, map(3));
+    EXPECT_EQ(machine.alarm.settings, 2u) << "a later one changes nothing";
+    machine.platform.advance_ns(5'000'000);
+    mapper.on_alarm();
+    EXPECT_EQ(mapper.queued(), 1u);
+    EXPECT_EQ(machine.alarm.pending_ns, 5'000'000u);
+}
+
+TEST_F(PerCpuDeferredTest, SeveralCpusAtOnceLoseNothing) {
+    set_up({.entries = 16, .milliseconds = 1, .per_cpu = true});
+    std::atomic<bool> done = false;
+    std::vector<std::thread> cpus;
+    for (std::uint32_t cpu = 0; cpu < model::cpu_count; ++cpu) {
+        cpus.emplace_back([&, cpu] {
+            for (std::uint64_t i = 0; i < 5'000; ++i) {
+                // Now and then another CPU's work, as if it had moved in between.
+                model::this_cpu = i % 100 == 0 ? (cpu + 1) % model::cpu_count : cpu;
+                const Iova iova = map(i % 1024);
+                EXPECT_TRUE(device_reads(iova));
+                unmap(iova);
+            }
+        });
+    }
+    std::thread alarm{[&] {
+        while (!done) {
+            machine.platform.advance_ns(1'000'000);
+            mapper.on_alarm();
+        }
+    }};
+    for (std::thread& cpu : cpus) cpu.join();
+    done = true;
+    alarm.join();
+    EXPECT_TRUE(machine.iommu.stale_accesses().empty()) << "no IOVA was used again ahead of its invalidation";
+    EXPECT_EQ(mapper.counters().maps, 20'000u);
+    mapper.release_all();
+    EXPECT_EQ(machine.domain.live(), 0u);
+}
+
+// Surroundings with one thread, as a process has.
+TEST(PerCpuDeferred, IsRefusedWhereThereIsOneCpu) {
+    Machine machine;
+    struct OneThread {
+        explicit OneThread(ModelPlatform& platform) : all{platform} {}
+        std::uint32_t read32(std::uint32_t offset) { return all.read32(offset); }
+        void write32(std::uint32_t offset, std::uint32_t value) { all.write32(offset, value); }
+        Result<RingMemory> allocate_ring(std::uint32_t bytes) { return all.allocate_ring(bytes); }
+        void free_ring(const RingMemory& ring) { all.free_ring(ring); }
+        Result<PageMemory> allocate_pages(std::uint32_t bytes) { return all.allocate_pages(bytes); }
+        void free_pages(const PageMemory& pages) { all.free_pages(pages); }
+        Result<void*> allocate(std::size_t bytes) { return all.allocate(bytes); }
+        void free(void* memory, std::size_t bytes) { all.free(memory, bytes); }
+        void* cpu_address(Memory buffer) { return all.cpu_address(buffer); }
+        std::uint64_t now_ns() { return all.now_ns(); }
+        void delay_us(std::uint32_t microseconds) { all.delay_us(microseconds); }
+        void log(LogLevel level, const char* message) { all.log(level, message); }
+        ModelPlatform& all;
+    } platform{machine.platform};
+    Deferred<ModelDomain, OneThread, ModelAlarm> mapper{machine.domain, platform, machine.alarm};
+    EXPECT_EQ(mapper.set_up({.per_cpu = true}).error(), Error::not_supported);
+    EXPECT_TRUE(mapper.set_up({}).ok());
+    mapper.release_all();
+}
+
 TEST(PageRanges, AreSortedAndRunsFound) {
     std::vector<PageRange> ranges;
     for (std::uint64_t i = 0; i < 1000; ++i)

@@ -143,6 +143,18 @@ TEST(Plan, AParameterOfAnotherStrategyIsNoAxis) {
     EXPECT_EQ(plan.trials.size(), 1U + 2U);
 }
 
+TEST(Plan, AQueueForEachCpuIsTheKernelsOnly) {
+    const Plan plan =
+        make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"kernel\", \"user\"]\nstrategy = [\"deferred\"]",
+                         "[driver]\ndeferred_per_cpu = [0, 1]\n" + one_workload),
+                  1, "boot=0");
+    std::map<std::string, unsigned> trials;
+    for (const auto& trial : plan.trials) ++trials[trial.placement];
+    EXPECT_EQ(trials, (std::map<std::string, unsigned>{{"kernel", 2}, {"user", 1}}));
+    ASSERT_EQ(plan.excluded.size(), 1U);
+    EXPECT_NE(plan.excluded[0].reason.find("one thread"), std::string::npos);
+}
+
 TEST(Plan, TheKernelIsThereOnceBesideEachCodeGenerationOfAProcess) {
     const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", "
                                        "\"user\"]\nstrategy = [\"persistent\", "
