@@ -143,6 +143,13 @@ nlohmann::json catalogue_json() {
                 entry["protection_with_large_pages"][name_of(placement)] =
                     protection_json(*strategy, placement, {}, large_page_bytes);
         }
+        for (const StrategyParameter* parameter : parameters::all)
+            if (parameter->strategy == strategy)
+                entry["parameters"].push_back({{"name", parameter->name},
+                                               {"least", parameter->least},
+                                               {"most", parameter->most},
+                                               {"default", StrategySettings{}.*parameter->value},
+                                               {"summary", parameter->what}});
         result["strategies"].push_back(std::move(entry));
     }
     result["workloads"] = nlohmann::json::array();

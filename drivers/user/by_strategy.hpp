@@ -37,7 +37,7 @@ inline void require(Status status, const std::string& what) {
 }
 
 // use(mapper), with the Mapper of that name over the domain. All outlive the call. Throws Failure if there is
-// none.
+// none, and if use() leaves anything mapped.
 template <class Platform, class Use>
 void with_strategy(const std::string& name, UserDomain& domain, Platform& platform, FlushAlarm& alarm,
                    Use&& use) {
@@ -60,6 +60,9 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
         with(Persistent<UserDomain, Platform>{domain, platform});
     } else {
         throw Failure{"there is no strategy `" + name + "` at user level"};
+    }
+    if (domain.live() != 0) {
+        throw Failure{"mappings were left after the stop: " + std::to_string(domain.live())};
     }
 }
 

@@ -42,6 +42,11 @@ void print_catalogue(const nlohmann::json& catalogue) {
     };
     for (const auto& strategy : catalogue.at("strategies")) {
         fmt::print("  {:16} {}\n", text(strategy, "name"), text(strategy, "summary"));
+        if (strategy.contains("parameters"))
+            for (const auto& parameter : strategy.at("parameters"))
+                fmt::print("      {} {} to {}, default {}: {}\n", text(parameter, "name"),
+                           parameter.at("least").dump(), parameter.at("most").dump(),
+                           parameter.at("default").dump(), text(parameter, "summary"));
         for (const auto& placement : strategy.at("placements"))
             print_protection(placement, strategy.at("protection").at(placement.get<std::string>()), "");
         if (strategy.contains("protection_with_large_pages"))
