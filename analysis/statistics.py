@@ -257,7 +257,7 @@ def lists(part, column):
 
 PLACEMENT_ORDER = {"stock": 0, "kernel": 1, "user": 2}
 STRATEGIES = ("linux-identity", "linux-lazy", "linux-strict", "passthrough", "persistent", "on-demand", "copy", "hybrid-copy",
-              "optimistic", "deferred", "strict", "shared")
+              "optimistic", "contiguous", "deferred", "strict", "shared")
 STRATEGY_ORDER = {name: position for position, name in enumerate(STRATEGIES)}
 
 

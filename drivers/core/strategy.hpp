@@ -227,6 +227,19 @@ inline constexpr Strategy optimistic{
     .stock = {},
 };
 
+inline constexpr Strategy contiguous{
+    .name = "contiguous",
+    .summary = "buffers take IOVAs in sequence from blocks of 64 pages; a block is unmapped as one when all of it is done, "
+               "or every 10 ms",
+    .domain = DomainKind::own,
+    .in_kernel = true,
+    .in_user = true,
+    .in_stock = false,
+    .kernel = in_kernel(page_10ms),
+    .user = in_user(page_10ms),
+    .stock = {},
+};
+
 inline constexpr Strategy copy{
     .name = "copy",
     .summary =
@@ -333,6 +346,7 @@ inline constexpr std::array catalogue{
     &strict,
     &shared,
     &deferred,
+    &contiguous,
     &optimistic,
     &copy,
     &hybrid_copy,

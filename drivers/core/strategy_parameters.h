@@ -14,6 +14,7 @@
     X(deferred_per_cpu, "deferred", 0, 1, 0, 0, "1: a queue for each CPU, as Linux has; 0: one for all")          \
     X(optimistic_entries, "optimistic", 1, 16384, 1024, 0, "pages that stay mapped without a user")               \
     X(optimistic_milliseconds, "optimistic", 1, 1000, 10, 1, "for how long they do at most")                         \
+    X(contiguous_milliseconds, "contiguous", 1, 1000, 10, 1, "for how long a buffer that came back waits for its block") \
     X(quota_pages, "on-demand", 0, 32768, 1024, 0, "pages that stay mapped, those in use included")                \
     X(copy_threshold, "hybrid-copy", 0, 65536, 4096, 0, "bytes up to which a buffer is copied, beyond which it is mapped")
 /* clang-format on */

@@ -16,6 +16,7 @@
 #include "kernel_backend.hpp"
 #include "kernel_platform.hpp"
 #include "linux_dma.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/hybrid_copy.hpp"
@@ -56,6 +57,7 @@ enum class Kind : std::uint8_t {
     optimistic,
     on_demand,
     hybrid_copy,
+    contiguous,
 };
 
 inline Kind kind_of(const Strategy& strategy) {
@@ -68,6 +70,7 @@ inline Kind kind_of(const Strategy& strategy) {
     if (&strategy == &strategies::optimistic) return Kind::optimistic;
     if (&strategy == &strategies::on_demand) return Kind::on_demand;
     if (&strategy == &strategies::hybrid_copy) return Kind::hybrid_copy;
+    if (&strategy == &strategies::contiguous) return Kind::contiguous;
     return Kind::strict;
 }
 
@@ -169,7 +172,8 @@ class ByStrategy {
         if (self.kind_ == Kind::shared) return use(self.shared_);
         if (self.kind_ == Kind::optimistic) return use(self.optimistic_);
         if (self.kind_ == Kind::on_demand) return use(self.on_demand_);
-        return use(self.hybrid_copy_);
+        if (self.kind_ == Kind::hybrid_copy) return use(self.hybrid_copy_);
+        return use(self.contiguous_);
     }
 
     void give_back_space() { allocator_.tear_down(platform_); }
@@ -236,6 +240,11 @@ class ByStrategy {
                 Device<HybridCopy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
             return hybrid_copy_.mapper.set_up(slots, around.settings.copy_threshold);
         }
+        if (kind_ == Kind::contiguous) {
+            new (&contiguous_) Device<Contiguous<KernelDomain, KernelPlatform, KernelAlarm>>{
+                platform_, own..., domain_, platform_, alarm_};
+            return contiguous_.mapper.set_up(around.settings.contiguous_milliseconds);
+        }
         new (&persistent_)
             Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
@@ -264,6 +273,7 @@ class ByStrategy {
         Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>> optimistic_;
         Device<OnDemand<KernelDomain, KernelPlatform>> on_demand_;
         Device<HybridCopy<KernelDomain, KernelPlatform>> hybrid_copy_;
+        Device<Contiguous<KernelDomain, KernelPlatform, KernelAlarm>> contiguous_;
     };
 };
 

@@ -67,23 +67,10 @@ class Domain {
         lock_.unlock();
         if (!iova.ok()) return iova;
 
-        Status mapped{};
-        Iova next = iova.value();
-        for (std::size_t i = 0; i < segments.size();) {
-            const Memory start{page_floor(segments[i].memory.address)};
-            std::uint64_t bytes = 0;
-            // What adjoins in memory is one call of the backend.
-            do {
-                bytes += pages_of(segments[i++]) * page_bytes;
-            } while (i < segments.size() && page_floor(segments[i].memory.address) == start.address + bytes);
-            mapped = backend_.map(next, start, bytes, direction);
-            if (!mapped.ok()) [[unlikely]]
-                break;
-            next = next + bytes;
-        }
+        std::uint64_t begun = 0;
+        const Status mapped = map_segments(iova.value(), segments, direction, begun);
         if (mapped.ok()) return iova;
 
-        const std::uint64_t begun = next.value - iova.value().value;
         const bool cleared = begun == 0 || backend_.unmap(iova.value(), begun, Invalidate::now).ok();
         lock_.lock();
         failures_.add(1);
@@ -96,6 +83,61 @@ class Domain {
         }
         lock_.unlock();
         return mapped.error();
+    }
+
+    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Error: no_iova_space.
+    Result<Iova> reserve(std::uint64_t pages) {
+        lock_.lock();
+        const Result<Iova> iova = allocator_.allocate(pages);
+        if (!iova.ok()) failures_.add(1);
+        lock_.unlock();
+        return iova;
+    }
+    // Ends reserve() with the same pages, of which no translation is left.
+    void give_back(Iova iova, std::uint64_t pages) {
+        lock_.lock();
+        allocator_.free(iova, pages);
+        lock_.unlock();
+    }
+
+    // As map_list(), but at IOVAs that were reserved. `is_lost` is set if an error leaves some of them mapped, since taking it
+    // back was refused: they must not be given back. Errors: mapping_failed, no_memory.
+    Status map_at(Iova iova, std::span<const Segment> segments, Direction direction, bool& is_lost) {
+        std::uint64_t begun = 0;
+        const Status mapped = map_segments(iova, segments, direction, begun);
+        const bool cleared =
+            mapped.ok() || begun == 0 || backend_.unmap(iova, begun, Invalidate::now).ok();
+        lock_.lock();
+        if (mapped.ok()) {
+            maps_.add(1);
+        } else {
+            failures_.add(1);
+            if (!cleared) {
+                maps_.add(1);
+                quarantined_.add(1);
+                is_lost = true;
+            } else if (begun != 0) {
+                invalidations_.add(1);
+            }
+        }
+        lock_.unlock();
+        return mapped;
+    }
+
+    // Ends so many map_at() whose ranges are all of this one, by one call. On return no translation of it is left; its IOVAs
+    // stay reserved. After an error they must not be given back.
+    Status unmap_at(const PageRange& range, std::uint32_t mappings) {
+        const Status unmapped = backend_.unmap(range.iova, range.bytes, Invalidate::now);
+        if (!unmapped.ok()) [[unlikely]] {
+            give_up(mappings);
+            return unmapped;
+        }
+        lock_.lock();
+        invalidations_.add(Backend::clears_without_invalidating ? 1 : mappings);
+        joined_.add(mappings - 1);
+        unmaps_.add(mappings);
+        lock_.unlock();
+        return {};
     }
 
     // Maps memory at its own address, for both directions. The allocator must not hand out that range.
@@ -194,6 +236,23 @@ class Domain {
     [[nodiscard]] std::uint64_t quarantined() const { return quarantined_.read(); }
 
   private:
+    // In order and without a gap, from `iova` on. After an error that many bytes are mapped.
+    Status map_segments(Iova iova, std::span<const Segment> segments, Direction direction, std::uint64_t& begun) {
+        for (std::size_t i = 0; i < segments.size();) {
+            const Memory start{page_floor(segments[i].memory.address)};
+            std::uint64_t bytes = 0;
+            // What adjoins in memory is one call of the backend.
+            do {
+                bytes += pages_of(segments[i++]) * page_bytes;
+            } while (i < segments.size() && page_floor(segments[i].memory.address) == start.address + bytes);
+            const Status mapped = backend_.map(iova + begun, start, bytes, direction);
+            if (!mapped.ok()) [[unlikely]]
+                return mapped;
+            begun += bytes;
+        }
+        return {};
+    }
+
     void unmap_run(std::span<const PageRange> run) {
         const PageRange& last = run.back();
         const Iova start = run.front().iova;

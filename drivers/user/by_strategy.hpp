@@ -13,6 +13,7 @@
 #include "core/strategy.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
@@ -48,6 +49,8 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
         with(Shared<UserDomain, Platform>{domain, platform});
     } else if (name == strategies::deferred.name) {
         with(Deferred<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
+    } else if (name == strategies::contiguous.name) {
+        with(Contiguous<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::optimistic.name) {
         with(Optimistic<UserDomain, Platform, FlushAlarm>{domain, platform, alarm});
     } else if (name == strategies::copy.name) {
@@ -81,6 +84,8 @@ void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopyS
                                .milliseconds = options.deferred_milliseconds,
                                .per_cpu = options.deferred_per_cpu != 0}),
                 device + ": cannot make the queue of deferred unmappings");
+    } else if constexpr (chosen == &strategies::contiguous) {
+        require(mapper.set_up(options.contiguous_milliseconds), device + ": cannot make the table of blocks");
     } else if constexpr (chosen == &strategies::optimistic) {
         require(mapper.set_up(
                     {.entries = options.optimistic_entries, .milliseconds = options.optimistic_milliseconds}),

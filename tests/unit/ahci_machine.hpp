@@ -19,6 +19,7 @@
 #include "ahci/driver.hpp"
 #include "core/mapper.hpp"
 #include "core/strategy.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
@@ -53,6 +54,7 @@ using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;
 using CopyDisk = Copy<DiskDomain, DiskPlatform>;
 using PersistentDisk = Persistent<DiskDomain, DiskPlatform>;
+using ContiguousDisk = Contiguous<DiskDomain, DiskPlatform, SilentAlarm>;
 using HybridCopyDisk = HybridCopy<DiskDomain, DiskPlatform>;
 using OnDemandDisk = OnDemand<DiskDomain, DiskPlatform>;
 using OptimisticDisk = Optimistic<DiskDomain, DiskPlatform, SilentAlarm>;
@@ -131,6 +133,12 @@ inline std::unique_ptr<OnDemandDisk> make_disk_mapper(DiskMachine& machine, OnDe
 inline std::unique_ptr<HybridCopyDisk> make_disk_mapper(DiskMachine& machine, HybridCopyDisk*) {
     auto mapper = std::make_unique<HybridCopyDisk>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}, 4096).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<ContiguousDisk> make_disk_mapper(DiskMachine& machine, ContiguousDisk*) {
+    auto mapper = std::make_unique<ContiguousDisk>(machine.domain, machine.platform, machine.alarm);
+    EXPECT_TRUE(mapper->set_up(10).ok());
     return mapper;
 }
 
@@ -395,7 +403,7 @@ struct DiskStrategyNames {
     }
 };
 using EveryDiskMapper =
-    testing::Types<StrictDisk, SharedDisk, DeferredDisk, OptimisticDisk, CopyDisk, HybridCopyDisk, OnDemandDisk,
-                   PersistentDisk>;
+    testing::Types<StrictDisk, SharedDisk, DeferredDisk, ContiguousDisk, OptimisticDisk, CopyDisk, HybridCopyDisk,
+                   OnDemandDisk, PersistentDisk>;
 
 }  // namespace dmatoll::test

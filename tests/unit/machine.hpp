@@ -13,6 +13,7 @@
 #include "core/strategy.hpp"
 #include "e1000/driver.hpp"
 #include "frames.hpp"
+#include "mapping/contiguous.hpp"
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
@@ -47,6 +48,7 @@ struct ModelAlarm {
     std::uint64_t settings = 0;
     std::uint64_t pending_ns = 0;
 };
+using ContiguousMapper = Contiguous<ModelDomain, ModelPlatform, ModelAlarm>;
 using HybridCopyMapper = HybridCopy<ModelDomain, ModelPlatform>;
 using CopyMapper = Copy<ModelDomain, ModelPlatform>;
 using DeferredMapper = Deferred<ModelDomain, ModelPlatform, ModelAlarm>;
@@ -57,6 +59,7 @@ static_assert(Mapper<StrictMapper>);
 static_assert(Mapper<DeferredMapper>);
 static_assert(Mapper<CopyMapper>);
 static_assert(Mapper<PersistentMapper>);
+static_assert(Mapper<ContiguousMapper>);
 static_assert(Mapper<HybridCopyMapper>);
 static_assert(Mapper<SharedMapper>);
 static_assert(Mapper<OnDemandMapper>);
@@ -126,6 +129,12 @@ inline std::unique_ptr<OnDemandMapper> make_mapper(Machine& machine, OnDemandMap
 inline std::unique_ptr<HybridCopyMapper> make_mapper(Machine& machine, HybridCopyMapper*) {
     auto mapper = std::make_unique<HybridCopyMapper>(machine.domain, machine.platform);
     EXPECT_TRUE(mapper->set_up({.to_device = 4096, .from_device = 4096}, 600).ok());
+    return mapper;
+}
+
+inline std::unique_ptr<ContiguousMapper> make_mapper(Machine& machine, ContiguousMapper*) {
+    auto mapper = std::make_unique<ContiguousMapper>(machine.domain, machine.platform, machine.alarm);
+    EXPECT_TRUE(mapper->set_up(10).ok());
     return mapper;
 }
 
@@ -333,7 +342,7 @@ struct StrategyNames {
     }
 };
 using EveryMapper =
-    testing::Types<StrictMapper, SharedMapper, DeferredMapper, OptimisticMapper, CopyMapper, HybridCopyMapper,
-                   OnDemandMapper, PersistentMapper>;
+    testing::Types<StrictMapper, SharedMapper, DeferredMapper, ContiguousMapper, OptimisticMapper, CopyMapper,
+                   HybridCopyMapper, OnDemandMapper, PersistentMapper>;
 
 }  // namespace dmatoll::test

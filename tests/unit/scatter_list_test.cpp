@@ -18,6 +18,7 @@ static_assert(ScatterMapper<StrictMapper>);
 static_assert(ScatterMapper<DeferredMapper>);
 static_assert(ScatterMapper<CopyMapper>);
 static_assert(ScatterMapper<PersistentMapper>);
+static_assert(ScatterMapper<ContiguousMapper>);
 static_assert(ScatterMapper<HybridCopyMapper>);
 static_assert(ScatterMapper<SharedMapper>);
 static_assert(ScatterMapper<OptimisticMapper>);

@@ -26,7 +26,7 @@ TEST(StrategyCatalogue, NamesAreTheDocumentedOnes) {
         EXPECT_GT(std::string{strategy->summary}.size(), 10u);
         EXPECT_EQ(std::string{strategy->summary}.find('\n'), std::string::npos);
     }
-    EXPECT_EQ(names, (std::set<std::string>{"strict", "shared", "deferred", "optimistic", "copy", "hybrid-copy", "on-demand", "persistent", "passthrough",
+    EXPECT_EQ(names, (std::set<std::string>{"strict", "shared", "deferred", "contiguous", "optimistic", "copy", "hybrid-copy", "on-demand", "persistent", "passthrough",
                                             "linux-strict", "linux-lazy", "linux-identity"}));
     EXPECT_EQ(strategies::find(""), nullptr);
     EXPECT_EQ(strategies::find("linux-"), nullptr);
@@ -92,6 +92,7 @@ TEST(StrategyCatalogue, StrategiesReferToTheirOwnEntry) {
     EXPECT_EQ(&SharedMapper::strategy, strategies::find("shared"));
     EXPECT_EQ(&DeferredMapper::strategy, strategies::find("deferred"));
     EXPECT_EQ(&OptimisticMapper::strategy, strategies::find("optimistic"));
+    EXPECT_EQ(&ContiguousMapper::strategy, strategies::find("contiguous"));
     EXPECT_EQ(&CopyMapper::strategy, strategies::find("copy"));
     EXPECT_EQ(&HybridCopyMapper::strategy, strategies::find("hybrid-copy"));
     EXPECT_EQ(&OnDemandMapper::strategy, strategies::find("on-demand"));

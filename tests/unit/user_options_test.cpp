@@ -142,6 +142,7 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
                                                {"--deferred-milliseconds", "1001"},
                                                {"--deferred-per-cpu", "1"},
                                                {"--optimistic-entries", "16385"},
+                                               {"--contiguous-milliseconds", "0"},
                                                {"--quota-pages", "32769"},
                                                {"--quota-pages", "-1"},
                                                {"--copy-threshold", "65537"},

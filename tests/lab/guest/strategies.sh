@@ -108,6 +108,8 @@ case $(cat $place/class) in
 esac
 for placement in in_kernel in_process; do
     $placement shared shared
+    $placement contiguous contiguous
+    $placement contiguous-short contiguous contiguous_milliseconds=1
     $placement optimistic optimistic
     $placement optimistic-one optimistic optimistic_entries=1 optimistic_milliseconds=2
     $placement on-demand on-demand
