@@ -25,8 +25,10 @@
 #include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/set_up.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
+#include "settings_of.hpp"
 
 namespace dmatoll::kernel {
 
@@ -194,23 +196,23 @@ class ByStrategy {
 
     template <class... Own>
     Status construct_own(const dmatoll_surroundings& around, const CopySlots& slots, const Own&... own) {
-        if (kind_ == Kind::strict) {
-            new (&strict_) Device<Strict<KernelDomain>>{platform_, own..., domain_};
-            return {};
-        }
-        if (kind_ == Kind::deferred) {
-            new (&deferred_) Device<Deferred<KernelDomain, KernelPlatform, KernelAlarm>>{
-                platform_, own..., domain_, platform_, alarm_};
-            return deferred_.mapper.set_up({.entries = around.settings.deferred_entries,
-                                            .milliseconds = around.settings.deferred_milliseconds,
-                                            .per_cpu = around.settings.deferred_per_cpu != 0});
-        }
-        if (kind_ == Kind::copy) {
-            new (&copy_) Device<Copy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
-            return copy_.mapper.set_up(slots);
-        }
+        const auto place = [&]<class M>(Device<M>& device, auto&... wanted) {
+            new (&device) Device<M>{platform_, own..., wanted...};
+        };
+        const auto make = [&](auto& device, auto&... wanted) {
+            place(device, wanted...);
+            return set_up_strategy(device.mapper, settings_of(around.settings), slots);
+        };
+        if (kind_ == Kind::strict) return make(strict_, domain_);
+        if (kind_ == Kind::shared) return make(shared_, domain_, platform_);
+        if (kind_ == Kind::deferred) return make(deferred_, domain_, platform_, alarm_);
+        if (kind_ == Kind::contiguous) return make(contiguous_, domain_, platform_, alarm_);
+        if (kind_ == Kind::optimistic) return make(optimistic_, domain_, platform_, alarm_);
+        if (kind_ == Kind::copy) return make(copy_, domain_, platform_);
+        if (kind_ == Kind::hybrid_copy) return make(hybrid_copy_, domain_, platform_);
+        if (kind_ == Kind::on_demand) return make(on_demand_, domain_, platform_);
         if (kind_ == Kind::passthrough) {
-            new (&passthrough_) Device<Passthrough<KernelDomain>>{platform_, own..., domain_};
+            place(passthrough_, domain_);
             const Status mapped = passthrough_.mapper.set_up(
                 last_memory(around), std::span{reserved_, reserved_count_}, around.address_bits);
             if (mapped.error() == Error::invalid_argument) {
@@ -221,32 +223,7 @@ class ByStrategy {
             }
             return mapped;
         }
-        if (kind_ == Kind::shared) {
-            new (&shared_) Device<Shared<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
-            return shared_.mapper.set_up();
-        }
-        if (kind_ == Kind::optimistic) {
-            new (&optimistic_) Device<Optimistic<KernelDomain, KernelPlatform, KernelAlarm>>{
-                platform_, own..., domain_, platform_, alarm_};
-            return optimistic_.mapper.set_up({.entries = around.settings.optimistic_entries,
-                                              .milliseconds = around.settings.optimistic_milliseconds});
-        }
-        if (kind_ == Kind::on_demand) {
-            new (&on_demand_) Device<OnDemand<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
-            return on_demand_.mapper.set_up(around.settings.quota_pages);
-        }
-        if (kind_ == Kind::hybrid_copy) {
-            new (&hybrid_copy_)
-                Device<HybridCopy<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
-            return hybrid_copy_.mapper.set_up(slots, around.settings.copy_threshold);
-        }
-        if (kind_ == Kind::contiguous) {
-            new (&contiguous_) Device<Contiguous<KernelDomain, KernelPlatform, KernelAlarm>>{
-                platform_, own..., domain_, platform_, alarm_};
-            return contiguous_.mapper.set_up(around.settings.contiguous_milliseconds);
-        }
-        new (&persistent_)
-            Device<Persistent<KernelDomain, KernelPlatform>>{platform_, own..., domain_, platform_};
+        place(persistent_, domain_, platform_);
         return persistent_.mapper.cover(Memory{0}, last_memory(around),
                                         {.bytes = around.settings.page_size,
                                          .memory = memory_of(around),

@@ -22,6 +22,7 @@
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
+#include "mapping/set_up.hpp"
 #include "mapping/shared.hpp"
 #include "mapping/strict.hpp"
 #include "vfio_container.hpp"
@@ -74,29 +75,9 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
 template <class Mapper>
 void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopySlots& slots,
                       const std::string& device) {
-    constexpr const Strategy* chosen = &Mapper::strategy;
-    const char* const no_shadows =
-        ": cannot map the shadows of the buffers (is the limit of locked memory too low?)";
-    if constexpr (chosen == &strategies::shared) {
-        require(mapper.set_up(), device + ": cannot make the table of mapped pages");
-    } else if constexpr (chosen == &strategies::deferred) {
-        require(mapper.set_up({.entries = options.deferred_entries,
-                               .milliseconds = options.deferred_milliseconds,
-                               .per_cpu = options.deferred_per_cpu != 0}),
-                device + ": cannot make the queue of deferred unmappings");
-    } else if constexpr (chosen == &strategies::contiguous) {
-        require(mapper.set_up(options.contiguous_milliseconds), device + ": cannot make the table of blocks");
-    } else if constexpr (chosen == &strategies::optimistic) {
-        require(mapper.set_up(
-                    {.entries = options.optimistic_entries, .milliseconds = options.optimistic_milliseconds}),
-                device + ": cannot make the table of mapped pages");
-    } else if constexpr (chosen == &strategies::on_demand) {
-        require(mapper.set_up(options.quota_pages), device + ": cannot make the table of mapped pages");
-    } else if constexpr (chosen == &strategies::copy) {
-        require(mapper.set_up(slots), device + no_shadows);
-    } else if constexpr (chosen == &strategies::hybrid_copy) {
-        require(mapper.set_up(slots, options.copy_threshold), device + no_shadows);
-    }
+    // Its tables are memory of this process, and what it maps already is pinned.
+    require(set_up_strategy(mapper, options, slots), device + ": cannot set up strategy `" + Mapper::strategy.name +
+                                                         "` (is the limit of locked memory too low?)");
 }
 
 // Memory that all buffers of that direction come from, for a strategy that maps such a pool once; nothing
