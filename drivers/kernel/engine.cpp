@@ -148,6 +148,8 @@ bool dmatoll_engine_runs(const dmatoll_engine* engine) {
     return with(engine, [](const auto& one) { return one.driver.running(); });
 }
 
+// Flattened as the data path of nic.cpp.
+[[gnu::flatten]]
 void dmatoll_engine_step(dmatoll_engine* engine) {
     with(engine, [](auto& one) { one.driver.step(); });
 }

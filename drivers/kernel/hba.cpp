@@ -182,8 +182,9 @@ void dmatoll_hba_disable_interrupts(dmatoll_hba* hba) {
     with(hba, [](auto& one) { one.driver.disable_interrupts(); });
 }
 
-// ---- data path ----
+// ---- data path; flattened as that of nic.cpp ----
 
+[[gnu::flatten]]
 int dmatoll_hba_submit(dmatoll_hba* hba, std::uint32_t port, std::uint32_t tag,
                        const dmatoll_disk_request* request) {
     const ahci::BlockRange range{request->first_block, request->blocks};
@@ -202,6 +203,7 @@ int dmatoll_hba_submit(dmatoll_hba* hba, std::uint32_t port, std::uint32_t tag,
     return 0;
 }
 
+[[gnu::flatten]]
 std::uint32_t dmatoll_hba_complete(dmatoll_hba* hba, std::uint32_t port, dmatoll_completion* completion,
                                    bool* failed) {
     return with(hba, [&](auto& one) {

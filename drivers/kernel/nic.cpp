@@ -191,7 +191,10 @@ void dmatoll_nic_disable_interrupts(dmatoll_nic* nic) {
 }
 
 // ---- data path ----
+// Flattened: a strategy's path is inlined as a whole. Left to the compiler, how far it is would depend on how many other
+// strategies there are.
 
+[[gnu::flatten]]
 int dmatoll_nic_transmit(dmatoll_nic* nic, void* headers, const dmatoll_segment* segments,
                          std::uint32_t count, const dmatoll_offload* offload, std::uint64_t cookie) {
     // Laid out alike, and the kernel is compiled without type-based aliasing.
@@ -219,6 +222,7 @@ std::uint32_t dmatoll_nic_transmit_room(const dmatoll_nic* nic) {
     return with(nic, [](const auto& one) { return one.driver.transmit_room(); });
 }
 
+[[gnu::flatten]]
 std::uint32_t dmatoll_nic_reclaim(dmatoll_nic* nic, dmatoll_completion* completion) {
     // All there is: the ring bounds it.
     return with(nic, [completion](auto& one) {
@@ -229,6 +233,7 @@ std::uint32_t dmatoll_nic_reclaim(dmatoll_nic* nic, dmatoll_completion* completi
     });
 }
 
+[[gnu::flatten]]
 std::uint32_t dmatoll_nic_receive(dmatoll_nic* nic, std::uint32_t budget) {
     dmatoll_net* const net = nic->net;
     return with(nic, [net, budget](auto& one) {
