@@ -172,3 +172,33 @@ def test_a_disk_that_is_full_when_a_trial_ends_costs_no_finished_trial(dmatoll, 
     for word in (os.strerror(errno.ENOSPC), str(run / "trials.jsonl"), plan["trials"][1]["id"], "--resume"):
         assert word in result.stderr, result
     assert program.records(run) == [finished]
+
+
+def finished_probe(dmatoll, place, **changed):
+    """A run of one probed trial that is through, in which one cell is as told."""
+    plan = json.loads(program.run(dmatoll, "plan", "probe", "--filter", "strategy=strict,placement=user", "--json", cwd=place).stdout)
+    run = place / "run"
+    (run / "raw").mkdir(parents=True)
+    manifest = {"schema": 1, "run": "run", "target": "lab", "clock": "virtual", "seed": 1, "environment": {}, "plan": plan}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    cell = {"attacker": "device", "asset": "driver", "access": "stale_read", "promised": "refused", "accesses": 4, "reached": 0,
+            "verdict": "as promised", **changed}
+    (run / "trials.jsonl").write_text("".join(
+        json.dumps({"schema": 1, "run": "run", "trial": trial["id"], "status": "ok", "probe": {"cells": [cell]}}) + "\n" for trial in plan["trials"]))
+    return run
+
+
+def test_a_broken_promise_is_told_and_ends_a_probe_with_its_own_status(dmatoll, place):
+    run = finished_probe(dmatoll, place, reached=3, verdict="less than promised")
+    result = program.run(dmatoll, "probe", "--resume", run, "--no-report", cwd=place)
+    assert result.returncode == 4, result
+    assert "stale_read" in result.stdout and "3 times of 4" in result.stdout and "refused" in result.stdout
+
+
+def test_kept_promises_are_no_failure_and_nothing_probed_is_one(dmatoll, place):
+    run = finished_probe(dmatoll, place)
+    assert program.run(dmatoll, "probe", "--resume", run, "--no-report", cwd=place).returncode == 0
+    records = program.records(run)
+    (run / "trials.jsonl").write_text("".join(json.dumps({**record, "status": "skipped"}) + "\n" for record in records))
+    result = program.run(dmatoll, "probe", "--resume", run, "--no-report", cwd=place)
+    assert result.returncode == 1 and "Nothing was probed" in result.stderr, result
