@@ -89,7 +89,7 @@ def pair_table(part, labels):
 
 def name_of(parameters):
     found = statistics.parameters_of(parameters)
-    return compare.size(found["copy_bytes"]) if compare.is_number(found.get("copy_bytes")) else "copy"
+    return f"{found['copy_bytes']} B" if compare.is_number(found.get("copy_bytes")) else "copy"
 
 
 def copy_table(part, labels):

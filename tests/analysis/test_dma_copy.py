@@ -43,7 +43,7 @@ def test_a_pair_costs_half_of_what_a_mapping_for_each_copy_adds(tmp_path):
     # Of 1901 and 1903, and of 2401 and 2403: what the loop itself costs is in neither.
     assert found["strict"]["instructions per pair"] == "1,902" and found["linux-strict"]["instructions per pair"] == "2,402"
     assert found["strict"][": linux-strict"] == "0.792" and found["linux-strict"][": linux-strict"] == "1.000"
-    assert found["strict"]["boots"] == "2"
+    assert found["strict"]["boots"] == "2" and found["strict"]["copies"] == "1514 B"
     costs = dma_copy.pair_costs(section.part("dma-copy"))
     assert sorted(summary.values["1"] for summary in costs.values()) == [1901, 2401]
 
