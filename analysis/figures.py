@@ -71,8 +71,8 @@ DISK_METRICS = [
 ]
 
 COPY_METRICS = [
-    Metric("instructions_per_copy", "Instructions per copy", "instructions per copy", 1, 0),
-    Metric("cycles_per_copy", "Cycles per copy", "cycles per copy", 1, 0),
+    Metric("instructions_per_copy", "Instructions per copy", "instructions per copy", 1, 0, may_cut=False),
+    Metric("cycles_per_copy", "Cycles per copy", "cycles per copy", 1, 0, may_cut=False),
 ]
 
 
