@@ -14,7 +14,7 @@ namespace {
 using Kind = Promise::Kind;
 
 nlohmann::json protection(const char* strategy, Placement placement, std::uint64_t page_size = 0) {
-    return protection_json(*find_strategy(strategy), placement, page_size);
+    return protection_json(*find_strategy(strategy), placement, {}, page_size);
 }
 
 Kind promised(const nlohmann::json& protection, const char* pair, const char* access) {
