@@ -47,7 +47,11 @@ def test_memory_that_was_never_given_away_is_out_of_reach(run, point):
             else:
                 assert cell["accesses"] == ROUNDS
                 assert cell["reached"] == (ROUNDS if point[1] in ANYWHERE else 0), cell
-    assert point[1] in ANYWHERE or run[1][point]["probe"]["faults_logged"] > 0
+
+
+def test_faults_in_the_log_are_a_lower_bound(run):
+    # The kernel does not print each, and after many none for a while.
+    assert sum(record["probe"]["faults_logged"] for record in run[1].values()) > 0
 
 
 @pytest.mark.parametrize("point", POINTS)
