@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The parts of the report that appear only where a run has trials of their kind, in their order."""
 
-from analysis import axes, crash, dma_copy, echo, fio, latency, modelled_report, probe, profiles, raw_frames, sync_read
+from analysis import axes, crash, dma_copy, echo, fio, latency, modelled_report, probe, profiles, protection_cost, raw_frames, sync_read
 
 
 def blocks(run, section, profiles_):
@@ -17,4 +17,5 @@ def blocks(run, section, profiles_):
         *profiles.blocks(profiles_, section),
         *crash.blocks(run, section),
         *probe.blocks(run, section),
+        *protection_cost.blocks(run, section),
     ]

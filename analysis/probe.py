@@ -11,6 +11,7 @@ PAIRS = {
     ("device", "driver"): ("neighbour_write", "neighbour_read", "backward_write", "backward_read", "stale_write", "stale_read"),
 }
 LESS = "less than promised"
+NOT_TRIED = "not tried"
 
 
 def blocks(run, section):
@@ -69,7 +70,7 @@ def matrix(section, probed, labels, pair):
 
 def outcome(cell):
     """What was seen, and what was promised if anything was."""
-    if cell is None or cell["verdict"] == "not tried":
+    if cell is None or cell["verdict"] == NOT_TRIED:
         return "–"
     seen = "no" if not cell["reached"] else "reached"
     if cell["promised"] == "nothing":

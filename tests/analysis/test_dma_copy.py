@@ -1,28 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Memory copies: what a map and an unmap cost, from records whose figures can be worked out by hand."""
 
-import network
 import pytest
 import synthetic
+from engine import copy
 
 from analysis import dma_copy, families, load, profiles, report as program, text
-
-BASE = {"kernel": 200, "user": 150}
-PAIR = {"strict": 1900, "persistent": 30, "linux-strict": 2400}  # instructions of a map and an unmap
-
-
-def copy(seed, placement, strategy, lifetime=1, size=1514, **changes):
-    """Two instructions dearer a seed, and so is a pair by one if there is one."""
-    pairs = 2 / lifetime if lifetime else 0
-    work = BASE[placement] + pairs * (PAIR[strategy] + seed) + 10 * seed
-    copies = 1000
-    metrics = {"copies": copies, "copied_bytes": copies * size, "instructions_per_copy": work, "cpu_utilisation": 1.0}
-    if not strategy.startswith("linux"):
-        metrics["iommu"] = {"maps": copies * pairs, "unmaps": copies * pairs, "invalidations": copies * pairs}
-    parameters = {"copy_bytes": size, "working_set_pairs": 64, "batch_copies": 16, "lifetime_copies": lifetime, "warm_up_ms": 10, "window_ms": 100}
-    return network.base(seed, placement, strategy, f"copy/{placement}/{strategy}/{lifetime}/{size}/{seed}", metrics,
-                        {"name": "dma-copy", "parameters": parameters}, **changes)
-
 
 def only_block(tmp_path, lines):
     run = load.load_run(synthetic.write_run(tmp_path / "made", lines))

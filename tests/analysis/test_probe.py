@@ -1,31 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What strategies protect, from records of probes that were never made."""
 
-import network
 import pytest
 import synthetic
+from engine import cell, probe
 
 from analysis import axes, families, load, profiles, report as program, text
-
-OWN = ("neighbour_write", "neighbour_read", "backward_write", "backward_read", "stale_write", "stale_read")
-
-
-def cell(attacker, asset, access, promised="refused", reached=0, verdict="as promised", **more):
-    made = {"attacker": attacker, "asset": asset, "access": access, "promised": promised, "accesses": 8, "reached": reached, "verdict": verdict}
-    if access.startswith("stale"):
-        made.update(longest_ns=0, refused_ns=5_000, open=0)
-    return {**made, **more}
-
-
-def probe(placement, strategy, changed=(), **changes):
-    """As strict would be, but for the cells `changed`: (attacker, asset, access) -> values."""
-    cells = [cell(attacker, "kernel", access) for attacker in ("device", "driver") for access in ("foreign_write", "foreign_read")]
-    cells += [cell("device", "driver", access, "nothing" if access.startswith("neighbour") else "refused", 8 if access.startswith("neighbour") else 0) for access in OWN]
-    for each in cells:
-        each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))
-    return network.base(1, placement, strategy, f"probe/{placement}/{strategy}", {"accesses": 80, "cells": 10, "less_than_promised": 0},
-                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes)
-
 
 def only_block(tmp_path, lines):
     run = load.load_run(synthetic.write_run(tmp_path / "made", lines))
