@@ -100,7 +100,10 @@ class Optimistic : public PageByPage<Optimistic<Domain, P, A>, Domain, P> {
         // Looked at so late, what became idle in this half may have been so for all of the bound.
         if (age >= 2 * half_ns_) {
             Base::doom_idle(Base::pages_.idle());
+            half_began_ns_ = now;
         } else {
+            // Looked at late, the next half is as much shorter.
+            half_began_ns_ += half_ns_;
             while (Base::pages_.oldest_idle() != MappedPages::none &&
                    Base::pages_[Base::pages_.oldest_idle()].mark != half_) {
                 Base::doom_idle(1);
@@ -108,7 +111,6 @@ class Optimistic : public PageByPage<Optimistic<Domain, P, A>, Domain, P> {
         }
         Base::unmap_doomed();
         ++half_;
-        half_began_ns_ = now;
     }
 
     void set_alarm(std::uint64_t nanoseconds) {

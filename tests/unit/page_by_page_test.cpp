@@ -427,6 +427,7 @@ TEST_F(OptimisticTest, AnAlarmThatComesLateLeavesNothingBeyondTheBound) {
     unmap(map(0).value());
     pass(9'999'999);
     EXPECT_EQ(mapper->idle(), 1u);
+    EXPECT_EQ(machine.alarm.pending_ns, 1u);
     pass(machine.alarm.pending_ns);
     EXPECT_EQ(mapper->mapped(), 0u);
 }
