@@ -54,8 +54,9 @@ const char* name_of(Promise::Kind kind) {
 }
 
 // By how much the timer may be late that ends a window. Our strategies have one of high resolution, and a softirq or a
-// process behind it. Linux's queue has one of the timer wheel: its time is rounded up to ticks, it ends at the tick
-// behind the one that it would be due at, and the CPU that reads the time may not have seen the latest.
+// process behind it. Linux's queue has one of the timer wheel: its time is rounded up to ticks, and it ends at the tick
+// behind the one that it would be due at. 10 ms, three ticks of 250 a second, were seen to be 15.98 to 19.91 ms, four to
+// five.
 std::uint64_t timer_slack_ns(DomainKind domain) {
     constexpr std::uint64_t latency_ns = 1'000'000;
     constexpr std::uint64_t late_ticks = 3;

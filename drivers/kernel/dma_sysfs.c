@@ -19,7 +19,8 @@ static ssize_t part_show(struct device* device, struct device_attribute* attribu
 }
 static DEVICE_ATTR_RO(part);
 
-/* One line of e1000/dma_command.hpp. What came of it is in `result`, also if the writing fails. */
+/* One line of e1000/dma_command.hpp. What came of it is in `result`, also if the writing fails;
+ * only of a thread that could not be made the log tells. */
 static ssize_t command_store(struct device* device, struct device_attribute* attribute, const char* buffer,
                              size_t length) {
     int error = dmatoll_dma_command(dma_of(device), buffer, length);

@@ -17,7 +17,7 @@ struct dmatoll_dma {
 };
 
 /* copier.c; process context */
-/* Follows one line. 0 or a negative errno, which the answer explains. */
+/* Follows one line. 0 or a negative errno, which the answer explains; the log if there is no thread for the loop. */
 int dmatoll_dma_command(struct dmatoll_dma* dma, const char* text, size_t length);
 /* The answer to the last line as lines "name value"; to one that began a run, how far that is now. Its length. */
 int dmatoll_dma_result(struct dmatoll_dma* dma, char* page);

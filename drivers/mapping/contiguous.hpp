@@ -2,7 +2,7 @@
 // Strategy `contiguous`: buffers of one direction get their IOVAs in sequence from blocks of 64 pages, and a
 // block is unmapped by one call with one ranged invalidation when the last of its buffers has come back. The
 // method is that of F&S (SOSP 2024), where a block is what one descriptor of the device takes; here it is
-// what so many buffers in a row take. A block covers half of a page-table page at most, so that the table
+// what so many buffers in a row take. A block covers an eighth of a page-table page, so that the table
 // behind a ring stays small and its parts in the IOMMU's caches. A buffer of more pages than a block has is a
 // range of its own, unmapped at once.
 //

@@ -23,8 +23,8 @@
 namespace dmatoll {
 
 // Chosen: the strategy, which derives from it and has, both called under the lock:
-//   bool make_room()      a page is about to be mapped. Whether it is meant to stay, and counts as a first
-//   touch. void on_unused(index) the page has lost its last user: doom() it, or put it to rest.
+//   bool make_room(): a page is about to be mapped. Whether it is meant to stay, and counts as a first touch.
+//   void on_unused(index): the page has lost its last user: doom() it, or put it to rest.
 template <class Chosen, class Domain, Platform P>
 class PageByPage {
   public:

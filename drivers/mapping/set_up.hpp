@@ -15,8 +15,9 @@
 
 namespace dmatoll {
 
-// Those that have none.
+// Those that have nothing to set up. One that has is told by name below, or does not compile.
 template <class M>
+    requires(!requires { &M::set_up; })
 Status set_up_strategy(M&, const StrategySettings&, const CopySlots&) {
     return {};
 }

@@ -38,6 +38,15 @@ inline void require(Status status, const std::string& what) {
     }
 }
 
+// The IOVAs of the domain: those that VFIO leaves below 2^bits, the width of the IOMMU or, if that is less, of the
+// device. Throws Failure if there are none.
+template <class Platform>
+void set_up_iovas(IovaAllocator& allocator, Platform& platform, const VfioContainer& container, unsigned bits) {
+    require(allocator.set_up(platform, container.ranges(), {}, bits),
+            "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
+                ", the width of this IOMMU or of this device");
+}
+
 // use(mapper), with the Mapper of that name over the domain. All outlive the call. Throws Failure if there is
 // none, and if use() leaves anything mapped.
 template <class Platform, class Use>

@@ -291,12 +291,8 @@ void run(const DiskChildOptions& options) {
     UserDomain domain{container, allocator};
     DiskPlatform platform{device, {rings.start(), rings.bytes()}, domain, *shared};
     FlushAlarm alarm;
-    const std::vector<IovaRange> ranges = container.ranges();
     const auto set_up_addresses = [&](unsigned bits_of_adapter) {
-        const unsigned bits = std::min(bits_of_adapter, options.process.address_bits);
-        require(allocator.set_up(platform, ranges, {}, bits),
-                "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
-                    ", the width of this IOMMU or of this adapter");
+        set_up_iovas(allocator, platform, container, std::min(bits_of_adapter, options.process.address_bits));
     };
     with_strategy(options.driver.strategy, domain, platform, alarm, [&](auto& mapper) {
         drive(options, mapper, platform, device, alarm, stop.get(), *shared, set_up_addresses);

@@ -86,10 +86,7 @@ void run(const DmaChildOptions& options) {
     UserDomain domain{container, allocator};
     DmaPlatform platform{program, device, arena.own(), domain, *shared};
     FlushAlarm alarm;
-    const std::vector<IovaRange> ranges = container.ranges();
-    require(allocator.set_up(platform, ranges, {}, options.process.address_bits),
-            "VFIO leaves no I/O virtual address below 2^" + std::to_string(options.process.address_bits) +
-                ", the width of this IOMMU");
+    set_up_iovas(allocator, platform, container, options.process.address_bits);
     with_strategy(options.driver.strategy, domain, platform, alarm,
                   [&](auto& mapper) { drive(options, mapper, platform, device, alarm, arena, *shared); });
     allocator.tear_down(platform);
