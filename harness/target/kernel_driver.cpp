@@ -209,6 +209,10 @@ void KernelDriver::stop() {
     ownership_.unbind(bdf_);
     run_or_fail({.arguments = {"rmmod", module_}}, "remove the module " + module_);
     loaded_ = false;
+    // As a user-level driver, which ends with an error then.
+    for (const std::string& line : log_.complaints())
+        if (line.find(bdf_) != std::string::npos && line.find("mappings were left") != std::string::npos)
+            fail("The driver {} of {} lost track of what it had mapped; the kernel says: {}", driver_, bdf_, line);
 }
 
 }  // namespace dmatoll::harness

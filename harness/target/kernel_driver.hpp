@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "../catalogue.hpp"
+#include "../kernel_log.hpp"
 #include "driver.hpp"
 
 namespace dmatoll::harness {
@@ -35,6 +36,7 @@ class KernelDriver final : public Driver {
     Ownership& ownership_;
     std::string bdf_;
     std::string driver_;
+    KernelLog log_;  // since before the module was loaded
     std::optional<Interface> interface_;
     bool loaded_ = false;
 };
