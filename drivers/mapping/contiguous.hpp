@@ -92,15 +92,12 @@ class Contiguous {
     // What the alarm was set for. From any context that may unmap.
     void on_alarm() {
         lock_.lock();
+        if (done_pages_ != 0 && platform_.now_ns() - oldest_ns_ >= longest_ns_) sweep();
         alarm_is_set_ = false;
         if (done_pages_ != 0) {
+            // What it had been set for went with its block, or by now: this is younger.
             const std::uint64_t age = platform_.now_ns() - oldest_ns_;
-            if (age >= longest_ns_) {
-                sweep();
-            } else {
-                // What it had been set for went with its block: this is younger.
-                set_alarm(longest_ns_ - age);
-            }
+            set_alarm(age < longest_ns_ ? longest_ns_ - age : 1);
         }
         lock_.unlock();
     }
@@ -274,10 +271,15 @@ class Contiguous {
         end_block(index);
     }
 
-    // Everything that is done, block by block.
+    // Everything that is done, block by block. Leaves the lock, under which it is called, to others in between: what
+    // they bring back stays, if its block has been passed, for no longer than allowed.
     void sweep() {
+        oldest_ns_ = platform_.now_ns();
         for (Index index = 1; index <= used_ && done_pages_ != 0; ++index) {
-            if (blocks_[index].done != 0) unmap_done(blocks_[index]);
+            if (blocks_[index].done == 0) continue;
+            unmap_done(blocks_[index]);
+            lock_.unlock();
+            lock_.lock();
         }
     }
 

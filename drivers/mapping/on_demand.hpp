@@ -39,7 +39,7 @@ class OnDemand : public PageByPage<OnDemand<Domain, P>, Domain, P> {
         if (!parameters::quota_pages.takes(quota)) return Error::invalid_argument;
         quota_ = quota;
         // Enough for one invalidation to serve many, little enough for most of the quota to stay.
-        batch_ = quota / 8 + 1;
+        batch_ = quota / 8 + 1 < Base::most_doomed ? quota / 8 + 1 : Base::most_doomed;
         return Base::set_up_pages(capacity);
     }
 

@@ -54,8 +54,9 @@ class Optimistic : public PageByPage<Optimistic<Domain, P, A>, Domain, P> {
     // What the alarm was set for. From any context that may unmap.
     void on_alarm() {
         Base::lock_.lock();
-        alarm_is_set_ = false;
         if (Base::pages_.idle() != 0) end_half_if_due();
+        // Not earlier: who puts a page to rest in between must not begin a half.
+        alarm_is_set_ = false;
         if (Base::pages_.idle() != 0) {
             const std::uint64_t age = Base::platform_.now_ns() - half_began_ns_;
             set_alarm(age < half_ns_ ? half_ns_ - age : 1);
@@ -85,7 +86,8 @@ class Optimistic : public PageByPage<Optimistic<Domain, P, A>, Domain, P> {
         Base::pages_[index].mark = half_;
         Base::pages_.put_to_rest(index);
         if (Base::pages_.idle() == entries_) [[unlikely]] {
-            Base::doom_idle((entries_ + 1) / 2);
+            const std::uint32_t half = (entries_ + 1) / 2;
+            Base::doom_idle(half < Base::most_doomed ? half : Base::most_doomed);
         } else if (!alarm_is_set_) [[unlikely]] {
             // Nothing was idle when the last one rang, and nothing has been since.
             half_began_ns_ = Base::platform_.now_ns();
@@ -93,24 +95,35 @@ class Optimistic : public PageByPage<Optimistic<Domain, P, A>, Domain, P> {
         }
     }
 
+    // Leaves the lock, under which it is called, to others in between.
     void end_half_if_due() {
         const std::uint64_t now = Base::platform_.now_ns();
         const std::uint64_t age = now - half_began_ns_;
         if (age < half_ns_) return;
-        // Looked at so late, what became idle in this half may have been so for all of the bound.
-        if (age >= 2 * half_ns_) {
-            Base::doom_idle(Base::pages_.idle());
-            half_began_ns_ = now;
-        } else {
-            // Looked at late, the next half is as much shorter.
-            half_began_ns_ += half_ns_;
-            while (Base::pages_.oldest_idle() != MappedPages::none &&
-                   Base::pages_[Base::pages_.oldest_idle()].mark != half_) {
-                Base::doom_idle(1);
-            }
+        // Looked at so late, what became idle in this half may have been so for all of the bound; and otherwise
+        // the next half is as much shorter.
+        const bool is_all_due = age >= 2 * half_ns_;
+        half_began_ns_ = is_all_due ? now : half_began_ns_ + half_ns_;
+        ++half_;
+        while (doom_due(is_all_due)) {
+            Base::unmap_doomed();
+            Base::lock_.unlock();
+            Base::lock_.lock();
         }
         Base::unmap_doomed();
-        ++half_;
+    }
+
+    // One batch of what was idle before the half that has ended began, or, if all is due, before it ended. Whether
+    // there may be more.
+    bool doom_due(bool is_all_due) {
+        for (std::uint32_t count = 0; count < Base::most_doomed; ++count) {
+            const Index oldest = Base::pages_.oldest_idle();
+            if (oldest == MappedPages::none) return false;
+            const std::uint32_t halves_ago = half_ - Base::pages_[oldest].mark;
+            if (halves_ago == 0 || (halves_ago == 1 && !is_all_due)) return false;
+            Base::doom_idle(1);
+        }
+        return true;
     }
 
     void set_alarm(std::uint64_t nanoseconds) {

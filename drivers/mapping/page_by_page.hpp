@@ -97,7 +97,7 @@ class PageByPage {
 
     [[nodiscard]] MappingCounters counters() const {
         MappingCounters counters = domain_.counters();
-        counters.failures += refusals_.read();
+        counters.failures += refusals_.read() - cured_.read();
         return counters;
     }
     // Pages that are mapped, and those of them that nobody uses. Not concurrent with the data path.
@@ -106,6 +106,9 @@ class PageByPage {
 
   protected:
     using Index = MappedPages::Index;
+
+    // That are unmapped in one call: for so long, at most, others wait for the lock.
+    static constexpr std::uint32_t most_doomed = page_bytes / sizeof(PageRange);
 
     // Both outlive it.
     PageByPage(Domain& domain, P& platform) : domain_{domain}, platform_{platform} {}
@@ -153,8 +156,6 @@ class PageByPage {
     MappedPages pages_;
 
   private:
-    static constexpr std::uint32_t most_doomed = page_bytes / sizeof(PageRange);
-
     Chosen& chosen() { return static_cast<Chosen&>(*this); }
 
     static std::uint32_t in_page(Memory memory, std::uint32_t length) {
@@ -181,13 +182,19 @@ class PageByPage {
             return Error::no_memory;
         }
         Result<Iova> iova = domain_.map_pages(page, page_bytes, direction, stays);
-        if (!iova.ok() && pages_.idle() != 0) [[unlikely]] {
-            doom_idle(pages_.idle());
+        if (is_for_want_of_room(iova.error()) && pages_.idle() != 0) [[unlikely]] {
+            doom_idle(most_doomed);
             unmap_doomed();
             iova = domain_.map_pages(page, page_bytes, direction, stays);
+            if (iova.ok()) cured_.add(1);
         }
         if (iova.ok()) pages_.add(page, direction, iova.value());
         return iova;
+    }
+
+    // IOVAs, the surroundings' limit of mappings, memory for page tables: what others hold can end it.
+    static bool is_for_want_of_room(Error error) {
+        return error == Error::no_iova_space || error == Error::no_memory;
     }
 
     void give_back(Iova page) {
@@ -245,6 +252,7 @@ class PageByPage {
     PageRange* doomed_ = nullptr;  // a page of them
     std::uint32_t doomed_count_ = 0;
     Counter refusals_;
+    Counter cured_;  // maps that the domain refused, and took when others had gone
 };
 
 }  // namespace dmatoll

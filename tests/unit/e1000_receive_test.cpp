@@ -171,7 +171,7 @@ TYPED_TEST(Receive, ABufferThatCannotBeMappedIsKeptAndTriedAgain) {
     EXPECT_EQ(bench.receive(), 20u);
     // Pages that the persistent strategy has not seen yet.
     std::rotate(bench.free_buffers.begin(), bench.free_buffers.begin() + 500, bench.free_buffers.end());
-    bench.machine.iommu.refuse_maps(5, refusals_to_fail<TypeParam>);
+    bench.machine.iommu.refuse_maps(5);
     bench.refill();
     EXPECT_EQ(bench.machine.device.peek(RDT), (63u + 5) % 64);
     bench.refill();

@@ -327,10 +327,6 @@ class Bench {
 template <class M>
 inline constexpr bool maps_buffers = !std::is_same_v<M, CopyMapper>;
 
-// How often in a row the IOMMU must refuse for a mapping to fail: pages that a strategy keeps without a user make room first.
-template <class M>
-inline constexpr std::uint64_t refusals_to_fail = (std::is_same_v<M, OptimisticMapper> || std::is_same_v<M, OnDemandMapper>) ? 2 : 1;
-
 // Tests that hold for every strategy of ours.
 template <class M>
 class EveryStrategy : public testing::Test {};

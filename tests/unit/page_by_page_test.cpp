@@ -198,11 +198,22 @@ TYPED_TEST(PageByPageTest, ExhaustedIovaSpaceIsAnErrorThatPasses) {
     EXPECT_GE(this->mapper->counters().failures, 1u);
     this->mapper->unmap(taken.back(), 1, Direction::to_device, 0);
     taken.pop_back();
+    const std::uint64_t failures = this->mapper->counters().failures;
     // What is kept in the hope of another use makes room.
     const Result<Iova> again = this->mapper->map(beyond, 1, Direction::to_device);
     ASSERT_TRUE(again.ok());
+    EXPECT_EQ(this->mapper->counters().failures, failures) << "a map that came about is none";
     this->mapper->unmap(again.value(), 1, Direction::to_device, 0);
     for (const Iova& each : taken) this->mapper->unmap(each, 1, Direction::to_device, 0);
+}
+
+TYPED_TEST(PageByPageTest, ARefusalThatRoomDoesNotCureLeavesWhatIsIdle) {
+    for (std::uint64_t page = 0; page < 8; ++page) this->unmap(this->map(page).value());
+    const std::uint32_t idle = this->mapper->idle();
+    this->machine.iommu.refuse_maps(0);
+    EXPECT_EQ(this->map(100).error(), Error::mapping_failed);
+    EXPECT_EQ(this->mapper->counters().failures, 1u);
+    EXPECT_EQ(this->mapper->idle(), idle);
 }
 
 TYPED_TEST(PageByPageTest, WithoutMemoryForItsTablesItSaysSo) {
