@@ -55,7 +55,11 @@ class KernelBackend {
         return Error::mapping_failed;
     }
 
-    void invalidate_all() { dmatoll_domain_invalidate(domain_); }
+    // Linux waits for the IOMMU, and says in its log only if that does not answer.
+    Status invalidate_all() {
+        dmatoll_domain_invalidate(domain_);
+        return {};
+    }
 
   private:
     dmatoll_domain* domain_;

@@ -22,14 +22,16 @@ concept IommuBackend =
         { backend.map(iova, memory, bytes, direction) } -> std::same_as<Status>;
 
         // Clears the entries of a range that one map() made, or several whose ranges adjoin. With Invalidate::now no
-        // translation of the range is used after the return. Error: mapping_failed if the range was not mapped as a whole.
+        // translation of the range is used after the return. Errors: mapping_failed if the range was not mapped as a whole,
+        // timed_out if the IOMMU did not say that it has forgotten it.
         { backend.unmap(iova, bytes, when) } -> std::same_as<Status>;
 
         // Whether entries can be cleared ahead of the invalidation. If so, what was unmapped with Invalidate::later is out of
         // reach after an invalidate_all() that began later, and unlikely to be reached before. If not (VFIO),
-        // Invalidate::later invalidates at once: to invalidate less often, the unmapping itself must wait.
+        // Invalidate::later invalidates at once: to invalidate less often, the unmapping itself must wait. Error:
+        // timed_out, what was unmapped may be reached still.
         requires std::same_as<const bool, decltype(B::clears_without_invalidating)>;
-        { backend.invalidate_all() } -> std::same_as<void>;
+        { backend.invalidate_all() } -> std::same_as<Status>;
 
         // Mutual exclusion between the contexts that a driver runs in; nothing at all where there is one only.
         { lock.lock() } -> std::same_as<void>;

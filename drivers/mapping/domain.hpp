@@ -204,7 +204,10 @@ class Domain {
     void finish_unmaps(std::span<PageRange> ranges) {
         if (ranges.empty()) return;
         if constexpr (Backend::clears_without_invalidating) {
-            backend_.invalidate_all();
+            if (!backend_.invalidate_all().ok()) [[unlikely]] {
+                give_up(ranges.size());
+                return;
+            }
             lock_.lock();
             invalidations_.add(1);
             free_unmapped(ranges);

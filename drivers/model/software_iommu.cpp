@@ -58,29 +58,32 @@ Status SoftwareIommu::unmap(Iova iova, std::uint64_t bytes, Invalidate when) {
     }
     if (page != end) return Error::mapping_failed;
     for (page = first; page < end; ++page) table_.erase(page);
-    if (when == Invalidate::now) invalidate(first, end - first);
     ranges_.erase(begin, range);
     ++counts_.unmaps;
-    return {};
+    return when == Invalidate::now ? invalidate(first, end - first) : Status{};
 }
 
-void SoftwareIommu::invalidate(std::uint64_t first_page, std::uint64_t pages) {
+Status SoftwareIommu::invalidate(std::uint64_t first_page, std::uint64_t pages) {
     ++counts_.invalidations;
-    if (lose_invalidations_) return;
+    if (invalidation_timeouts_.next()) return Error::timed_out;
+    if (lose_invalidations_) return {};
     for (std::uint64_t page = first_page; page < first_page + pages; ++page) {
         const auto cached = iotlb_.find(page);
         if (cached == iotlb_.end()) continue;
         iotlb_order_.erase(cached->second.age);
         iotlb_.erase(cached);
     }
+    return {};
 }
 
-void SoftwareIommu::invalidate_all() {
+Status SoftwareIommu::invalidate_all() {
     const std::scoped_lock guard{mutex_};
     ++counts_.invalidations;
-    if (lose_invalidations_) return;
+    if (invalidation_timeouts_.next()) return Error::timed_out;
+    if (lose_invalidations_) return {};
     iotlb_.clear();
     iotlb_order_.clear();
+    return {};
 }
 
 void SoftwareIommu::remember(std::uint64_t page, const Entry& entry) {
@@ -161,6 +164,11 @@ void SoftwareIommu::refuse_unmaps(std::uint64_t calls, std::uint64_t refusals) {
 void SoftwareIommu::lose_invalidations(bool lose) {
     const std::scoped_lock guard{mutex_};
     lose_invalidations_ = lose;
+}
+
+void SoftwareIommu::time_out_invalidations(std::uint64_t calls, std::uint64_t invalidations) {
+    const std::scoped_lock guard{mutex_};
+    invalidation_timeouts_ = {calls, invalidations};
 }
 
 std::vector<DmaFault> SoftwareIommu::faults() const {

@@ -71,7 +71,7 @@ class SoftwareIommu {
     // invalid_argument.
     Status map(Iova iova, Memory memory, std::uint64_t bytes, Direction direction);
     Status unmap(Iova iova, std::uint64_t bytes, Invalidate when);
-    void invalidate_all();
+    Status invalidate_all();
 
     // The device's side. False: refused from some page on, and recorded; the pages ahead of it were accessed.
     bool read(Iova iova, std::span<std::byte> destination);
@@ -83,6 +83,9 @@ class SoftwareIommu {
     void refuse_unmaps(std::uint64_t calls, std::uint64_t refusals = 1);
     // A broken invalidation: it is counted and does nothing.
     void lose_invalidations(bool lose);
+    // After `calls` more that succeed, the next invalidations, ranges and whole domains, are counted, do nothing,
+    // and end with timed_out.
+    void time_out_invalidations(std::uint64_t calls, std::uint64_t invalidations = 1);
 
     [[nodiscard]] std::vector<DmaFault> faults() const;
     [[nodiscard]] std::vector<StaleAccess> stale_accesses() const;
@@ -118,7 +121,7 @@ class SoftwareIommu {
 
     std::byte* translate(Iova iova, std::uint64_t bytes, Access access);
     void remember(std::uint64_t page, const Entry& entry);
-    void invalidate(std::uint64_t first_page, std::uint64_t pages);
+    Status invalidate(std::uint64_t first_page, std::uint64_t pages);
 
     PhysicalMemory& memory_;
     const std::uint64_t page_limit_;
@@ -134,6 +137,7 @@ class SoftwareIommu {
     Counts counts_;
     Refusals map_refusals_;
     Refusals unmap_refusals_;
+    Refusals invalidation_timeouts_;
     bool lose_invalidations_ = false;
 };
 

@@ -62,7 +62,7 @@ class VfioContainer {
         return Error::mapping_failed;
     }
 
-    void invalidate_all() const {}
+    Status invalidate_all() const { return {}; }
 
   private:
     static constexpr std::uint32_t access(Direction direction) {

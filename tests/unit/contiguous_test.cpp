@@ -66,6 +66,19 @@ class ContiguousTest : public testing::Test {
     std::uint64_t lost_pages = 0;
 };
 
+TEST_F(ContiguousTest, ABlockWhoseInvalidationTimesOutIsNeverUsedAgain) {
+    std::vector<Iova> block;
+    for (std::uint64_t page = 0; page < 64; ++page) block.push_back(map(page));
+    machine.iommu.time_out_invalidations(0);
+    for (const Iova& iova : block) unmap(iova);
+    EXPECT_EQ(machine.domain.quarantined(), 64u);
+    for (std::uint64_t page = 0; page < 300; ++page) {
+        const Iova iova = map(page);
+        ASSERT_EQ(std::count(block.begin(), block.end(), iova), 0);
+        unmap(iova);
+    }
+}
+
 TEST_F(ContiguousTest, BuffersAdjoinAndABlockGoesWithOneInvalidation) {
     std::vector<Iova> buffers;
     for (std::uint64_t page = 0; page < 64; ++page) {

@@ -90,6 +90,22 @@ TEST_F(DeferredTest, NoIovaIsUsedAgainAheadOfAnInvalidation) {
     EXPECT_TRUE(machine.iommu.stale_accesses().empty()) << "no access ended in the buffer before";
 }
 
+TEST_F(DeferredTest, WhatAnInvalidationThatTimedOutWasForIsNeverUsedAgain) {
+    set_up({.entries = 4});
+    std::set<Iova> lost;
+    for (std::uint64_t i = 0; i < 4; ++i) lost.insert(map(i));
+    machine.iommu.time_out_invalidations(0);
+    for (const Iova& iova : lost) unmap(iova);
+    EXPECT_EQ(machine.domain.quarantined(), 4u);
+    EXPECT_EQ(mapper.counters().failures, 4u);
+    for (std::uint64_t i = 0; i < 100; ++i) {
+        const Iova iova = map(i);
+        ASSERT_FALSE(lost.contains(iova));
+        unmap(iova);
+    }
+    EXPECT_EQ(mapper.counters().failures, 4u);
+}
+
 TEST_F(DeferredTest, TheTimeBoundHoldsWithoutTraffic) {
     set_up({.entries = 256, .milliseconds = 10});
     const Iova iova = map(0);
@@ -279,9 +295,9 @@ TEST_F(DelayedUnmapTest, ARefusedRunIsGivenUpAsAWhole) {
 // An IOMMU that lets something happen in the midst of an invalidation.
 struct InterruptedIommu : model::SoftwareIommu {
     using SoftwareIommu::SoftwareIommu;
-    void invalidate_all() {
+    Status invalidate_all() {
         if (meanwhile) std::exchange(meanwhile, nullptr)();
-        SoftwareIommu::invalidate_all();
+        return SoftwareIommu::invalidate_all();
     }
     std::function<void()> meanwhile;
 };

@@ -89,9 +89,22 @@ TEST_F(SoftwareIommuTest, UnmapLaterLeavesAWindowForWhatWasCached) {
     EXPECT_FALSE(write(iova + page_bytes)) << "this one never was in it";
     ASSERT_EQ(iommu.stale_accesses().size(), 1u);
     EXPECT_EQ(iommu.stale_accesses()[0].reached, page);
-    iommu.invalidate_all();
+    EXPECT_TRUE(iommu.invalidate_all().ok());
     EXPECT_FALSE(write(iova));
     EXPECT_EQ(iommu.stale_accesses().size(), 1u);
+}
+
+TEST_F(SoftwareIommuTest, AnInvalidationThatTimesOutSaysSoAndLeavesWhatWasCached) {
+    ASSERT_TRUE(iommu.map(iova, page, page_bytes, Direction::from_device).ok());
+    ASSERT_TRUE(write(iova));
+    iommu.time_out_invalidations(0, 2);
+    EXPECT_EQ(iommu.unmap(iova, page_bytes, Invalidate::now).error(), Error::timed_out);
+    EXPECT_TRUE(write(iova));
+    EXPECT_EQ(iommu.invalidate_all().error(), Error::timed_out);
+    EXPECT_TRUE(write(iova));
+    EXPECT_TRUE(iommu.invalidate_all().ok());
+    EXPECT_FALSE(write(iova));
+    EXPECT_EQ(iommu.counts().invalidations, 3u);
 }
 
 TEST_F(SoftwareIommuTest, AStaleEntryLeadsToTheOldMemoryWhenTheIovaIsUsedAgain) {

@@ -97,6 +97,22 @@ TEST_F(StrictTest, ARangeWhoseUnmappingIsRefusedIsNeverUsedAgain) {
     }
 }
 
+TEST_F(StrictTest, ARangeWhoseInvalidationTimesOutIsNeverUsedAgain) {
+    const Iova lost = mapper.map(pages, 100, Direction::to_device).value();
+    Bytes bytes(8);
+    ASSERT_TRUE(machine.iommu.read(lost, bytes));
+    machine.iommu.time_out_invalidations(0);
+    mapper.unmap(lost, 100, Direction::to_device, 0);
+    ASSERT_TRUE(machine.iommu.reachable(lost, Access::read));
+    EXPECT_EQ(machine.domain.quarantined(), 1u);
+    EXPECT_EQ(mapper.counters().failures, 1u);
+    for (int i = 0; i < 100; ++i) {
+        const Iova other = mapper.map(pages, 100, Direction::to_device).value();
+        ASSERT_NE(other, lost);
+        if (i % 2 == 0) mapper.unmap(other, 100, Direction::to_device, 0);
+    }
+}
+
 TEST_F(StrictTest, ExhaustedIovaSpaceIsAnError) {
     std::uint64_t mapped = 0;
     Result<Iova> iova = mapper.map(pages, 1, Direction::to_device);
