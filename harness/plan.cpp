@@ -84,7 +84,8 @@ DriverSettings relevant(DriverSettings settings, const Trial& trial) {
     // What is in the kernel is compiled as the kernel compiles.
     if (trial.placement != "user") settings.code_generation = usual.code_generation;
     if (trial.placement != "stock") settings.copybreak = usual.copybreak;
-    if (trial.strategy != "persistent") settings.page_size = usual.page_size;
+    if (const Strategy* strategy = find_strategy(trial.strategy); !strategy || !strategies::has_page_size(*strategy))
+        settings.page_size = usual.page_size;
     return settings;
 }
 

@@ -82,7 +82,7 @@ nlohmann::json strategy_parameters(const Trial& trial) {
     for (const StrategyParameter* parameter : parameters::all)
         if (trial.strategy == parameter->strategy->name)
             result[parameter->name] = trial.settings.*parameter->value;
-    if (trial.strategy == "persistent" && trial.settings.page_size > 0)
+    if (trial.settings.page_size > 0)
         result["page_size"] = trial.settings.page_size;
     return result;
 }

@@ -42,7 +42,8 @@ concept Platform =
         { platform.allocate_ring(value) } -> std::same_as<Result<RingMemory>>;
         { platform.free_ring(ring) } -> std::same_as<void>;
 
-        // Pages that are mapped nowhere yet; at most 1 MiB a call, at set-up only. Error: no_memory.
+        // Pages that are mapped nowhere yet; at most 1 MiB a call, or large_page_bytes, which are aligned to that in physical memory.
+        // At set-up only. Error: no_memory.
         { platform.allocate_pages(value) } -> std::same_as<Result<PageMemory>>;
         { platform.free_pages(pages) } -> std::same_as<void>;
 

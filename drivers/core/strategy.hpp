@@ -374,6 +374,11 @@ constexpr const Strategy* find(const char* name) {
     return nullptr;
 }
 
+// Whether the setting page_size is one of that strategy's.
+constexpr bool has_page_size(const Strategy& strategy) {
+    return &strategy == &persistent || &strategy == &copy || &strategy == &hybrid_copy;
+}
+
 static_assert(find("linux-lazy") == &linux_lazy && find("linux") == nullptr && find("strictly") == nullptr);
 
 }  // namespace strategies

@@ -32,7 +32,8 @@ module_param_named(page_size, mapped_page_size, uint, 0644);
 MODULE_PARM_DESC(
     page_size,
     "strategy persistent: bytes around a buffer that are mapped at its first use, 4096 or 2097152; "
-    "where not all of 2097152 is memory it is 4096 (default 4096)");
+    "where not all of 2097152 is memory it is 4096; strategies copy and hybrid-copy: the pages that their "
+    "pools are made of (default 4096)");
 
 static char* completion = "interrupt";
 module_param(completion, charp, 0644);

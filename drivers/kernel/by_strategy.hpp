@@ -201,7 +201,9 @@ class ByStrategy {
         };
         const auto make = [&](auto& device, auto&... wanted) {
             place(device, wanted...);
-            return set_up_strategy(device.mapper, settings_of(around.settings), slots);
+            CopySlots sized = slots;
+            sized.page_size = around.settings.page_size;
+            return set_up_strategy(device.mapper, settings_of(around.settings), sized);
         };
         if (kind_ == Kind::strict) return make(strict_, domain_);
         if (kind_ == Kind::shared) return make(shared_, domain_, platform_);

@@ -52,7 +52,7 @@ struct dmatoll_strategy_settings {
 #define DMATOLL_MEMBER(name, ...) uint32_t name;
     DMATOLL_STRATEGY_PARAMETERS(DMATOLL_MEMBER)
 #undef DMATOLL_MEMBER
-    uint32_t page_size; /* strategy persistent only: DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES */
+    uint32_t page_size; /* DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES, of a strategy that has it */
 };
 
 /* What a core is built on. Everything outlives the core. */

@@ -30,7 +30,10 @@ const char* dmatoll_strategy_name(int strategy) {
 
 const char* dmatoll_strategy_domain(int strategy) { return name_of(strategy_at(strategy)->domain); }
 
-bool dmatoll_strategy_has_page_size(int strategy) { return strategy_at(strategy) == &strategies::persistent; }
+bool dmatoll_strategy_has_page_size(int strategy) {
+    const Strategy* const found = strategy_at(strategy);
+    return found != nullptr && strategies::has_page_size(*found);
+}
 
 bool dmatoll_strategy_protection(int strategy, const dmatoll_strategy_settings* settings, unsigned int line,
                                  const char** pair, const char** granularity, const char** window,

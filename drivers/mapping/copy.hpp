@@ -29,6 +29,9 @@ namespace dmatoll {
 struct CopySlots {
     std::uint32_t to_device = 0;  // 1 to most, each
     std::uint32_t from_device = 0;
+    // By which the pools are mapped: page_bytes or large_page_bytes, of which a pool then has as many as it
+    // takes, whole.
+    std::uint64_t page_size = page_bytes;
 
     static constexpr std::uint32_t most = 4096;
 };
@@ -46,6 +49,8 @@ class Copy {
     // Allocates and maps the pools. Call once; after an error nothing is left. Errors: invalid_argument,
     // no_memory, no_iova_space, mapping_failed.
     Status set_up(const CopySlots& slots) {
+        if (slots.page_size != page_bytes && slots.page_size != large_page_bytes) return Error::invalid_argument;
+        chunk_shift_ = slots.page_size == large_page_bytes ? large_chunk_shift : small_chunk_shift;
         Status status = set_up(to_device_, slots.to_device, Direction::to_device);
         if (status.ok()) status = set_up(from_device_, slots.from_device, Direction::from_device);
         if (!status.ok()) release_all();
@@ -77,8 +82,8 @@ class Copy {
         Slot& slot = pool.slots[index];
         slot.buffer = memory;
         slot.length = length;
-        const Chunk& chunk = pool.chunks[index / slots_per_chunk];
-        const std::uint64_t start = index % slots_per_chunk * page_bytes;
+        const Chunk& chunk = pool.chunks[index >> chunk_shift_];
+        const std::uint64_t start = start_in_chunk(index);
         if (direction == Direction::to_device) fill(slot, chunk.cpu + start, offset);
         return chunk.iova + start + offset;
     }
@@ -90,9 +95,8 @@ class Copy {
             return;
         const Slot& slot = pool.slots[index];
         if (direction == Direction::from_device && written != 0) {
-            const Chunk& chunk = pool.chunks[index / slots_per_chunk];
-            const std::byte* const shadow =
-                chunk.cpu + index % slots_per_chunk * page_bytes + offset_in_page(iova.value);
+            const Chunk& chunk = pool.chunks[index >> chunk_shift_];
+            const std::byte* const shadow = chunk.cpu + start_in_chunk(index) + offset_in_page(iova.value);
             copy_bytes(platform_.cpu_address(slot.buffer), shadow,
                        written < slot.length ? written : slot.length);
         }
@@ -145,9 +149,11 @@ class Copy {
     }
 
   private:
-    // 1 MiB: as much as the platform gives in one piece.
-    static constexpr std::uint32_t slots_per_chunk = 256;
-    static constexpr std::uint32_t most_chunks = CopySlots::most / slots_per_chunk;
+    // Slots of a piece of memory, to the base 2: 1 MiB of small pages, or one large page.
+    static constexpr std::uint32_t small_chunk_shift = 8;
+    static constexpr std::uint32_t large_chunk_shift = 9;
+    static_assert(page_bytes << large_chunk_shift == large_page_bytes);
+    static constexpr std::uint32_t most_chunks = CopySlots::most >> small_chunk_shift;
     static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
 
     struct Slot {
@@ -179,11 +185,17 @@ class Copy {
         return direction == Direction::to_device ? to_device_ : from_device_;
     }
 
-    static std::uint32_t index_of(const Pool& pool, Iova iova) {
+    [[nodiscard]] std::uint64_t start_in_chunk(std::uint32_t index) const {
+        return (index & ((std::uint32_t{1} << chunk_shift_) - 1)) * page_bytes;
+    }
+
+    [[nodiscard]] std::uint32_t index_of(const Pool& pool, Iova iova) const {
         for (std::uint32_t i = 0; i < pool.chunk_count; ++i) {
             const std::uint64_t offset = iova.value - pool.chunks[i].iova.value;
             if (offset < pool.chunks[i].pages.bytes) {
-                return i * slots_per_chunk + static_cast<std::uint32_t>(offset / page_bytes);
+                const std::uint32_t index =
+                    (i << chunk_shift_) + static_cast<std::uint32_t>(offset / page_bytes);
+                return index < pool.slot_count ? index : no_slot;
             }
         }
         return no_slot;
@@ -216,9 +228,11 @@ class Copy {
         const Result<void*> stack = platform_.allocate(slots * sizeof(std::uint32_t));
         if (!stack.ok()) return stack.error();
         pool.free = static_cast<std::uint32_t*>(stack.value());
+        const std::uint32_t slots_per_chunk = std::uint32_t{1} << chunk_shift_;
         for (std::uint32_t done = 0; done < slots; done += slots_per_chunk) {
             const std::uint32_t left = slots - done;
-            const Status added = add_chunk(pool, left < slots_per_chunk ? left : slots_per_chunk, direction);
+            const bool is_whole = chunk_shift_ == large_chunk_shift || left > slots_per_chunk;
+            const Status added = add_chunk(pool, is_whole ? slots_per_chunk : left, direction);
             if (!added.ok()) return added;
         }
         // The first slot on top.
@@ -257,6 +271,7 @@ class Copy {
 
     Domain& domain_;
     P& platform_;
+    std::uint32_t chunk_shift_ = small_chunk_shift;
     Pool to_device_;
     Pool from_device_;
 };

@@ -86,8 +86,9 @@ class ModelPlatform {
     Result<PageMemory> allocate_pages(std::uint32_t bytes) {
         const std::scoped_lock guard{mutex_};
         if (refused(page_refusal_)) return Error::no_memory;
-        if (bytes == 0 || bytes > most_ring_bytes) return Error::invalid_argument;
-        const Memory memory = memory_.allocate_pages(pages_spanned(0, bytes));
+        if (bytes == 0 || (bytes > most_ring_bytes && bytes != large_page_bytes)) return Error::invalid_argument;
+        const std::uint64_t pages = pages_spanned(0, bytes);
+        const Memory memory = memory_.allocate_pages(pages, bytes == large_page_bytes ? pages : 1);
         ++pages_out_;
         return PageMemory{memory_.at(memory, bytes), memory, bytes};
     }

@@ -41,14 +41,14 @@ PhysicalMemory::PhysicalMemory(std::uint64_t bytes) : used_((bytes + page_bytes 
 
 PhysicalMemory::~PhysicalMemory() { permit(arena_.get(), used_.size() * page_bytes); }
 
-Memory PhysicalMemory::allocate_pages(std::uint64_t pages) {
+Memory PhysicalMemory::allocate_pages(std::uint64_t pages, std::uint64_t alignment) {
     std::uint64_t run = 0;
     for (std::uint64_t page = lowest_free_; page < used_.size(); ++page) {
         run = used_[page] ? 0 : run + 1;
         // One more than asked for: the page behind stays poisoned. It counts as used, so that nobody else
         // gets it.
-        if (run < pages + 1) continue;
         const std::uint64_t start = page - pages;
+        if (run < pages + 1 || start % alignment != 0) continue;
         for (std::uint64_t taken = start; taken <= page; ++taken) used_[taken] = true;
         if (start == lowest_free_) lowest_free_ = page + 1;
         pages_in_use_ += pages;

@@ -22,8 +22,9 @@ class PhysicalMemory {
     PhysicalMemory(const PhysicalMemory&) = delete;
     PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
-    // Zeroed pages in a row, the lowest that fit. Throws std::bad_alloc if there is no such gap.
-    Memory allocate_pages(std::uint64_t pages);
+    // Zeroed pages in a row, the lowest that fit, from a multiple of `alignment` pages on. Throws std::bad_alloc if there
+    // is no such gap.
+    Memory allocate_pages(std::uint64_t pages, std::uint64_t alignment = 1);
     // Throws std::logic_error if that range was not handed out.
     void free_pages(Memory start, std::uint64_t pages);
 

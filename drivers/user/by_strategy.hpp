@@ -84,9 +84,15 @@ void with_strategy(const std::string& name, UserDomain& domain, Platform& platfo
 template <class Mapper>
 void prepare_strategy(Mapper& mapper, const MappingOptions& options, const CopySlots& slots,
                       const std::string& device) {
+    CopySlots sized = slots;
+    // Only if asked for: those that there are hold the buffers otherwise.
+    const bool is_large = strategies::has_page_size(Mapper::strategy) && options.page_size == large_page_bytes;
+    if (is_large) sized.page_size = large_page_bytes;
     // Its tables are memory of this process, and what it maps already is pinned.
-    require(set_up_strategy(mapper, options, slots), device + ": cannot set up strategy `" + Mapper::strategy.name +
-                                                         "` (is the limit of locked memory too low?)");
+    require(set_up_strategy(mapper, options, sized),
+            device + ": cannot set up strategy `" + Mapper::strategy.name + "` (" +
+                (is_large ? "are there too few hugepages of 2 MiB, or " : "") +
+                "is the limit of locked memory too low?)");
 }
 
 // Memory that all buffers of that direction come from, for a strategy that maps such a pool once; nothing

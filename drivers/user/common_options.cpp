@@ -67,7 +67,7 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
         ->default_str("interrupt");
     app.add_option("--page-size", mapping.page_size,
                    "of the buffers' memory: 4096, or 2097152 (refuses to start without such pages); by "
-                   "default the latter if there are any")
+                   "default the latter if there are any. Given as 2097152 it is that of copy's pools, too")
         ->check(CLI::IsMember{{page_bytes, huge_page_bytes}});
     for (const StrategyParameter* parameter : parameters::all) {
         std::string option = std::string{"--"} + parameter->name;

@@ -10,7 +10,11 @@ namespace dmatoll::user {
 nlohmann::json common_statistics(const SharedState& state, const CommonOptions& common,
                                  const MappingOptions& mapping, pid_t pid, unsigned restarts) {
     const bool hugepages = read(state.hugepages) != 0;
-    const bool pool = mapping.strategy == strategies::persistent.name;
+    // A pool of buffers, or of shadow pages.
+    const bool has_large_pool =
+        (mapping.strategy == strategies::persistent.name && hugepages) ||
+        ((mapping.strategy == strategies::copy.name || mapping.strategy == strategies::hybrid_copy.name) &&
+         mapping.page_size == huge_page_bytes);
     nlohmann::json parameters{{"completion", mapping.poll ? "poll" : "interrupt"},
                               {"page_size", hugepages ? huge_page_bytes : page_bytes},
                               {"watchdog_ms", common.watchdog_ms}};
@@ -21,7 +25,7 @@ nlohmann::json common_statistics(const SharedState& state, const CommonOptions& 
             {"parameters", parameters},
             {"domain", "vfio-type1"},
             // Of the buffers' mappings: one buffer at a time is mapped by base pages.
-            {"page_size", pool && hugepages ? huge_page_bytes : page_bytes},
+            {"page_size", has_large_pool ? huge_page_bytes : page_bytes},
             {"arena", hugepages ? "hugepages" : "4KiB"},
             {"code_generation", code_generation()},
             {"pid", pid},

@@ -79,18 +79,11 @@ class UserPlatform {
 
     // Straight from the kernel: zeroed, and nothing that the data path could wait for, as it is never called
     // there.
-    Result<void*> allocate(std::size_t bytes) const {
-        void* const memory =
-            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-        if (memory == MAP_FAILED) {
-            return Error::no_memory;
-        }
-        return memory;
-    }
+    Result<void*> allocate(std::size_t bytes) const { return allocate(bytes, 0); }
     void free(void* memory, std::size_t bytes) const { ::munmap(memory, bytes); }
 
     Result<PageMemory> allocate_pages(std::uint32_t bytes) const {
-        const Result<void*> memory = allocate(bytes);
+        const Result<void*> memory = allocate(bytes, bytes == large_page_bytes ? MAP_HUGETLB | MAP_HUGE_2MB : 0);
         if (!memory.ok()) {
             return memory.error();
         }
@@ -120,6 +113,15 @@ class UserPlatform {
     }
 
   private:
+    static Result<void*> allocate(std::size_t bytes, int pages) {
+        void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | pages, -1, 0);
+        if (memory == MAP_FAILED) {
+            return Error::no_memory;
+        }
+        return memory;
+    }
+
     const char* const program_;
     volatile std::uint32_t* registers_;
     const char* name_;

@@ -36,7 +36,7 @@ name = "pages"
 [part.axes]
 device = ["82545EM"]
 placement = ["kernel"]
-strategy = ["persistent"]
+strategy = ["persistent", "copy"]
 [part.driver]
 page_size = [4096, 2_097_152]
 [[part.workload]]
@@ -126,14 +126,21 @@ def test_another_part_and_another_guest(records):
 
 
 def test_large_pages_in_the_kernel(records):
-    by_size = {each["strategy"]["page_size"]: each for each in records
-               if (each["device"]["model"], each["placement"]) == ("82545EM", "kernel")}
-    assert set(by_size) == {4096, 2097152}
-    for size, each in by_size.items():
+    chosen = [each for each in records
+              if (each["device"]["model"], each["placement"]) == ("82545EM", "kernel")]
+    for each in chosen:
         assert each["status"] == "ok", each.get("reason")
-        assert each["strategy"]["parameters"]["page_size"] == size
+        assert each["strategy"]["parameters"]["page_size"] == each["strategy"]["page_size"]
         assert each["metrics"]["packets"] > 0
         assert each["metrics"]["iommu"]["faults"] == 0
+    for strategy in ("persistent", "copy"):
+        assert {each["strategy"]["page_size"] for each in chosen if each["strategy"]["name"] == strategy} == {4096, 2097152}
+    # Copied to a large page or to a small one, it is the bytes that count.
+    for each in chosen:
+        if each["strategy"]["name"] == "copy":
+            assert each["strategy"]["protection"]["kernel_from_device"] == {"granularity": "byte", "window": "zero"}
+            assert "kernel_from_device byte zero" in each["effective"]["protection"]
+    by_size = {each["strategy"]["page_size"]: each for each in chosen if each["strategy"]["name"] == "persistent"}
     small, large = (by_size[size]["effective"] for size in (4096, 2097152))
     assert small["cached_pages"]["4096"] > 0 and small["cached_pages"]["2097152"] == 0
     # What is not memory throughout may be among it, by small pages.

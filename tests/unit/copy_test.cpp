@@ -140,6 +140,36 @@ TEST_F(CopyTest, ExtentEndsWithThePage) {
     EXPECT_EQ(mapper.map(pages, 1, Direction::bidirectional).error(), Error::invalid_argument);
 }
 
+TEST(CopySetUp, OfLargePagesAPoolIsAsManyAsItTakes) {
+    Machine machine;
+    CopyMapper mapper{machine.domain, machine.platform};
+    EXPECT_EQ(mapper.set_up({.to_device = 1, .from_device = 1, .page_size = 65536}).error(), Error::invalid_argument);
+    ASSERT_TRUE(mapper.set_up({.to_device = 513, .from_device = 4, .page_size = large_page_bytes}).ok());
+    EXPECT_EQ(machine.iommu.counts().maps, 3u);
+    EXPECT_EQ(machine.iommu.mapped_pages(), 3u * 512);
+    const Memory buffer = machine.memory.allocate_pages(1);
+    std::vector<Iova> slots;
+    for (std::uint32_t i = 0; i < 513; ++i) {
+        *machine.at(buffer) = static_cast<std::byte>(i);
+        const Iova slot = mapper.map(buffer, 1, Direction::to_device).value();
+        slots.push_back(slot);
+    }
+    EXPECT_EQ(mapper.map(buffer, 1, Direction::to_device).error(), Error::no_memory) << "not as many as fit";
+    std::sort(slots.begin(), slots.end());
+    EXPECT_EQ(std::unique(slots.begin(), slots.end()), slots.end());
+    EXPECT_EQ(std::count_if(slots.begin(), slots.end(), [](Iova slot) { return slot.value % large_page_bytes == 0; }),
+              2);
+    for (const Iova& slot : slots) {
+        ASSERT_TRUE(machine.iommu.reachable(slot, Access::read));
+        mapper.unmap(slot, 1, Direction::to_device, 0);
+    }
+    mapper.unmap(Iova{page_floor(slots.back().value) + page_bytes}, 1, Direction::to_device, 0);
+    EXPECT_TRUE(mapper.map(buffer, 1, Direction::to_device).ok());
+    mapper.release_all();
+    EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
+    EXPECT_EQ(machine.platform.pages_out(), 0u);
+}
+
 TEST(CopySetUp, GivesEverythingBackWhenSomethingIsRefused) {
     Machine machine;
     CopyMapper mapper{machine.domain, machine.platform};
