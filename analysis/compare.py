@@ -112,6 +112,15 @@ def usual_settings(cells):
     return result
 
 
+def usual_parameters(cells):
+    """The cells whose strategy has the parameters that most cells of it and their placement have: where one is swept, it has a curve of its own."""
+    texts = {}
+    for cell in cells:
+        texts.setdefault((cell.placement, cell.strategy), []).append(cell.strategy_parameters)
+    usual = {key: max(dict.fromkeys(found), key=found.count) for key, found in texts.items()}
+    return [cell for cell in cells if cell.strategy_parameters == usual[cell.placement, cell.strategy]]
+
+
 def same_settings(one, other):
     """Whether two cells were set alike in all that both were asked for. How a placement is interrupted is the placement's."""
     first_, second = settings_of(one), settings_of(other)
@@ -181,9 +190,9 @@ def is_number(value):
 
 
 def size(count):
-    """A number of bytes as 512 B, 4 KiB or 1 MiB."""
+    """A number of bytes as 512 B, 1514 B, 4 KiB or 1 MiB."""
     for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= factor:
+        if count >= factor and count % (factor // 4) == 0:
             return f"{count / factor:g} {unit}"
     return f"{count:g} B"
 

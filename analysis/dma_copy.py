@@ -3,13 +3,12 @@
 
 import functools
 
-from analysis import compare, figures, statistics, tables
+from analysis import compare, figures, pairs, statistics, tables
 from analysis.blocks import Block, Drawing, Table
 
 WORK = tables.METRIC["instructions_per_copy"]
-LIFETIME = "lifetime_copies"
+PAIR = tables.METRIC["instructions_per_pair"]
 REFERENCE = ("kernel", "linux-strict")
-PAIRS_A_COPY = 2  # a map and an unmap for the source, and for the destination
 
 
 def blocks(section):
@@ -17,7 +16,7 @@ def blocks(section):
     if not part.cells:
         return []
     labels = compare.Labels(part)
-    usual = compare.Section(part.environment, part.device, [cell for cell in part.cells if lifetime(cell) == 1])
+    usual = compare.Section(part.environment, part.device, compare.usual_parameters([cell for cell in part.cells if pairs.lifetime(cell) == 1]))
     block = Block(
         "Memory copies: what a map and an unmap cost",
         [
@@ -33,34 +32,9 @@ def blocks(section):
     return [block]
 
 
-def lifetime(cell):
-    return statistics.parameters_of(cell.workload_parameters).get(LIFETIME)
-
-
-def variant(cell):
-    """The workload's parameters less how long a mapping serves, and how long is measured."""
-    found = statistics.parameters_of(cell.workload_parameters)
-    return compare.load.canonical({key: value for key, value in found.items() if key != LIFETIME and not key.endswith("_ms")})
-
-
-def pair_cost(mapped, kept):
-    """Instructions of a map and an unmap together, as a Summary over the boots that both cells have; None if that is not known."""
-    summaries = [cell.metric(WORK.name) if cell is not None else None for cell in (mapped, kept)]
-    if None in summaries:
-        return None
-    one, other = (summary.values for summary in summaries)
-    return statistics.summarise({boot: (one[boot] - other[boot]) / PAIRS_A_COPY for boot in one if boot in other})
-
-
 def pair_costs(part):
-    """{(variant, configuration): Summary}."""
-    by_point = {(variant(cell), cell.configuration, lifetime(cell)): cell for cell in part.cells}
-    found = {
-        (parameters, configuration): pair_cost(cell, by_point.get((parameters, configuration, 0)))
-        for (parameters, configuration, served), cell in by_point.items()
-        if served == 1
-    }
-    return {point: cost for point, cost in found.items() if cost is not None}
+    """{(workload less its lifetime, configuration): Summary}, in instructions."""
+    return {(pairs.variant(cell), cell.configuration): cell.metric(PAIR.name) for cell in part.cells if cell.metric(PAIR.name) is not None}
 
 
 def pair_table(part, labels):
@@ -81,8 +55,8 @@ def pair_table(part, labels):
                 continue
             ratio = statistics.ratio(cost, reference) if reference is not None and cost.minimum > 0 else None
             table.rows.append(
-                [name_of(parameters) + suffix, configuration[1], labels.strategy(configuration), str(cost.n), WORK.format(cost.mean),
-                 tables.interval_text(cost, WORK), tables.spread_text(cost), tables.ratio_text(ratio)]
+                [name_of(parameters) + suffix, configuration[1], labels.strategy(configuration), str(cost.n), PAIR.format(cost.mean),
+                 tables.interval_text(cost, PAIR), tables.spread_text(cost), tables.ratio_text(ratio)]
             )
     return table
 

@@ -73,6 +73,8 @@ DISK_METRICS = [
 COPY_METRICS = [
     Metric("instructions_per_copy", "Instructions per copy", "instructions per copy", 1, 0, may_cut=False),
     Metric("cycles_per_copy", "Cycles per copy", "cycles per copy", 1, 0, may_cut=False),
+    Metric("instructions_per_pair", "Instructions of a map and an unmap", "instructions per pair", 1, 0, may_cut=False),
+    Metric("cycles_per_pair", "Cycles of a map and an unmap", "cycles per pair", 1, 0, may_cut=False),
 ]
 
 

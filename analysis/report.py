@@ -21,7 +21,7 @@ try:
     import jinja2
     import markupsafe
 
-    from analysis import compare, disk, families, figures, load, profiles, provenance, statistics, tables, text
+    from analysis import compare, disk, families, figures, load, pairs, profiles, provenance, statistics, tables, text
 except ModuleNotFoundError as error:
     print(
         f"report: the Python package {error.name} is missing for {sys.executable}; install python3-numpy python3-pandas "
@@ -44,7 +44,7 @@ HONESTY = {
 
 
 def analyse(run):
-    return compare.sections(statistics.cells(run.finished()))
+    return compare.sections(pairs.priced(statistics.cells(run.finished())))
 
 
 def page(run, sections):
