@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The parts of the report that appear only where a run has trials of their kind, in their order."""
 
-from analysis import axes, crash, dma_copy, echo, fio, latency, modelled_report, probe, profiles, protection_cost, raw_frames, sync_read
+from analysis import axes, crash, crossover, dma_copy, echo, fio, latency, modelled_report, probe, profiles, protection_cost, quota, raw_frames, sync_read
 
 
 def blocks(run, section, profiles_):
@@ -12,6 +12,8 @@ def blocks(run, section, profiles_):
         *dma_copy.blocks(section),
         *sync_read.blocks(section),
         *fio.blocks(run, section),
+        *crossover.blocks(section),
+        *quota.blocks(section),
         *modelled_report.blocks(section),
         *axes.blocks(section),
         *profiles.blocks(profiles_, section),

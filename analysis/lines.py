@@ -11,9 +11,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def panels(count, title, stamp, height=3.6, width=None):
-    """(figure, axes): panels side by side below a title, with the stamp under them."""
-    columns = min(count, 3)
+def panels(count, title, stamp, height=3.6, width=None, columns=3):
+    """(figure, axes): panels side by side, at most so many, below a title, with the stamp under them."""
+    columns = min(count, columns)
     rows = -(-count // columns)
     width = width or (9.6 if columns == 1 else 11.0)
     full = rows * height + 0.95
@@ -63,3 +63,36 @@ def block_sizes(axis, sizes):
     axis.set_xticks(sizes[::step], [compare.size(size).replace(" KiB", "K").replace(" MiB", "M").replace(" B", "") for size in sizes[::step]])
     axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+
+
+NAME_SIZE = 7.5
+NAMES_WIDTH = 1.15  # inches beside each panel
+
+
+def room_for_names(figure, axes):
+    """Beside each panel, for name_ends()."""
+    width = figure.get_figwidth()
+    columns = len({round(axis.get_position().x0, 3) for axis in axes})
+    panel = (width - 0.75 - columns * NAMES_WIDTH - (columns - 1) * 0.5) / columns
+    figure.subplots_adjust(right=1 - NAMES_WIDTH / width, wspace=(NAMES_WIDTH + 0.5) / panel)
+
+
+def name_ends(axis, ends):
+    """Names beside the right ends of lines, apart where they would cover each other: [(x, y, name, colour)]. The axis has its limits already."""
+    step = NAME_SIZE * 1.25 * axis.figure.dpi / 72
+    places = axis.transData.transform([(x, y) for x, y, _, _ in ends]) if ends else []
+    ordered = sorted(zip(places, ends), key=lambda each: each[0][1])
+    heights, floor = [], axis.bbox.y0
+    for (_, y), _ in ordered:
+        heights.append(max(y, floor))
+        floor = heights[-1] + step
+    # What was pushed up beyond the panel goes down again.
+    ceiling = max(axis.bbox.y1, axis.bbox.y0 + step * (len(heights) - 1))
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], ceiling)
+        ceiling = heights[index] - step
+    for height, ((x, y), (_, _, name, colour)) in zip(heights, ordered):
+        offset = ((axis.bbox.x1 - x) * 72 / axis.figure.dpi + 6, (height - y) * 72 / axis.figure.dpi)
+        thread = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2} if abs(offset[1]) > 3 or offset[0] > 30 else None
+        axis.annotate(name, axis.transData.inverted().transform((x, y)), xytext=offset, textcoords="offset points", va="center", fontsize=NAME_SIZE, color=colour,
+                      arrowprops=thread, annotation_clip=False)

@@ -71,7 +71,7 @@ def draw(part, labels, stamp, family, work):
     """Raw bars, longer by what 1000 and 2100 cycles an invalidation add."""
     metric = work.name
     names = [modelled.name(metric, cost) for cost in modelled.COSTS]
-    shown = [cell for cell in part.cells if all(cell.metric(name) for name in names)]
+    shown = compare.usual_parameters([cell for cell in part.cells if all(cell.metric(name) for name in names)])
     loads = [load for load in part.loads if any(cell.load == load for cell in shown)]
     chosen = loads if len(loads) <= MOST_LOADS else [loads[i * (len(loads) - 1) // (MOST_LOADS - 1)] for i in range(MOST_LOADS)]
     configurations = [c for c in part.configurations if any(cell.configuration == c for cell in shown)]

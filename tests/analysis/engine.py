@@ -7,17 +7,19 @@ BASE = {"kernel": 200, "user": 150}
 PAIR = {"strict": 1900, "persistent": 30, "linux-strict": 2400}  # instructions of a map and an unmap
 
 
-def copy(seed, placement, strategy, lifetime=1, size=1514, **changes):
-    """Two instructions dearer a seed, and so is a pair by one if there is one."""
+def copy(seed, placement, strategy, lifetime=1, size=1514, pair=None, mapped=None, settings=None, **changes):
+    """Two instructions dearer a seed, and so is a pair by one if there is one. `pair`: what it costs; `mapped`: the part of the pairs that map; `settings`: the strategy's."""
     pairs = 2 / lifetime if lifetime else 0
-    work = BASE[placement] + pairs * (PAIR[strategy] + seed) + 10 * seed
+    work = BASE[placement] + pairs * ((PAIR[strategy] if pair is None else pair) + seed) + 10 * seed
     copies = 1000
     metrics = {"copies": copies, "copied_bytes": copies * size, "instructions_per_copy": work, "cpu_utilisation": 1.0}
     if not strategy.startswith("linux"):
-        metrics["iommu"] = {"maps": copies * pairs, "unmaps": copies * pairs, "invalidations": copies * pairs}
+        metrics["iommu"] = dict.fromkeys(("maps", "unmaps", "invalidations"), copies * pairs * (1 if mapped is None else mapped))
     parameters = {"copy_bytes": size, "working_set_pairs": 64, "batch_copies": 16, "lifetime_copies": lifetime, "warm_up_ms": 10, "window_ms": 100}
-    return network.base(seed, placement, strategy, f"copy/{placement}/{strategy}/{lifetime}/{size}/{seed}", metrics,
+    made = network.base(seed, placement, strategy, f"copy/{placement}/{strategy}/{settings}/{lifetime}/{size}/{seed}", metrics,
                         {"name": "dma-copy", "parameters": parameters}, **changes)
+    made["strategy"]["parameters"] = settings or {}
+    return made
 
 
 OWN = ("neighbour_write", "neighbour_read", "backward_write", "backward_read", "stale_write", "stale_read")
