@@ -112,8 +112,17 @@ def usual_settings(cells):
     return result
 
 
-def usual_parameters(cells):
-    """The cells whose strategy has the parameters that most cells of it and their placement have: where one is swept, it has a curve of its own."""
+ALLOCATOR = "iova_allocator"  # the strategy's parameter; absent: the usual one, as where Linux allocates
+USUAL_ALLOCATOR = "size-classes"
+
+
+def allocator(cell):
+    return statistics.parameters_of(cell.strategy_parameters).get(ALLOCATOR, USUAL_ALLOCATOR)
+
+
+def usual_parameters(cells, allocator_=USUAL_ALLOCATOR):
+    """The cells with that allocator whose strategy has the parameters that most of these have of it and their placement: where one is swept, it has a curve of its own."""
+    cells = [cell for cell in cells if allocator(cell) == allocator_]
     texts = {}
     for cell in cells:
         texts.setdefault((cell.placement, cell.strategy), []).append(cell.strategy_parameters)

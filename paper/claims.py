@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis import compare, load, statistics
+from analysis import compare, load, pairs, statistics
 
 FILE = Path(__file__).resolve().parent / "claims.toml"
 
@@ -16,7 +16,8 @@ FILE = Path(__file__).resolve().parent / "claims.toml"
 # published.
 LABELS = ("VERIFIED", "VERIFIED-2nd", "DERIVED", "RECALLED-hi", "RECALLED-med", "RECALLED-lo")
 RELATIONS = ("at most", "at least", "equal to")
-NUMBERS = [name for name in load.METRICS if name not in load.NESTED]
+NUMBERS = [name for name in load.METRICS if name not in load.NESTED] + list(pairs.METRICS.values())
+ALLOCATORS = ("size-classes", "tree", "tree-linear", "eiovar", "magazines", "contiguous", "identity", "linux")
 
 
 class ClaimsError(Exception):
@@ -29,9 +30,15 @@ class Selection:
 
     placement: str
     strategy: str
+    iova_allocator: str = compare.USUAL_ALLOCATOR
+    metric: str | None = None  # None: the claim's
+    at: tuple = ()  # of (workload's parameter, value): only of this side
 
     def __str__(self):
-        return f"{self.placement}/{self.strategy}"
+        parts = [f"{self.placement}/{self.strategy}"]
+        parts += [] if self.iova_allocator == compare.USUAL_ALLOCATOR else [f"with {self.iova_allocator}"]
+        parts += [METRIC_NAMES.get(self.metric, self.metric)] if self.metric else []
+        return " ".join(parts + [where_part(key, value) for key, value in self.at])
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,8 @@ class Claim:
     full: Amount | None = None
     quick: Amount | None = None
     metric: str | None = None
-    numerator: Selection | None = None
-    denominator: Selection | None = None
+    pairs: tuple = ()  # of (numerator, denominator)
+    above: Selection | None = None  # what it costs is taken from both sides
     relation: str | None = None
     value: float | None = None
     tolerance: float = 0.0
@@ -83,7 +90,17 @@ class Claim:
         if self.metric is None:
             return "–"
         margin = f" ± {self.tolerance * 100:g} %" if self.relation == "equal to" else f" (tolerance {self.tolerance * 100:g} %)" if self.tolerance else ""
-        return f"{METRIC_NAMES.get(self.metric, self.metric)}, {self.numerator} : {self.denominator}, {self.relation} {self.value:.2f}{margin}{self.where_text}"
+        above = f" (both above {self.above})" if self.above else ""
+        return f"{METRIC_NAMES.get(self.metric, self.metric)}, {self.pairs_text}{above}, {self.relation} {self.value:.2f}{margin}{self.where_text}"
+
+    @property
+    def pairs_text(self):
+        return ", ".join(pair_text(pair) for pair in self.pairs)
+
+    @property
+    def selections(self):
+        """All that have to be there, each once."""
+        return list(dict.fromkeys([side for pair in self.pairs for side in pair] + ([self.above] if self.above else [])))
 
     @property
     def must_text(self):
@@ -93,6 +110,10 @@ class Claim:
     def where_text(self):
         parts = [where_part(key, wanted) for key, wanted in self.where.items()]
         return f" ({', '.join(parts)})" if parts else ""
+
+
+def pair_text(pair):
+    return f"{pair[0]} : {pair[1]}"
 
 
 def where_part(key, wanted):
@@ -116,12 +137,15 @@ METRIC_NAMES = {
     "load_achieved_bps": "achieved load",
     "instructions_per_packet": "instructions per packet",
     "instructions_per_io": "instructions per I/O",
+    "instructions_per_copy": "instructions per copy",
+    "instructions_per_pair": "instructions of a map and an unmap",
+    "cycles_per_pair": "cycles of a map and an unmap",
 }
 
 TEXT = {"id": True, "statement": True, "source": True, "label": True, "published": False, "because": False, "note": False}
 RUN = {"suite", "filter", "quick_filter", "boots", "quick_boots", "points", "quick_points", "minutes", "quick_minutes", "metric", "numerator", "denominator",
-       "relation", "value", "tolerance", "where", "must"}
-OPTIONAL = {"tolerance", "where", "must"}
+       "order", "above", "relation", "value", "tolerance", "where", "must"}
+OPTIONAL = {"tolerance", "where", "must", "above", "numerator", "denominator", "order"}
 
 
 def read(path=FILE):
@@ -188,8 +212,8 @@ def parse(table):
         full=amount(table, ""),
         quick=amount(table, "quick_"),
         metric=table["metric"],
-        numerator=selection(table, "numerator"),
-        denominator=selection(table, "denominator"),
+        pairs=pairs_of(table),
+        above=selection("above", table["above"]) if "above" in table else None,
         relation=table["relation"],
         value=value,
         tolerance=tolerance,
@@ -239,15 +263,37 @@ def one_of(key, value, known):
         raise ValueError(f"{key}: expected one of {', '.join(known)}, got {value!r}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-def selection(table, key):
-    found = table[key]
-    if not isinstance(found, dict) or set(found) != {"placement", "strategy"}:
-        raise ValueError(f"{key}: expected {{ placement = ..., strategy = ... }}, got {found!r}")
-    for name, known in (("placement", load.PLACEMENTS), ("strategy", statistics.STRATEGIES)):
+def pairs_of(table):
+    """One of numerator and denominator, or of an order each against the next."""
+    if "order" in table:
+        if "numerator" in table or "denominator" in table:
+            raise ValueError("order: stands in place of numerator and denominator")
+        if not isinstance(table["order"], list) or len(table["order"]) < 2:
+            raise ValueError(f"order: expected at least two of {SELECTION}, got {table['order']!r}")
+        sides = [selection(f"order[{position}]", found) for position, found in enumerate(table["order"])]
+        return tuple(zip(sides, sides[1:]))
+    for key in ("numerator", "denominator"):
+        if key not in table:
+            raise ValueError(f"{key}: missing")
+    return ((selection("numerator", table["numerator"]), selection("denominator", table["denominator"])),)
+
+
+SELECTION = "{ placement = ..., strategy = ... }, with iova_allocator, metric or at where it needs them"
+
+
+def selection(key, found):
+    if not isinstance(found, dict) or not {"placement", "strategy"} <= set(found) <= {"placement", "strategy", "iova_allocator", "metric", "at"}:
+        raise ValueError(f"{key}: expected {SELECTION}, got {found!r}")
+    known = {"placement": load.PLACEMENTS, "strategy": statistics.STRATEGIES, "iova_allocator": ALLOCATORS, "metric": NUMBERS}
+    for name in found.keys() & known.keys():
         if not isinstance(found[name], str):
             raise ValueError(f"{key}.{name}: expected text, got {found[name]!r}")
-        one_of(f"{key}.{name}", found[name], known)
-    return Selection(**found)
+        one_of(f"{key}.{name}", found[name], known[name])
+    at = where(found, "at")
+    for name, value in at.items():
+        if isinstance(value, dict) or name == "workload":
+            raise ValueError(f"{key}.at.{name}: expected one value of a parameter, got {value!r}")
+    return Selection(**{**found, "at": tuple(at.items())})
 
 
 def where(table, name):

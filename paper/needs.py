@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis import compare
+
 SUITES = Path(__file__).resolve().parent.parent / "harness" / "suites"
 # Of a filter, by the name that a trial has for it.
 FILTER_NAMES = {"load": "load_bps", "repetition": "boot"}
@@ -25,9 +27,11 @@ class Need:
     parameters: tuple  # of (name, value), those that the suite gives
     part: str | None
     boots: tuple  # these; None in it: any, so many
+    iova_allocator: str = compare.USUAL_ALLOCATOR
 
     def __str__(self):
-        return " ".join([f"{self.placement}/{self.strategy}", self.workload, *(f"{name}={value}" for name, value in self.parameters)])
+        allocator = [] if self.iova_allocator == compare.USUAL_ALLOCATOR else [f"{compare.ALLOCATOR}={self.iova_allocator}"]
+        return " ".join([f"{self.placement}/{self.strategy}", *allocator, self.workload, *(f"{name}={value}" for name, value in self.parameters)])
 
 
 def parse_filter(text):
@@ -69,20 +73,28 @@ def needs_of(claim, amount, suites=SUITES):
         if not passes(wanted, "part", part.get("name", "")):
             continue
         axes = {**suite.get("axes", {}), **part.get("axes", {})}
-        for side in dict.fromkeys((claim.numerator, claim.denominator)):
+        driver = part.get("driver", suite.get("driver", {}))
+        allocators = listed(driver.get(compare.ALLOCATOR, compare.USUAL_ALLOCATOR))
+        for side in claim.selections:
             if side.placement not in axes.get("placement", []) or side.strategy not in axes.get("strategy", []):
+                continue
+            if side.iova_allocator not in allocators or not passes(wanted, compare.ALLOCATOR, side.iova_allocator):
                 continue
             if not passes(wanted, "placement", side.placement) or not passes(wanted, "strategy", side.strategy):
                 continue
             for workload in part.get("workload") or suite.get("workload", []):
-                given = {name: value if isinstance(value, list) else [value] for name, value in workload.items() if name not in NOT_POINTS}
+                given = {name: listed(value) for name, value in workload.items() if name not in NOT_POINTS}
                 for values in itertools.product(*given.values()):
                     parameters = dict(zip(given, values))
-                    if not passes(wanted, "workload", workload["name"]) or not within(claim.where, workload["name"], parameters):
+                    if not passes(wanted, "workload", workload["name"]) or not within({**claim.where, **dict(side.at)}, workload["name"], parameters):
                         continue
                     if all(passes(wanted, name, value) for name, value in parameters.items()):
-                        found.append(Need(side.placement, side.strategy, workload["name"], tuple(parameters.items()), part.get("name"), boots))
+                        found.append(Need(side.placement, side.strategy, workload["name"], tuple(parameters.items()), part.get("name"), boots, side.iova_allocator))
     return list(dict.fromkeys(found))
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
 
 
 def has(trial, need):
@@ -92,6 +104,7 @@ def has(trial, need):
         and trial.get("placement") == need.placement
         and trial.get("strategy") == need.strategy
         and trial.get("workload") == need.workload
+        and trial.get(compare.ALLOCATOR, compare.USUAL_ALLOCATOR) == need.iova_allocator
         and (need.part is None or trial.get("part") == need.part)
         and all(parameters.get(name) == value for name, value in need.parameters)
     )

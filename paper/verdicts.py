@@ -11,6 +11,7 @@ import fnmatch
 from dataclasses import dataclass, field
 
 from analysis import compare, disk, echo, statistics
+from paper import claims
 
 REPRODUCED = "reproduced"
 CONTRADICTED = "contradicted"
@@ -62,10 +63,11 @@ def judge_section(claim, amount, section):
         return Judgement(NOT_TESTABLE, claim.because, stamp=section.stamp)
     if section.environment == "lab-wall" and claim.metric.startswith(OF_THE_CPU):
         return Judgement(NOT_RUN, "what an emulator on the wall clock takes is its host's CPU: run it on the virtual clock", stamp=section.stamp)
-    pairs = matching(claim, section)
-    if not pairs:
-        return Judgement(NOT_RUN, f"no finished trials of both {claim.numerator} and {claim.denominator}{claim.where_text}", stamp=section.stamp)
-    points = [point(claim, amount, *pair) for pair in pairs]
+    found = matching(claim, section)
+    for pair in claim.pairs:
+        if not any(known == pair for _, known, *_ in found):
+            return Judgement(NOT_RUN, f"no finished trials of both {pair[0]} and {pair[1]}{claim.where_text}", stamp=section.stamp)
+    points = [point(claim, amount, *each) for each in found]
     points = [found for found in points if found is not None]
     if len(points) < amount.points:
         return Judgement(NOT_RUN, f"{len(points)} of {amount.points} points have {amount.boots} boots on both sides", points, section.stamp)
@@ -96,19 +98,42 @@ def overall(points, needed):
 
 
 def matching(claim, section):
-    """[(label, numerator's cell, denominator's cell)] at the usual settings."""
+    """[(label, pair, numerator's cell, denominator's cell, cell that both are above or None)] at the usual settings."""
     result = []
     for family in dict.fromkeys(compare.family_of(cell) for cell in section.cells):
         part = disk.part(section, family) if family in disk.FAMILIES else section.part(family)
         labels = compare.Labels(part)
-        tops = statistics.find(part.cells, claim.numerator.placement, claim.numerator.strategy)
-        for top in sorted(tops, key=echo.offered) if family == "echo" else tops:
-            if not selected(claim.where, top):
-                continue
-            for bottom in statistics.find(part.cells, claim.denominator.placement, claim.denominator.strategy, load=top.load):
-                if compare.same_settings(top, bottom) and native(top) and native(bottom):
-                    result.append((labels.load(top), top, bottom))
+        for pair in claim.pairs:
+            numerator, denominator = pair
+            tops, bottoms, bases = ([] if side is None else candidates(claim, side, part) for side in (*pair, claim.above))
+            for top in sorted(tops, key=echo.offered) if family == "echo" else tops:
+                for bottom in bottoms:
+                    if not alike(top, numerator, bottom, denominator):
+                        continue
+                    base = next((cell for cell in bases if alike(top, numerator, cell, claim.above)), None)
+                    if claim.above is not None and base is None:
+                        continue
+                    name = labels.load(top) if len(claim.pairs) == 1 else f"{labels.load(top)}, {claims.pair_text(pair)}"
+                    result.append((name, pair, top, bottom, base))
     return result
+
+
+def candidates(claim, side, part):
+    """The cells of one side, in the order of the part."""
+    found = statistics.find(compare.usual_parameters(part.cells, side.iova_allocator), side.placement, side.strategy)
+    return [cell for cell in found if native(cell) and selected({**claim.where, **dict(side.at)}, cell)]
+
+
+def alike(one, side, other, other_side):
+    """Whether two cells differ in nothing but what their sides say."""
+    but = {name for name, _ in (*side.at, *other_side.at)}
+    return one.workload == other.workload and rest(one, but) == rest(other, but) and compare.same_settings(one, other)
+
+
+def rest(cell, but):
+    """The workload's parameters; where the sides differ in one, less that and how long is measured."""
+    found = statistics.parameters_of(cell.workload_parameters)
+    return {key: value for key, value in found.items() if not but or (key not in but and not key.endswith(("_ms", "rounds")))}
 
 
 def native(cell):
@@ -131,9 +156,9 @@ def selected(where, cell):
     return True
 
 
-def point(claim, amount, name, top, bottom):
+def point(claim, amount, name, pair, top, bottom, base):
     """None if the trials are too few; otherwise what this point says."""
-    values = [cell.metric(claim.metric) for cell in (top, bottom)]
+    values = [value_of(claim, side, cell, base) for side, cell in zip(pair, (top, bottom))]
     if None in values or min(value.n for value in values) < amount.boots:
         return None
     means = [value.mean for value in values]
@@ -150,8 +175,18 @@ def point(claim, amount, name, top, bottom):
     if claim.metric == "cpu_utilisation" and only_numerator_missed(top, bottom):
         # It did less, and is not excused by that: more CPU for less is too much for as much, too; less CPU for less says nothing.
         state = FAILS if state == FAILS and claim.high is not None and ratio.low > claim.high else OPEN
-        return Point(name, state, ratio, *means, f"only {claim.numerator} missed the load", must)
+        return Point(name, state, ratio, *means, f"only {pair[0]} missed the load", must)
     return Point(name, state, ratio, *means, REACHES_BEYOND if state == OPEN else "", must)
+
+
+def value_of(claim, side, cell, base):
+    """The side's metric as a Summary, above that of the base if there is one; None if it was not measured."""
+    metric = side.metric or claim.metric
+    value = cell.metric(metric)
+    if base is None or value is None:
+        return value
+    below = base.metric(metric)
+    return None if below is None else statistics.summarise({boot: number - below.values[boot] for boot, number in value.values.items() if boot in below.values})
 
 
 def not_comparable(claim, top, bottom):

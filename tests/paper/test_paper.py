@@ -315,7 +315,7 @@ def test_every_claim_of_ours_needs_trials_of_its_suite():
         for amount in (claim.full, claim.quick) if claim.suite else ():
             wanted = needs.needs_of(claim, amount)
             sides = {(need.placement, need.strategy) for need in wanted}
-            assert sides == {(side.placement, side.strategy) for side in (claim.numerator, claim.denominator)}, claim.id
+            assert sides == {(side.placement, side.strategy) for side in claim.selections}, claim.id
             assert len(wanted) >= 2 * amount.points and all(len(need.boots) == amount.boots for need in wanted), claim.id
 
 
