@@ -15,7 +15,7 @@ TITLES = {
     "queue_depth": "Queue depth of the disk's driver (requests)",
     "copybreak": "Copybreak of the distribution's driver (bytes)",
 }
-UNMEASURED = ("crash", "fio-verify", "probe")  # families whose result is no cost of a packet or an I/O
+UNMEASURED = ("crash", "fio-verify", "probe", "map-unmap")  # families whose result is no cost of a packet or an I/O
 CODE = (
     "The same sources, the data path compiled for the process as the compiler likes it (native), or as the kernel's own flags force it "
     "(kernel-like): no SSE, thunks for returns and indirect calls, no jump tables. The difference belongs to the compiler's flags, not to "

@@ -63,12 +63,12 @@ def sections(cells):
 
 
 def family_of(cell):
-    """stream, echo, raw-frames, dma-copy, probe, crash, sync-read, fio or fio-verify: workloads whose figures are of one kind."""
+    """stream, echo, raw-frames, dma-copy, map-unmap, probe, crash, sync-read, fio or fio-verify: workloads whose figures are of one kind."""
     if cell.workload == "udp-echo":
         return "echo"
     if cell.workload == "fio-verify":
         return cell.workload
-    for family in ("raw-frames", "dma-copy", "probe", "crash", "sync-read", "fio"):
+    for family in ("raw-frames", "dma-copy", "map-unmap", "probe", "crash", "sync-read", "fio"):
         if cell.workload.startswith(family):
             return family
     return "stream"

@@ -39,7 +39,7 @@ def pair_costs(part):
 
 def pair_table(part, labels):
     costs = pair_costs(part)
-    variants = compare.suffixes(dict.fromkeys(parameters for parameters, _ in costs))
+    variants = compare.suffixes(dict.fromkeys(parameters for parameters, _ in costs), ("copy_bytes",))
     table = Table(
         f"{part.stamp}; instructions of one map and one unmap, means over boots; beside them those of linux-strict in the kernel as 1",
         ["copies", "placement", "strategy", "boots", "instructions per pair", "95 % CI", "spread", ": linux-strict"],

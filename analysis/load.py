@@ -55,11 +55,21 @@ METRICS = (
     "packets_sent",
     "kernel_messages",
     "outage_ns",
+    "pairs",
+    "instructions_per_pair",
+    "ticks_per_ns",
+    "map_ticks",
+    "unmap_ticks",
+    "pair_ticks",
+    "clock_ticks",
+    "parts_ticks",
 )
 # Metrics that are objects of numbers; a number's name in the table is `iommu_maps`.
-NESTED = ("latency_ns", "iommu", "outage_ns")
+NESTED = ("latency_ns", "iommu", "outage_ns", "map_ticks", "unmap_ticks", "pair_ticks", "clock_ticks")
 # Of these, what is no number: where a latency counts from, the full histogram, each outage.
-NOT_NUMBERS = {"latency_ns": ("from", "histogram"), "outage_ns": ("all",), "iommu": ()}
+NOT_NUMBERS = {"latency_ns": ("from", "histogram"), "outage_ns": ("all",)}
+# Objects of such objects; a number's name in the table is `parts_ticks_iova_free_p50`.
+NESTED_TWICE = ("parts_ticks",)
 
 
 class LoadError(Exception):
@@ -105,7 +115,7 @@ def load_run(directory):
     # Columns are named even where there is no row, so that an empty run has the same shape.
     frame = pandas.DataFrame([row(record) for record in records])
     for column in ("status", *METRICS):
-        if column not in frame and column not in NESTED:
+        if column not in frame and column not in (*NESTED, *NESTED_TWICE):
             frame[column] = None if column == "status" else float("nan")
     return Run(directory, manifest, records, frame, warnings)
 
@@ -204,14 +214,13 @@ def check_metrics(metrics):
         value = metrics.get(name)
         if value is None:
             continue
-        if name not in NESTED:
+        if name in NESTED_TWICE:
+            for inner, numbers in checked_object(f"metrics.{name}", value).items():
+                check_numbers(f"metrics.{name}.{inner}", numbers)
+        elif name in NESTED:
+            check_numbers(f"metrics.{name}", value, NOT_NUMBERS.get(name, ()))
+        else:
             check_number(f"metrics.{name}", value)
-            continue
-        if not isinstance(value, dict):
-            raise ValueError(f"metrics.{name}: expected an object, got {type(value).__name__}")
-        for inner, number in value.items():
-            if inner not in NOT_NUMBERS[name]:
-                check_number(f"metrics.{name}.{inner}", number)
     latency, outage = metrics.get("latency_ns") or {}, metrics.get("outage_ns") or {}
     if latency.get("histogram") is not None:
         histogram.check("metrics.latency_ns.histogram", latency["histogram"], latency.get("n"))
@@ -220,6 +229,18 @@ def check_metrics(metrics):
             raise ValueError(f"metrics.outage_ns.all: expected a list, got {type(outage['all']).__name__}")
         for position, number in enumerate(outage["all"]):
             check_number(f"metrics.outage_ns.all[{position}]", number)
+
+
+def checked_object(name, value):
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: expected an object, got {type(value).__name__}")
+    return value
+
+
+def check_numbers(name, value, but=()):
+    for inner, number_ in checked_object(name, value).items():
+        if inner not in but:
+            check_number(f"{name}.{inner}", number_)
 
 
 CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
@@ -299,14 +320,17 @@ def row(record):
         "flags": record.get("flags") or metrics.get("flags"),
     }
     for name, value in metrics.items():
-        if name in NESTED:
+        if name in NESTED_TWICE:
+            result.update({f"{name}_{part}_{inner}": number(found) for part, numbers in (value or {}).items() for inner, found in numbers.items()})
+        elif name in NESTED:
             for inner, inner_value in (value or {}).items():
-                if inner not in NOT_NUMBERS[name]:
+                if inner not in NOT_NUMBERS.get(name, ()):
                     result[f"{name}_{inner}"] = number(inner_value)
         elif name in METRICS:
             result[name] = number(value)
     result.update(instruction_split(record))
     result.update(system_calls(record))
+    result.update(pair_operations(metrics))
     result.update(modelled.columns(result))
     return result
 
@@ -347,6 +371,12 @@ def system_calls(record):
         for counted, unit in UNITS.items()
         if metrics.get(counted)
     }
+
+
+def pair_operations(metrics):
+    """What the driver did for a map and an unmap of a micro-benchmark, which counts both over the same run."""
+    count, done = metrics.get("pairs"), metrics.get("iommu") or {}
+    return {f"{name}_per_pair": number(done[name]) / count for name in ("maps", "unmaps", "invalidations") if count and done.get(name) is not None}
 
 
 def instruction_split(record):

@@ -40,3 +40,34 @@ def probe(placement, strategy, changed=(), **changes):
         each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))
     return network.base(1, placement, strategy, f"probe/{placement}/{strategy}", {"accesses": 80, "cells": 10, "less_than_promised": 0},
                         {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes)
+
+
+def spread(p50, n=2000):
+    return {"n": n, "mean": p50 * 1.05, "min": p50 - 2, "p50": p50, "p90": p50 + 5, "p99": p50 + 60, "p99_9": p50 + 900, "max": p50 + 5000}
+
+
+CLOCK = 20
+PARTS = {"iova_allocation": 60, "page_table_map": 300, "page_table_unmap": 250, "invalidation": 400, "domain_invalidation": 320, "iova_free": 50}
+CALLS = {"iova_allocation": 60, "map_call": 4000, "unmap_call": 3500, "system_call": 200, "iova_free": 50}
+
+
+def timed(seed, placement, strategy, map_=500, unmap=900, parts=None, invalidations=1.0, settings=None, pages=1, threads=1, kind="lab-virtual", **changes):
+    """A map and an unmap, each by itself; the parts that are given, each with a reading of the clock as all of them. A seed dearer by one."""
+    rounds = 100 if pages > 128 else 2000
+    times = {"map": spread(map_ + CLOCK + seed, rounds), "unmap": spread(unmap + CLOCK, rounds), "clock": spread(CLOCK, rounds)}
+    metrics = {f"{what}_ticks": found for what, found in times.items()}
+    metrics["pair_ticks"] = {name: times["map"][name] + times["unmap"][name] for name in ("mean", "p50")}
+    metrics |= {"pairs": rounds * threads, "instructions_per_pair": map_ + unmap + 90, "ticks_per_ns": 1.0, "tick_unit": "instructions",
+                "iommu": {"maps": rounds * threads, "unmaps": rounds * threads}}
+    if invalidations is not None:
+        metrics["iommu"]["invalidations"] = rounds * threads * invalidations
+    if parts is None:
+        metrics["parts_absent"] = "measured with strict and deferred only"
+    else:
+        metrics["parts_ticks"] = {name: spread(took + CLOCK, rounds) for name, took in parts.items()}
+    parameters = {"buffer_pages": pages, "skew_pages": 0, "held_buffers": 1, "hold_us": 0, "rounds": rounds, "warm_up_rounds": 64, "threads": threads}
+    made = network.base(seed, placement, strategy, f"timed/{placement}/{strategy}/{settings}/{pages}/{threads}/{seed}", metrics,
+                        {"name": "map-unmap", "parameters": parameters}, window_ns=None, **changes)
+    made["strategy"]["parameters"] = settings or {}
+    made["environment"]["kind"] = kind
+    return made

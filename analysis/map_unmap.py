@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Maps and unmaps timed each by itself: what they cost by pages and threads, how that spreads, and what of it each part takes."""
+
+import functools
+
+from matplotlib import patches
+
+from analysis import compare, figures, lines, modelled, statistics, tables
+from analysis.blocks import Block, Drawing, Table
+
+FAMILY = "map-unmap"
+PAGES, THREADS = "buffer_pages", "threads"
+REFERENCE = ("kernel", "linux-strict")
+# The parts of a pair in the order in which they happen, how each is shown, and its colour. A colour a kind of work, in both placements.
+PARTS = {
+    "iova_allocation": ("IOVA allocation", "#0072B2"),
+    "page_table_map": ("page table, map", "#E69F00"),
+    "map_call": ("VFIO map call", "#E69F00"),
+    "page_table_unmap": ("page table, unmap", "#CC79A7"),
+    "unmap_call": ("VFIO unmap call", "#CC79A7"),
+    "invalidation": ("invalidation", "#D55E00"),
+    "domain_invalidation": ("invalidation, shared by a queue", "#D55E00"),
+    "iova_free": ("IOVA free", "#56B4E9"),
+}
+OWN = ("the strategy itself", "#444444")
+WHOLE = {"map": ("map, not split", "#b0b0b0"), "unmap": ("unmap, not split", "#d8d8d8")}
+AT_ONCE = ("iova_allocation", "page_table_map", "map_call", "page_table_unmap", "unmap_call", "invalidation", "iova_free")
+# A pair of deferred has neither: they come later, for a whole queue.
+LATER = ("iova_free", "domain_invalidation")
+CYCLES = modelled.COSTS[-1]
+PERCENTILES = ("min", "p50", "p90", "p99", "p99_9", "max")
+
+
+def blocks(section):
+    cells = [cell for cell in section.cells if compare.family_of(cell) == FAMILY and value(cell, "pair_ticks_p50") is not None]
+    if not cells:
+        return []
+    whole = compare.Section(section.environment, section.device, cells)
+    # More threads need more CPUs: only for these are machines of another shape looked at.
+    usual = section.part(FAMILY)
+    usual = compare.Section(usual.environment, usual.device, [cell for cell in usual.cells if cell in cells])
+    unit = unit_of(section)
+    block = Block(
+        "Map and unmap, each timed by itself",
+        [
+            f"A buffer is mapped and unmapped while the device does nothing; each is timed, in {unit}, and of the times the middle one (p50) is what is compared. Reading the clock "
+            "is taken off: once from a map, an unmap and each part, twice from a pair. The parts were timed in loops of their own on the same domain. What a pair takes "
+            "beyond them is the strategy's own: its calls and its books. Strategy deferred frees IOVAs and invalidates for a queue at a time: both stand there with the share of one pair.",
+            *([] if section.environment == "hardware" else [f"Modelled: each invalidation of a pair charged {CYCLES:,} cycles; the emulator invalidates at once. "
+                                                            "Virtual CPUs take turns: threads of the emulator do not contend for a cache line, they only wait for locks that are held."]),
+        ],
+        tables=[table for table in (split_table(usual, unit), point_table(usual, unit), thread_table(whole, unit), percentile_table(usual, unit)) if table.rows],
+    )
+    if split_cells(usual):
+        block.drawings.append(Drawing("map-unmap-split", "What a map and an unmap consist of", functools.partial(draw_split, usual, unit), "One page a buffer."))
+    if page_curves(usual):
+        block.drawings.append(Drawing("map-unmap-pages", "Map and unmap by pages", functools.partial(draw_pages, usual, unit), "Both axes are logarithmic: what grows in proportion rises as the grey line does."))
+    if thread_curves(whole):
+        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), ""))
+    return [block]
+
+
+def unit_of(section):
+    return "instructions" if section.environment in modelled.KINDS else "ticks of the CPU's clock"
+
+
+def value(cell, name):
+    """The mean over boots; None where it was not measured."""
+    summary = cell.metric(name)
+    return None if summary is None else summary.mean
+
+
+def clock(cell):
+    return value(cell, "clock_ticks_p50") or 0.0
+
+
+def took(cell, what, percentile="p50"):
+    """One map or unmap, or both as `pair`, less the reading of the clock."""
+    found = value(cell, f"{what}_ticks_{percentile}")
+    return None if found is None else max(found - clock(cell) * (2 if what == "pair" else 1), 0.0)
+
+
+def invalidations(cell):
+    return value(cell, "invalidations_per_pair")
+
+
+def split(cell):
+    """{part: what one pair takes of it}, the strategy's own included; {} where there are no parts."""
+    parts = {name: max(found - clock(cell), 0.0) for name in PARTS if (found := value(cell, f"parts_ticks_{name}_p50")) is not None}
+    if not parts:
+        return {}
+    per_pair = invalidations(cell)
+    # At user level VFIO invalidates in every unmap, whatever the strategy.
+    deferred = cell.strategy == "deferred" and "domain_invalidation" in parts and per_pair is not None
+    timed = [name for name in AT_ONCE if name in parts and not (deferred and name in (*LATER, "invalidation"))]
+    result = {name: parts[name] for name in timed}
+    result["own"] = took(cell, "pair") - sum(result.values())
+    if deferred:
+        result |= {"domain_invalidation": parts["domain_invalidation"] * per_pair, "iova_free": parts["iova_free"]}
+    return result
+
+
+def parameters(cell):
+    return statistics.parameters_of(cell.workload_parameters)
+
+
+def others(cell, *but):
+    """What a trial was beside these parameters; how many rounds it took does not matter."""
+    return compare.load.canonical({key: found for key, found in parameters(cell).items() if key not in but and not key.endswith(("_ms", "rounds"))})
+
+
+def one_page(part):
+    """The cells of the plainest workload: a page, one buffer, one thread, no wait."""
+    return [cell for cell in part.cells if all(parameters(cell).get(key, usual) == usual for key, usual in {PAGES: 1, THREADS: 1, "held_buffers": 1, "hold_us": 0, "skew_pages": 0}.items())]
+
+
+def split_cells(part):
+    return compare.usual_parameters(one_page(part))
+
+
+def labels_of(part):
+    return compare.Labels(part)
+
+
+def split_table(part, unit):
+    cells = split_cells(part)
+    known = [name for name in PARTS if any(name in split(cell) for cell in cells)]
+    reference = next((cell for cell in cells if (cell.placement, cell.strategy) == REFERENCE), None)
+    labels = labels_of(part)
+    with_model = part.environment in modelled.KINDS
+    table = Table(
+        f"{part.stamp}; {unit}, one page; p50, means over boots, without reading the clock; beside them the pair of linux-strict in the kernel as 1"
+        + (f"; modelled: with {CYCLES:,} cycles an invalidation" if with_model else ""),
+        ["placement", "strategy", "boots", "map", "unmap", "pair", ": linux-strict", *(PARTS[name][0] for name in known), OWN[0], *(["pair, modelled"] if with_model else [])],
+        [],
+    )
+    for cell in cells:
+        parts, pair, per_pair = split(cell), took(cell, "pair"), invalidations(cell)
+        ratio = tables.relative(cell, reference, "pair_ticks_p50")
+        table.rows.append(
+            [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), tables.ratio_text(ratio)]
+            + [count(parts.get(name)) for name in (*known, "own")]
+            + ([("not known" if per_pair is None else count(pair + per_pair * CYCLES))] if with_model else [])
+        )
+    return table
+
+
+def count(number):
+    return tables.ABSENT if number is None else f"{number:,.0f}"
+
+
+def point_table(part, unit):
+    """Every workload; the ratio is to Linux's strict mapping of the same."""
+    labels = labels_of(part)
+    table = Table(
+        f"{part.stamp}; {unit}, p50, means over boots, without reading the clock; per pair what the driver did, and instructions of the whole run with the measuring itself",
+        ["workload", "placement", "strategy", "map", "unmap", "pair", ": linux-strict", "maps", "invalidations", "instructions per pair"],
+        [],
+        left=3,
+    )
+    for cell in sorted(part.cells, key=lambda each: (others(each, PAGES), parameters(each).get(PAGES, 0), statistics.order(each)[4:])):
+        reference = next((found for found in part.cells if (found.placement, found.strategy) == REFERENCE and found.load == cell.load), None)
+        table.rows.append(
+            [labels.load(cell), cell.placement, labels.strategy(cell.configuration), *(count(took(cell, what)) for what in ("map", "unmap", "pair")),
+             tables.ratio_text(tables.relative(cell, reference, "pair_ticks_p50")),
+             *(tables.operations_text(name, cell.metric(f"{name}_per_pair")) for name in ("maps", "invalidations")), count(value(cell, "instructions_per_pair"))]
+        )
+    return table
+
+
+def percentile_table(part, unit):
+    cells, labels = split_cells(part), labels_of(part)
+    table = Table(
+        f"{part.stamp}; {unit}, one page, with reading the clock; each boot's, means over boots. What came in between, a timer's interrupt for one, is in the highest",
+        ["placement", "strategy", "what", "timed", "mean", *(name.replace("_", ".") for name in PERCENTILES)],
+        [],
+        left=3,
+    )
+    for cell in cells:
+        for what in ("map", "unmap"):
+            timed = cell.metric(f"{what}_ticks_n")
+            if timed is None:
+                continue
+            table.rows.append([cell.placement, labels.strategy(cell.configuration), what, f"{sum(timed.values.values()):,.0f}",
+                               *(count(value(cell, f"{what}_ticks_{name}")) for name in ("mean", *PERCENTILES))])
+    return table
+
+
+def draw_split(part, unit):
+    cells, labels = split_cells(part), labels_of(part)
+    texts = [f"{cell.placement}, {labels.strategy(cell.configuration)}" for cell in cells]
+    margin, width, height = 0.083 * max(map(len, texts)) + 0.25, 11.0, 0.3 * len(cells) + 2.3
+    placements = [placement for placement in dict.fromkeys(cell.placement for cell in cells)]
+    # A system call costs several times what all of the kernel's parts do: an axis for each placement.
+    heights = [sum(cell.placement == placement for cell in cells) for placement in placements]
+    figure, axes = figures.pyplot.subplots(len(placements), 1, figsize=(width, height + 0.45 * len(placements)), squeeze=False, gridspec_kw={"height_ratios": heights})
+    full = figure.get_figheight()
+    figure.subplots_adjust(left=margin / width, right=0.985, top=1 - 1.25 / full, bottom=0.8 / full, hspace=1.2 * len(placements) / max(sum(heights), 1) + 0.12)
+    used = {}
+    for axis, placement in zip(axes.flat, placements):
+        own = [cell for cell in cells if cell.placement == placement]
+        longest = 1.0
+        for position, cell in enumerate(own):
+            parts = [(*(PARTS[name] if name in PARTS else OWN), size) for name, size in split(cell).items()] or [(*WHOLE[what], took(cell, what)) for what in WHOLE]
+            left = 0.0
+            for name, colour, size in parts:
+                used.setdefault(name, colour)
+                axis.barh(position, max(size, 0), left=left, height=0.74, color=colour, edgecolor="white", linewidth=0.5)
+                left += max(size, 0)
+            end, text = left, f"{left:,.0f}"
+            added = (invalidations(cell) or 0) * CYCLES if part.environment in modelled.KINDS else 0
+            if added >= 1:
+                axis.barh(position, added, left=left, height=0.74, color=PARTS["invalidation"][1], alpha=0.35, hatch="////", edgecolor="white", linewidth=0)
+                end, text = left + added, f"{left:,.0f} → {left + added:,.0f}"
+            axis.annotate(text, (end, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+            longest = max(longest, end)
+        axis.set_xlim(0, longest * 1.18)
+        axis.set_ylim(len(own) - 0.4, -0.6)
+        axis.set_yticks(range(len(own)), [f"{placement}, {labels.strategy(cell.configuration)}" for cell in own])
+        lines.thousands(axis.xaxis)
+        lines.plain(axis)
+        axis.grid(False)
+        axis.tick_params(axis="y", length=0)
+    axes.flat[-1].set_xlabel(f"{unit} of a map and an unmap")
+    order = [name for name, _ in (*PARTS.values(), OWN, *WHOLE.values())]
+    handles = [patches.Patch(color=used[name], label=name) for name in order if name in used]
+    if part.environment in modelled.KINDS:
+        handles.append(patches.Patch(facecolor=PARTS["invalidation"][1], alpha=0.35, hatch="////", edgecolor="white", label=f"modelled: {CYCLES:,} cycles an invalidation"))
+    figure.text(0.01, 1 - 0.10 / full, "What a map and an unmap consist of", fontsize=12, fontweight="bold", va="top")
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.36 / full), ncol=5, frameon=False, fontsize=8, columnspacing=1.2)
+    figure.text(0.01, 0.10 / full, f"{part.stamp} · {figures.boots_text([cell.metric('pair_ticks_p50') for cell in cells])} · p50 of each, one page", fontsize=8.5, va="bottom")
+    return figure
+
+
+def curves(cells, axis):
+    """{(workload less the axis, placement): {configuration: [(value, cell)]}} of what was measured at several of its values."""
+    found = {}
+    for cell in cells:
+        at = parameters(cell).get(axis)
+        if compare.is_number(at) and at > 0:
+            found.setdefault((others(cell, axis), cell.placement), {}).setdefault(cell.configuration, []).append((at, cell))
+    result = {}
+    for key, by in found.items():
+        long = {configuration: sorted(points, key=lambda point: point[0]) for configuration, points in by.items() if len({at for at, _ in points}) > 1}
+        if long:
+            result[key] = long
+    return result
+
+
+def page_curves(part):
+    """Of the plainest of the workloads that were run by pages: that with most strategies."""
+    found = curves(compare.usual_parameters(part.cells), PAGES)
+    plain = max((key[0] for key in found), key=lambda name: sum(len(by) for key, by in found.items() if key[0] == name), default=None)
+    return {key[1]: by for key, by in found.items() if key[0] == plain}
+
+
+def thread_curves(whole):
+    return {placement: by for (_, placement), by in curves(compare.usual_parameters(whole.cells), THREADS).items()}
+
+
+def thread_table(whole, unit):
+    labels = compare.Labels(whole)
+    table = Table(
+        f"{whole.stamp}; {unit} of a pair, means over boots, without reading the clock: p50, beside it against one thread; and the mean, which holds what ran in between",
+        ["placement", "strategy", "threads", "p50", ": one thread", "mean"],
+        [],
+    )
+    for placement, by in thread_curves(whole).items():
+        for configuration, points in by.items():
+            alone = next((cell for threads, cell in points if threads == 1), None)
+            for threads, cell in points:
+                table.rows.append([placement, labels.strategy(configuration), f"{threads:g}", count(took(cell, "pair")), tables.ratio_text(tables.relative(cell, alone, "pair_ticks_p50")),
+                                   count(took(cell, "pair", "mean"))])
+    return table
+
+
+def draw_pages(part, unit):
+    found = page_curves(part)
+    panels = [(placement, what) for placement in found for what in ("map", "unmap")]
+    return draw_lines(part, f"{unit[0].upper()}{unit[1:]} of a map and an unmap, by pages", unit, "pages of a buffer", [(f"{what}, {placement}", found[placement], what) for placement, what in panels], True)
+
+
+def draw_threads(whole, unit):
+    return draw_lines(whole, f"{unit[0].upper()}{unit[1:]} of a pair, by threads", unit, "threads", [(placement, by, "pair") for placement, by in thread_curves(whole).items()], False)
+
+
+def draw_lines(part, title, unit, label, panels, in_proportion):
+    """A panel each: (title, {configuration: [(x, cell)]}, what was timed)."""
+    labels = compare.Labels(part)
+    names = list(dict.fromkeys(labels.strategy(configuration) for _, by, _ in panels for configuration in by))
+    summaries = [cell.metric(f"{what}_ticks_p50") for _, by, what in panels for points in by.values() for _, cell in points]
+    figure, axes = lines.panels(len(panels), title, f"{part.stamp} · {figures.boots_text(summaries, each=' a point')} · p50", columns=2, height=4.0)
+    lines.room_for_names(figure, axes)
+    for axis, (name, by, what) in zip(axes, panels):
+        ends, sizes, lowest = [], sorted({at for points in by.values() for at, _ in points}), None
+        for configuration, points in by.items():
+            drawn = [(at, size) for at, cell in points if (size := took(cell, what))]
+            if not drawn:
+                continue
+            index = names.index(labels.strategy(configuration))
+            style = {"color": lines.COLOURS[index % len(lines.COLOURS)], "marker": lines.MARKERS[index % len(lines.MARKERS)], "linewidth": 1.3, "markersize": 3.5}
+            axis.plot([at for at, _ in drawn], [size for _, size in drawn], **style)
+            ends.append((*drawn[-1], labels.strategy(configuration), style["color"]))
+            lowest = min(lowest or drawn[0][1], drawn[0][1])
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(sizes, [f"{at:,g}" for at in sizes])
+        axis.set_yscale("log" if in_proportion else "linear")
+        if in_proportion and lowest:
+            axis.plot(sizes, [lowest * at / sizes[0] for at in sizes], color="#bbbbbb", linewidth=3, zorder=0)
+        elif not in_proportion:
+            axis.set_ylim(bottom=0)
+        lines.thousands(axis.yaxis)
+        axis.set_title(name, fontsize=9, loc="left")
+        axis.set_xlabel(label)
+        axis.set_ylabel(unit)
+        lines.plain(axis)
+        lines.name_ends(axis, ends)
+    return figure
