@@ -70,8 +70,8 @@ def alone(cell):
 
 
 def beside(section, cell):
-    """Linux's own strategy of the same kind in the kernel, of the same workload; None if there is none."""
-    wanted = WHOLE.get(cell.strategy)
+    """Linux's own strategy of the same kind, which is in the kernel, of the same workload; None if there is none."""
+    wanted = WHOLE.get(cell.strategy) if cell.placement == "kernel" else None
     found = statistics.find(section.cells, "kernel", wanted, load=cell.load) if wanted else []
     return next((other for other in found if compare.same_settings(other, cell)), None)
 
@@ -118,8 +118,8 @@ def draw(section, found):
     """A panel a strategy and placement, a bar an allocator."""
     rows = max(len(group) for group in found)
     summaries = [cell.metric(PAIR.name) for group in found for cell in group]
-    figure, axes = lines.panels(len(found), "Instructions of a map and an unmap by IOVA allocator", f"{section.stamp} · {figures.boots_text(summaries)}", height=0.28 * rows + 1.0)
-    figure.subplots_adjust(left=0.13, right=0.97, wspace=0.5)
+    figure, axes = lines.panels(len(found), "Instructions of a map and an unmap by IOVA allocator", f"{section.stamp} · {figures.boots_text(summaries)}", height=0.28 * rows + 1.0, columns=2, left=1.2)
+    figure.subplots_adjust(right=0.97, wspace=0.32)
     for axis, group in zip(axes, found):
         names = [compare.allocator(cell) for cell in group]
         for position, cell in enumerate(group):
@@ -127,7 +127,8 @@ def draw(section, found):
             axis.barh(position, summary.mean, height=0.74, color=figures.PLACEMENT_COLOURS.get(cell.placement, figures.FAINT), alpha=1 if compare.allocator(cell) != LINUX else 0.55)
             if summary.low is not None:
                 axis.plot([max(summary.low, 0), summary.high], [position, position], color=figures.INK, linewidth=1.2)
-            axis.annotate(PAIR.format(summary.mean), (max(summary.mean, summary.high or 0), position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
+            axis.annotate(PAIR.format(summary.mean), (max(summary.mean, summary.high or 0), position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5, zorder=6,
+                          bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})
         api = beside(section, group[0])
         if api is not None and api.metric(PAIR.name) is not None:
             axis.axvline(api.metric(PAIR.name).mean, color=figures.INK, linewidth=0.9, linestyle=(0, (4, 3)))

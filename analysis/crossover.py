@@ -232,7 +232,7 @@ def look(curve, index):
         return {"color": figures.INK, "linewidth": 2.2, "marker": "o", "markersize": 4}
     if curve.way is None:
         return {"color": figures.FAINT, "linewidth": 0.9, "marker": ".", "markersize": 4, "linestyle": (0, (2, 2))}
-    return {"color": lines.COLOURS[index % len(lines.COLOURS)], "linewidth": 1.3, "marker": lines.MARKERS[index % len(lines.MARKERS)], "markersize": 3.5}
+    return {"color": lines.COLOURS[index % len(lines.COLOURS)], "linewidth": 1.3, "marker": lines.marker(index), "markersize": 3.5}
 
 
 def height_at(curve, metric, size):

@@ -16,7 +16,7 @@ def blocks(section):
     if not part.cells:
         return []
     labels = compare.Labels(part)
-    usual = compare.Section(part.environment, part.device, compare.usual_parameters([cell for cell in part.cells if pairs.lifetime(cell) == 1]))
+    usual = compare.Section(part.environment, part.device, compare.usual_parameters(of_usual_size([cell for cell in part.cells if pairs.lifetime(cell) == 1])))
     block = Block(
         "Memory copies: what a map and an unmap cost",
         [
@@ -28,8 +28,14 @@ def blocks(section):
         tables=[table for table in (pair_table(part, labels), copy_table(part, labels)) if table.rows],
     )
     if any(cell.metric(WORK.name) for cell in usual.cells):
-        block.drawings.append(Drawing("dma-copy", "Instructions per copy", functools.partial(figures.make, usual, WORK), "A mapping for each copy."))
+        block.drawings.append(Drawing("dma-copy", "Instructions per copy", functools.partial(figures.make, usual, WORK), "A mapping for each copy, at the size that most were run with."))
     return [block]
+
+
+def of_usual_size(cells):
+    """Those of the size that most have: what sizes make is a figure of its own."""
+    sizes = [statistics.parameters_of(cell.workload_parameters).get("copy_bytes") for cell in cells]
+    return [cell for cell, size in zip(cells, sizes) if size == max(sizes, key=sizes.count)]
 
 
 def pair_costs(part):

@@ -11,14 +11,19 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def panels(count, title, stamp, height=3.6, width=None, columns=3):
+def marker(index):
+    """Another one than the last time that the colours came round."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+
+
+def panels(count, title, stamp, height=3.6, width=None, columns=3, left=0.75):
     """(figure, axes): panels side by side, at most so many, below a title, with the stamp under them."""
     columns = min(count, columns)
     rows = -(-count // columns)
     width = width or (9.6 if columns == 1 else 11.0)
     full = rows * height + 0.95
     figure, axes = pyplot.subplots(rows, columns, figsize=(width, full), squeeze=False)
-    figure.subplots_adjust(left=0.75 / width, right=1 - 0.8 / width, top=1 - 0.75 / full, bottom=0.95 / full, wspace=0.42, hspace=0.42)
+    figure.subplots_adjust(left=left / width, right=1 - 0.8 / width, top=1 - 0.75 / full, bottom=0.95 / full, wspace=0.42, hspace=0.42)
     figure.text(0.08 / width, 1 - 0.10 / full, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.08 / width, 0.10 / full, stamp, fontsize=8.5, va="bottom")
     for axis in axes.flat[count:]:
@@ -73,8 +78,10 @@ def room_for_names(figure, axes):
     """Beside each panel, for name_ends()."""
     width = figure.get_figwidth()
     columns = len({round(axis.get_position().x0, 3) for axis in axes})
-    panel = (width - 0.75 - columns * NAMES_WIDTH - (columns - 1) * 0.5) / columns
-    figure.subplots_adjust(right=1 - NAMES_WIDTH / width, wspace=(NAMES_WIDTH + 0.5) / panel)
+    left = figure.subplotpars.left * width
+    between = NAMES_WIDTH + left - 0.25
+    panel = (width - left - NAMES_WIDTH - (columns - 1) * between) / columns
+    figure.subplots_adjust(right=1 - NAMES_WIDTH / width, wspace=between / panel)
 
 
 def name_ends(axis, ends):

@@ -74,10 +74,24 @@ def clock(cell):
     return value(cell, "clock_ticks_p50") or 0.0
 
 
+def timing(cell, what, percentile="p50"):
+    """Summary of one map or unmap, or both as `pair`, less the reading of the clock in each boot; None where it was not timed."""
+    found, clock_ = cell.metric(f"{what}_ticks_{percentile}"), cell.metric("clock_ticks_p50")
+    if found is None:
+        return None
+    readings = 2 if what == "pair" else 1
+    return statistics.summarise({boot: max(number - readings * (clock_.values.get(boot, 0) if clock_ else 0), 0) for boot, number in found.values.items()})
+
+
 def took(cell, what, percentile="p50"):
-    """One map or unmap, or both as `pair`, less the reading of the clock."""
-    found = value(cell, f"{what}_ticks_{percentile}")
-    return None if found is None else max(found - clock(cell) * (2 if what == "pair" else 1), 0.0)
+    """The mean of that."""
+    summary = timing(cell, what, percentile)
+    return None if summary is None else summary.mean
+
+
+def against(cell, reference):
+    """A pair's ratio as text."""
+    return tables.ABSENT if reference is None else tables.ratio_text(statistics.ratio(timing(cell, "pair"), timing(reference, "pair")))
 
 
 def invalidations(cell):
@@ -118,15 +132,16 @@ def split_cells(part):
     return compare.usual_parameters(one_page(part))
 
 
-def labels_of(part):
-    return compare.Labels(part)
+def labels_of(part, curves_):
+    """Names that tell apart what these curves show, not what else the section has."""
+    return compare.Labels(compare.Section(part.environment, part.device, [cell for by in curves_ for points in by.values() for _, cell in points]))
 
 
 def split_table(part, unit):
     cells = split_cells(part)
     known = [name for name in PARTS if any(name in split(cell) for cell in cells)]
     reference = next((cell for cell in cells if (cell.placement, cell.strategy) == REFERENCE), None)
-    labels = labels_of(part)
+    labels = compare.Labels(part)
     with_model = part.environment in modelled.KINDS
     table = Table(
         f"{part.stamp}; {unit}, one page; p50, means over boots, without reading the clock; beside them the pair of linux-strict in the kernel as 1"
@@ -136,9 +151,8 @@ def split_table(part, unit):
     )
     for cell in cells:
         parts, pair, per_pair = split(cell), took(cell, "pair"), invalidations(cell)
-        ratio = tables.relative(cell, reference, "pair_ticks_p50")
         table.rows.append(
-            [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), tables.ratio_text(ratio)]
+            [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), against(cell, reference)]
             + [count(parts.get(name)) for name in (*known, "own")]
             + ([("not known" if per_pair is None else count(pair + per_pair * CYCLES))] if with_model else [])
         )
@@ -151,7 +165,7 @@ def count(number):
 
 def point_table(part, unit):
     """Every workload; the ratio is to Linux's strict mapping of the same."""
-    labels = labels_of(part)
+    labels = compare.Labels(part)
     table = Table(
         f"{part.stamp}; {unit}, p50, means over boots, without reading the clock; per pair what the driver did, and instructions of the whole run with the measuring itself",
         ["workload", "placement", "strategy", "map", "unmap", "pair", ": linux-strict", "maps", "invalidations", "instructions per pair"],
@@ -162,14 +176,14 @@ def point_table(part, unit):
         reference = next((found for found in part.cells if (found.placement, found.strategy) == REFERENCE and found.load == cell.load), None)
         table.rows.append(
             [labels.load(cell), cell.placement, labels.strategy(cell.configuration), *(count(took(cell, what)) for what in ("map", "unmap", "pair")),
-             tables.ratio_text(tables.relative(cell, reference, "pair_ticks_p50")),
+             against(cell, reference),
              *(tables.operations_text(name, cell.metric(f"{name}_per_pair")) for name in ("maps", "invalidations")), count(value(cell, "instructions_per_pair"))]
         )
     return table
 
 
 def percentile_table(part, unit):
-    cells, labels = split_cells(part), labels_of(part)
+    cells, labels = split_cells(part), compare.Labels(part)
     table = Table(
         f"{part.stamp}; {unit}, one page, with reading the clock; each boot's, means over boots. What came in between, a timer's interrupt for one, is in the highest",
         ["placement", "strategy", "what", "timed", "mean", *(name.replace("_", ".") for name in PERCENTILES)],
@@ -187,7 +201,7 @@ def percentile_table(part, unit):
 
 
 def draw_split(part, unit):
-    cells, labels = split_cells(part), labels_of(part)
+    cells, labels = split_cells(part), compare.Labels(part)
     texts = [f"{cell.placement}, {labels.strategy(cell.configuration)}" for cell in cells]
     margin, width, height = 0.083 * max(map(len, texts)) + 0.25, 11.0, 0.3 * len(cells) + 2.3
     placements = [placement for placement in dict.fromkeys(cell.placement for cell in cells)]
@@ -259,7 +273,7 @@ def thread_curves(whole):
 
 
 def thread_table(whole, unit):
-    labels = compare.Labels(whole)
+    labels = labels_of(whole, thread_curves(whole).values())
     table = Table(
         f"{whole.stamp}; {unit} of a pair, means over boots, without reading the clock: p50, beside it against one thread; and the mean, which holds what ran in between",
         ["placement", "strategy", "threads", "p50", ": one thread", "mean"],
@@ -269,7 +283,7 @@ def thread_table(whole, unit):
         for configuration, points in by.items():
             alone = next((cell for threads, cell in points if threads == 1), None)
             for threads, cell in points:
-                table.rows.append([placement, labels.strategy(configuration), f"{threads:g}", count(took(cell, "pair")), tables.ratio_text(tables.relative(cell, alone, "pair_ticks_p50")),
+                table.rows.append([placement, labels.strategy(configuration), f"{threads:g}", count(took(cell, "pair")), against(cell, alone),
                                    count(took(cell, "pair", "mean"))])
     return table
 
@@ -286,10 +300,10 @@ def draw_threads(whole, unit):
 
 def draw_lines(part, title, unit, label, panels, in_proportion):
     """A panel each: (title, {configuration: [(x, cell)]}, what was timed)."""
-    labels = compare.Labels(part)
+    labels = labels_of(part, [by for _, by, _ in panels])
     names = list(dict.fromkeys(labels.strategy(configuration) for _, by, _ in panels for configuration in by))
     summaries = [cell.metric(f"{what}_ticks_p50") for _, by, what in panels for points in by.values() for _, cell in points]
-    figure, axes = lines.panels(len(panels), title, f"{part.stamp} · {figures.boots_text(summaries, each=' a point')} · p50", columns=2, height=4.0)
+    figure, axes = lines.panels(len(panels), title, f"{part.stamp} · {figures.boots_text(summaries, each=' a point')} · p50", columns=2, height=4.0, left=1.05)
     lines.room_for_names(figure, axes)
     for axis, (name, by, what) in zip(axes, panels):
         ends, sizes, lowest = [], sorted({at for points in by.values() for at, _ in points}), None
@@ -298,7 +312,7 @@ def draw_lines(part, title, unit, label, panels, in_proportion):
             if not drawn:
                 continue
             index = names.index(labels.strategy(configuration))
-            style = {"color": lines.COLOURS[index % len(lines.COLOURS)], "marker": lines.MARKERS[index % len(lines.MARKERS)], "linewidth": 1.3, "markersize": 3.5}
+            style = {"color": lines.COLOURS[index % len(lines.COLOURS)], "marker": lines.marker(index), "linewidth": 1.3, "markersize": 3.5}
             axis.plot([at for at, _ in drawn], [size for _, size in drawn], **style)
             ends.append((*drawn[-1], labels.strategy(configuration), style["color"]))
             lowest = min(lowest or drawn[0][1], drawn[0][1])

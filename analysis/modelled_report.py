@@ -72,7 +72,8 @@ def draw(part, labels, stamp, family, work):
     metric = work.name
     names = [modelled.name(metric, cost) for cost in modelled.COSTS]
     shown = compare.usual_parameters([cell for cell in part.cells if all(cell.metric(name) for name in names)])
-    loads = [load for load in part.loads if any(cell.load == load for cell in shown)]
+    # Not of a workload in which nothing is invalidated: it has nothing to show here.
+    loads = [load for load in part.loads if any(cell.load == load and cell.metric(names[-1]).mean > cell.metric(names[0]).mean for cell in shown)]
     chosen = loads if len(loads) <= MOST_LOADS else [loads[i * (len(loads) - 1) // (MOST_LOADS - 1)] for i in range(MOST_LOADS)]
     configurations = [c for c in part.configurations if any(cell.configuration == c for cell in shown)]
     texts = [f"{c[1]}, {labels.strategy(c)}" for c in configurations]
@@ -103,7 +104,7 @@ def draw(part, labels, stamp, family, work):
             axis.annotate(" → ".join(f"{value:,.0f}" for value in dict.fromkeys(round(v) for v in values)), (values[-1], position), xytext=(5, 0),
                           textcoords="offset points", va="center", fontsize=7.5)
             longest = max(longest, values[-1])
-        axis.set_xlim(0, longest * 1.5)
+        axis.set_xlim(0, longest * 1.7)
         axis.set_ylim(len(configurations) - 0.4, -0.6)
         axis.set_yticks(range(len(configurations)), texts if index % columns == 0 else [""] * len(texts))
         axis.set_title(labels.load(chosen[index]), fontsize=9, loc="left")
