@@ -16,7 +16,8 @@ FILE = Path(__file__).resolve().parent / "claims.toml"
 # published.
 LABELS = ("VERIFIED", "VERIFIED-2nd", "DERIVED", "RECALLED-hi", "RECALLED-med", "RECALLED-lo")
 RELATIONS = ("at most", "at least", "equal to")
-NUMBERS = [name for name in load.METRICS if name not in load.NESTED] + list(pairs.METRICS.values())
+TIMES = tuple(f"{what}_ticks_p50" for what in ("map", "unmap", "pair"))  # of a micro-benchmark
+NUMBERS = list(dict.fromkeys([name for name in load.METRICS if name not in (*load.NESTED, *load.NESTED_TWICE)] + list(pairs.METRICS.values()) + list(TIMES)))
 ALLOCATORS = ("size-classes", "tree", "tree-linear", "eiovar", "magazines", "contiguous", "identity", "linux")
 
 
@@ -140,6 +141,9 @@ METRIC_NAMES = {
     "instructions_per_copy": "instructions per copy",
     "instructions_per_pair": "instructions of a map and an unmap",
     "cycles_per_pair": "cycles of a map and an unmap",
+    "map_ticks_p50": "a map (p50)",
+    "unmap_ticks_p50": "an unmap (p50)",
+    "pair_ticks_p50": "a map and an unmap (p50)",
 }
 
 TEXT = {"id": True, "statement": True, "source": True, "label": True, "published": False, "because": False, "note": False}

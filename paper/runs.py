@@ -144,6 +144,8 @@ def best(claim, amount, known):
         if judgement.verdict != verdicts.NOT_RUN:
             return results, judgement
         short.append(f"{shown(results.directory)}: {judgement.reason}")
+    if claim.because is not None:
+        return None, verdicts.Judgement(verdicts.NOT_TESTABLE, claim.because)  # what is run from here is run on an emulator
     return None, verdicts.Judgement(verdicts.NOT_RUN, "; ".join(short) or f"no run of the suite {claim.suite}")
 
 

@@ -22,7 +22,7 @@ VERDICTS = (REPRODUCED, CONTRADICTED, NOT_DECIDED, NOT_TESTABLE, NOT_RUN)
 
 HOLDS, FAILS, OPEN, LEFT_OUT = "holds", "fails", "open", "left out"
 # Metrics of what a CPU does; what they begin with.
-OF_THE_CPU = ("instructions_", "cycles_", "cpu_")
+OF_THE_CPU = ("instructions_", "cycles_", "cpu_", *claims.TIMES)
 REACHES_BEYOND = "the interval reaches beyond the bound"
 
 

@@ -361,6 +361,12 @@ def test_what_an_emulator_cannot_tell_is_judged_on_hardware(tmp_path):
     assert (found.verdict, found.stamp) == ("reproduced", "hardware")
 
 
+def test_what_an_emulator_cannot_tell_is_not_run_on_one(bench):
+    result = call(bench, "--program", bench / "dmatoll", claims_=(entry(because="an emulator has no PCIe"),))
+    assert result.returncode == 0 and not calls(bench)
+    assert re.search(r"made-up +not testable here", result.stdout)
+
+
 def test_a_claim_that_nothing_here_measures(tmp_path):
     text = '[[claim]]\nid = "far"\nstatement = "s"\nsource = "t"\nlabel = "VERIFIED"\nbecause = "it takes ten cards"\n'
     (claim,) = claims.read(claims_file(tmp_path, text))
