@@ -52,7 +52,7 @@ def pair_table(part, labels):
         [],
         left=3,
     )
-    for parameters, suffix in variants.items():
+    for parameters, suffix in sorted(variants.items(), key=lambda variant: statistics.parameters_of(variant[0]).get("copy_bytes", 0)):
         own = {configuration: cost for (known, configuration), cost in costs.items() if known == parameters}
         reference = next((cost for configuration, cost in own.items() if (configuration[1], configuration[4]) == REFERENCE), None)
         for configuration in part.configurations:

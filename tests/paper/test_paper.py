@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import disks
@@ -317,6 +318,8 @@ def test_every_claim_of_ours_needs_trials_of_its_suite():
             sides = {(need.placement, need.strategy) for need in wanted}
             assert sides == {(side.placement, side.strategy) for side in claim.selections}, claim.id
             assert len(wanted) >= 2 * amount.points and all(len(need.boots) == amount.boots for need in wanted), claim.id
+            suite = tomllib.loads((needs.SUITES / f"{claim.suite}.toml").read_text(encoding="utf-8"))["suite"]
+            assert suite.get("boots", 1) >= amount.boots, f"{claim.id}: the suite {claim.suite} has too few boots"
 
 
 def test_a_point_that_is_left_out_has_its_boots_all_the_same(tmp_path):
