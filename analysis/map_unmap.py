@@ -261,15 +261,19 @@ def curves(cells, axis):
     return result
 
 
+def plainest(cells, axis):
+    """{placement: {configuration: [(value, cell)]}} of the workload that most strategies were run with by this axis."""
+    found = curves(compare.usual_parameters(cells), axis)
+    plain = max((name for name, _ in found), key=lambda name: sum(len(by) for key, by in found.items() if key[0] == name), default=None)
+    return {placement: by for (name, placement), by in found.items() if name == plain}
+
+
 def page_curves(part):
-    """Of the plainest of the workloads that were run by pages: that with most strategies."""
-    found = curves(compare.usual_parameters(part.cells), PAGES)
-    plain = max((key[0] for key in found), key=lambda name: sum(len(by) for key, by in found.items() if key[0] == name), default=None)
-    return {key[1]: by for key, by in found.items() if key[0] == plain}
+    return plainest(part.cells, PAGES)
 
 
 def thread_curves(whole):
-    return {placement: by for (_, placement), by in curves(compare.usual_parameters(whole.cells), THREADS).items()}
+    return plainest(whole.cells, THREADS)
 
 
 def thread_table(whole, unit):
