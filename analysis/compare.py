@@ -206,6 +206,9 @@ def size(count):
     return f"{count:g} B"
 
 
+MEASURING = ("_ms", "rounds")  # ends of the parameters that say how long is measured, not what
+
+
 def suffixes(variants, named=(LOAD,)):
     """{parameters as text: ' key=value ...' for the keys that differ, less those that are named anyway}."""
     variants = list(dict.fromkeys(variants))
@@ -215,7 +218,7 @@ def suffixes(variants, named=(LOAD,)):
     parsed = [{key: value for key, value in parameters.items() if key not in named} for parameters in parsed]
     keys = differing(parsed) if len(parsed) > 1 else []
     # How long a workload is measured names it only where nothing else does.
-    telling = [key for key in keys if not key.endswith("_ms")]
+    telling = [key for key in keys if not key.endswith(MEASURING)]
     whole = [statistics.parameters_of(variant) for variant in variants]
     if len({load.canonical([value.get(key) for key in (*named, *telling)]) for value in whole}) == len(whole):
         keys = telling

@@ -22,6 +22,7 @@ class Kind:
     size: str  # the workload's parameter
     metric: figures.Metric  # what copying and mapping are compared by
     about: str
+    unit_bytes: int = 1  # of the parameter
 
     def part(self, section):
         return disk.part(section, self.family) if self.family in disk.FAMILIES else section.part(self.family)
@@ -29,12 +30,13 @@ class Kind:
     def series(self, cell):
         """(name, all parameters but the size as text)."""
         found = statistics.parameters_of(cell.workload_parameters)
-        others = {key: value for key, value in found.items() if key not in (self.size, pairs.LIFETIME) and not key.endswith("_ms")}
+        others = {key: value for key, value in found.items() if key not in (self.size, pairs.LIFETIME) and not key.endswith(compare.MEASURING)}
         return cell.workload, compare.load.canonical(others)
 
 
 KINDS = (
     Kind("dma-copy", "copy_bytes", tables.METRIC["instructions_per_pair"], "memory copies"),
+    Kind("map-unmap", "buffer_pages", figures.Metric("pair_ticks_p50", "A map and an unmap", "ticks of a pair (p50)", 1, 0), "buffers of pages, copied for the device to read", 4096),
     Kind("fio", compare.BLOCK, disk.WORK, "a disk's requests"),
 )
 
@@ -75,7 +77,7 @@ def curves(part, kind):
         size = statistics.parameters_of(cell.workload_parameters).get(kind.size)
         if compare.is_number(size) and size > 0 and cell.metric(kind.metric.name) is not None:
             by = found[kind.series(cell), cell.placement]
-            by.setdefault(cell.configuration, Curve(cell.configuration, {})).cells[size] = cell
+            by.setdefault(cell.configuration, Curve(cell.configuration, {})).cells[size * kind.unit_bytes] = cell
     result = {key: [curve for curve in by.values() if len(curve.cells) > 1] for key, by in found.items()}
     return {key: own for key, own in result.items() if {"copy", "map"} <= {curve.way for curve in own}}
 
@@ -199,7 +201,7 @@ def draw(part, kind, found, labels, titles):
     strategies = list(dict.fromkeys(labels.strategy(curve.configuration) for _, own in chosen for curve in own if curve.way == "map"))
     summaries = [summary for _, own in chosen for curve in own for _, summary in curve.points(kind.metric.name)]
     stamp = f"{part.stamp} · {figures.boots_text(summaries, each=' a point')} · bars: 95 % CI"
-    figure, axes = lines.panels(len(chosen), f"{kind.metric.title}, by size", stamp, height=4.8)
+    figure, axes = lines.panels(len(chosen), f"{kind.metric.title}, by size", stamp, height=4.8, left=1.0)
     lines.room_for_names(figure, axes)
     for axis, (key, own) in zip(axes, chosen):
         ends = []

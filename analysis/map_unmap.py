@@ -120,7 +120,7 @@ def parameters(cell):
 
 def others(cell, *but):
     """What a trial was beside these parameters; how many rounds it took does not matter."""
-    return compare.load.canonical({key: found for key, found in parameters(cell).items() if key not in but and not key.endswith(("_ms", "rounds"))})
+    return compare.load.canonical({key: found for key, found in parameters(cell).items() if key not in but and not key.endswith(compare.MEASURING)})
 
 
 def one_page(part):

@@ -133,7 +133,7 @@ def alike(one, side, other, other_side):
 def rest(cell, but):
     """The workload's parameters; where the sides differ in one, less that and how long is measured."""
     found = statistics.parameters_of(cell.workload_parameters)
-    return {key: value for key, value in found.items() if not but or (key not in but and not key.endswith(("_ms", "rounds")))}
+    return {key: value for key, value in found.items() if not but or (key not in but and not key.endswith(compare.MEASURING))}
 
 
 def native(cell):
