@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
     cli::add_plan(program, outcome);
     cli::add_run(program, outcome);
     cli::add_probe(program, outcome);
+    cli::add_bench(program, outcome);
     cli::add_report(program, outcome);
     cli::add_profile(program, outcome);
     cli::add_lab(program, outcome);

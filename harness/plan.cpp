@@ -223,6 +223,14 @@ std::optional<std::string> impossible(const Trial& trial) {
     if (trial.program == "dma-copy" &&
         trial.parameters.at("batch_copies") > trial.parameters.at("working_set_pairs"))
         return because("a batch of copies is no more than the working set");
+    if (trial.times_mapping()) {
+        const auto& parameters = trial.parameters;
+        const std::uint64_t block = parameters.at("buffer_pages") + parameters.at("skew_pages");
+        if (block > 1024 || block * parameters.at("held_buffers") * parameters.at("threads") > 4096)
+            return because("a buffer and its skew are 1024 pages at most, and all that is held at a time 4096");
+        if (placement == Placement::user && parameters.at("threads") != 1)
+            return because("a driver process has one thread");
+    }
     if (trial.makes_faults() && placement == Placement::kernel && trial.workload != "crash-null")
         return because(trial.workload + " is for a driver that is a process");
     return std::nullopt;
@@ -385,6 +393,12 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
     // that cost nothing: what counts is packets.
     // Both kinds of stale accesses, with a buffer that stays within reach.
     if (trial.probes()) return 2 + 5 * 2e-3 * parameter("rounds") * parameter("patience_ms");
+    if (trial.times_mapping()) {
+        // Instructions of a pair, the slower the more pages; parts are measured as often again.
+        const double instructions = 2 * (parameter("rounds") + parameter("warm_up_rounds")) * parameter("threads") *
+                                    (10e3 + 2e3 * parameter("buffer_pages") + 1e3 * parameter("hold_us"));
+        return 0.5 + (clock == ClockKind::virtual_clock ? 2.5 : 1) * 1e-9 * instructions;
+    }
     const double load = parameter("load_bps");
     const double bytes = std::clamp(parameter("payload_bytes"), 46.0, 1472.0);
     const double packets = load / (8 * bytes) * (trial.flow == Flow::both ? 2 : 1);

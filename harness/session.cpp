@@ -8,6 +8,7 @@
 #include "failure.hpp"
 #include "fio.hpp"
 #include "lab/marker.hpp"
+#include "map_unmap.hpp"
 #include "meters/counters.hpp"
 #include "meters/proc_stat.hpp"
 #include "paths.hpp"
@@ -180,7 +181,8 @@ void Session::run(const Trial& trial) {
             record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
                                : trial.program == "fio-verify" ? verify(trial)
                                : trial.probes() ? probe(trial, record.at("strategy").at("protection"))
-                                                               : measure(trial));
+                               : trial.times_mapping() ? time_mapping(trial)
+                                                       : measure(trial));
             record["status"] = "ok";
         }
     } catch (const Interrupted&) {
@@ -240,6 +242,26 @@ nlohmann::json Session::probe(const Trial& trial, const nlohmann::json& protecti
     return record;
 }
 
+nlohmann::json Session::time_mapping(const Trial& trial) {
+    nlohmann::json record = settings_in_force(trial);
+    record.merge_patch(run_map_unmap(trial, places(), [&](const std::function<void()>& work) {
+        const std::uint64_t opened = now_ns();
+        lab::open_window();
+        work();
+        lab::close_window();
+        record["window_ns"] = now_ns() - opened;
+        record["meters"]["lab_instructions"] = lab_window();
+    }));
+    return record;
+}
+
+// Of the window that was closed just now.
+nlohmann::json Session::lab_window() {
+    const std::uint64_t number = windows_++;
+    if (settings_.virtual_clock) return {{"available", true}, {"window", number}};
+    return {{"available", false}, {"reason", "counts on the lab's virtual clock only"}};
+}
+
 nlohmann::json Session::verify(const Trial& trial) {
     const std::uint64_t begun = now_ns();
     const Counts before = driver_->counters();
@@ -283,7 +305,7 @@ nlohmann::json Session::measure(const Trial& trial) {
         const Counts after = driver_->counters();
         const std::uint64_t counters_closed = now_ns();
         if (settings_.profile) sink_.raw(trial, "maps.txt", process_maps());
-        const std::uint64_t window_number = windows_++;
+        nlohmann::json lab_instructions = lab_window();
         const Counts peer_after = peer_ ? peer_->interface_statistics() : Counts{};
         const CpuTicks ticks_after = settings_.virtual_clock ? CpuTicks{} : read_cpu_ticks(device_cpu);
 
@@ -341,7 +363,6 @@ nlohmann::json Session::measure(const Trial& trial) {
             meters["proc_stat"] = {
                 {"available", false},
                 {"reason", "sampled at the tick, which aliases with timers on the virtual clock"}};
-            meters["lab_instructions"] = {{"available", true}, {"window", window_number}};
         } else {
             const std::uint64_t busy = ticks_after.busy - ticks_before.busy;
             const std::uint64_t idle = ticks_after.idle - ticks_before.idle;
@@ -352,9 +373,8 @@ nlohmann::json Session::measure(const Trial& trial) {
                                    {"idle_ticks", idle}};
             if (busy + idle > 0)
                 metrics["cpu_utilisation"] = static_cast<double>(busy) / static_cast<double>(busy + idle);
-            meters["lab_instructions"] = {{"available", false},
-                                          {"reason", "counts on the lab's virtual clock only"}};
         }
+        meters["lab_instructions"] = std::move(lab_instructions);
         record.merge_patch(result);
         // Whose turn it is decides which vCPU's work a latency contains.
         if (settings_.virtual_clock && metrics.contains("latency_ns"))

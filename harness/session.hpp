@@ -48,6 +48,8 @@ class Session {
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);
     nlohmann::json probe(const Trial& trial, const nlohmann::json& protection);
+    nlohmann::json time_mapping(const Trial& trial);
+    nlohmann::json lab_window();
     nlohmann::json verify(const Trial& trial);
     // The driver lives, and the beat beats, if there has to be one. Throws Failure.
     void require_alive();

@@ -57,6 +57,16 @@ const std::vector<TrafficProgram>& traffic_programs() {
          start<DmaCopy>},
         // As reach in drivers/e1000/dma_command.hpp.
         {"probe", DeviceKind::network, {{"rounds", 1, 1000}, {"patience_ms", 1, 10'000}}, nullptr},
+        // As bench in drivers/e1000/dma_command.hpp.
+        {"map-unmap", DeviceKind::network,
+         {{"buffer_pages", 1, 1024},
+          {"skew_pages", 0, 1},
+          {"held_buffers", 1, 4096},
+          {"hold_us", 0, 1000},
+          {"rounds", 1, 1'000'000},
+          {"warm_up_rounds", 0, 1'000'000},
+          {"threads", 1, 64}},
+         nullptr},
         {"crash", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},

@@ -42,10 +42,11 @@ concept Platform =
         { platform.allocate_ring(value) } -> std::same_as<Result<RingMemory>>;
         { platform.free_ring(ring) } -> std::same_as<void>;
 
-        // Pages that are mapped nowhere yet; at most 1 MiB a call, or large_page_bytes, which are aligned to that in physical memory.
-        // At set-up only. Error: no_memory.
+        // Pages that are mapped nowhere yet; at most 4 MiB a call, at set-up only. Error: no_memory.
         { platform.allocate_pages(value) } -> std::same_as<Result<PageMemory>>;
         { platform.free_pages(pages) } -> std::same_as<void>;
+        // large_page_bytes of them that are aligned to that in physical memory. The same error, and given back the same way.
+        { platform.allocate_large_page() } -> std::same_as<Result<PageMemory>>;
 
         // Zeroed memory for the driver's own tables, invisible to the device. Up to page_bytes it is asked for on the data path, too
         // (in the kernel: softirq); more at set-up only. Error: no_memory.

@@ -10,6 +10,11 @@
 //     stray_write iova=...  the device writes there
 //     reach rounds=8 patience_ms=50
 //                           what the device reaches of the driver's own buffers, tried until `result` says ready
+//     bench pages=1 skew=0 held=1 hold_us=0 rounds=1000 threads=1
+//                           buffers are mapped and unmapped, and the device does nothing: what each of the two takes,
+//                           by the time stamp counter, until `result` says ready
+//     bench_parts pages=1 skew=0 rounds=1000
+//                           the same, part by part, on a domain of our own
 //     end
 #pragma once
 
@@ -20,11 +25,12 @@
 
 #include "../core/address.hpp"
 #include "copy_loop.hpp"
+#include "map_bench.hpp"
 #include "reach_probe.hpp"
 
 namespace dmatoll::e1000 {
 
-enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, reach, end };
+enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, reach, bench, bench_parts, end };
 
 enum class DmaKey : std::uint8_t {
     bytes,
@@ -36,9 +42,14 @@ enum class DmaKey : std::uint8_t {
     pair,
     iova,
     rounds,
-    patience_ms
+    patience_ms,
+    pages,
+    skew,
+    held,
+    hold_us,
+    threads
 };
-inline constexpr std::size_t dma_keys = 10;
+inline constexpr std::size_t dma_keys = 15;
 
 struct DmaParameter {
     DmaVerb verb;
@@ -67,6 +78,15 @@ inline constexpr std::array dma_parameters{
     DmaParameter{DmaVerb::reach, DmaKey::rounds, 1, ReachPlan::most_rounds, ReachPlan{}.rounds, false},
     DmaParameter{DmaVerb::reach, DmaKey::patience_ms, 0, ReachPlan::most_patience_ms, ReachPlan{}.patience_ms,
                  false},
+    DmaParameter{DmaVerb::bench, DmaKey::pages, 1, BenchPlan::most_pages, BenchPlan{}.pages, false},
+    DmaParameter{DmaVerb::bench, DmaKey::skew, 0, 1, BenchPlan{}.skew, false},
+    DmaParameter{DmaVerb::bench, DmaKey::held, 1, BenchPlan::most_pages_in_all, BenchPlan{}.held, false},
+    DmaParameter{DmaVerb::bench, DmaKey::hold_us, 0, BenchPlan::most_hold_us, BenchPlan{}.hold_us, false},
+    DmaParameter{DmaVerb::bench, DmaKey::rounds, 1, BenchPlan::most_rounds, BenchPlan{}.rounds, false},
+    DmaParameter{DmaVerb::bench, DmaKey::threads, 1, BenchPlan::most_threads, BenchPlan{}.threads, false},
+    DmaParameter{DmaVerb::bench_parts, DmaKey::pages, 1, BenchPlan::most_pages, BenchPlan{}.pages, false},
+    DmaParameter{DmaVerb::bench_parts, DmaKey::skew, 0, 1, BenchPlan{}.skew, false},
+    DmaParameter{DmaVerb::bench_parts, DmaKey::rounds, 1, BenchPlan::most_rounds, BenchPlan{}.rounds, false},
 };
 
 struct DmaCommand {
@@ -86,6 +106,15 @@ struct DmaCommand {
     [[nodiscard]] constexpr ReachPlan reach_plan() const {
         return ReachPlan{.rounds = number(DmaKey::rounds), .patience_ms = number(DmaKey::patience_ms)};
     }
+    // What bench_parts does not take is as little as there can be.
+    [[nodiscard]] constexpr BenchPlan bench_plan() const {
+        BenchPlan plan{.pages = number(DmaKey::pages), .skew = number(DmaKey::skew), .rounds = number(DmaKey::rounds)};
+        if (verb == DmaVerb::bench_parts) return plan;
+        plan.held = number(DmaKey::held);
+        plan.hold_us = number(DmaKey::hold_us);
+        plan.threads = number(DmaKey::threads);
+        return plan;
+    }
 
   private:
     [[nodiscard]] constexpr std::uint32_t number(DmaKey key) const {
@@ -101,11 +130,11 @@ struct DmaComplaint {
 
 namespace detail {
 
-inline constexpr std::array<const char*, 8> verb_names{"begin",      "run",         "result", "look",
-                                                       "stray_read", "stray_write", "reach",  "end"};
-inline constexpr std::array<const char*, dma_keys> key_names{"bytes", "working_set", "batch", "lifetime",
-                                                             "rest",  "copies",      "pair",  "iova",
-                                                             "rounds", "patience_ms"};
+inline constexpr std::array<const char*, 10> verb_names{
+    "begin", "run", "result", "look", "stray_read", "stray_write", "reach", "bench", "bench_parts", "end"};
+inline constexpr std::array<const char*, dma_keys> key_names{"bytes",  "working_set", "batch", "lifetime", "rest",
+                                                             "copies", "pair",        "iova",  "rounds",   "patience_ms",
+                                                             "pages",  "skew",        "held",  "hold_us",  "threads"};
 
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 
@@ -163,7 +192,7 @@ constexpr DmaComplaint parse_dma_command(std::span<const char> text, DmaCommand&
     std::size_t number = 0;
     while (number < detail::verb_names.size() && !detail::equal(verb, detail::verb_names[number])) ++number;
     if (number == detail::verb_names.size()) {
-        return {"there are begin, run, result, look, stray_read, stray_write, reach and end, not", verb};
+        return {"there are begin, run, result, look, stray_read, stray_write, reach, bench, bench_parts and end, not", verb};
     }
     parsed.verb = static_cast<DmaVerb>(number);
     std::array<bool, dma_keys> given{};
@@ -196,6 +225,8 @@ constexpr DmaComplaint parse_dma_command(std::span<const char> text, DmaCommand&
     }
     if (parsed.verb == DmaVerb::begin && !valid(parsed.plan()))
         return {"a batch is no more than the working set", verb};
+    if ((parsed.verb == DmaVerb::bench || parsed.verb == DmaVerb::bench_parts) && !valid(parsed.bench_plan()))
+        return {"a buffer and its skew are 1024 pages at most, and all that is held at a time 4096", verb};
     if ((parsed.verb == DmaVerb::stray_read || parsed.verb == DmaVerb::stray_write) &&
         offset_in_page(parsed.value(DmaKey::iova)) + least_copy_bytes > page_bytes)
         return {"60 bytes must lie within one page; this does not:", verb};

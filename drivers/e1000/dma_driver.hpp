@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The driver of a NIC that copies memory: the engine, its load, and stray accesses, as commands.
+// The driver of a NIC that copies memory: the engine, its load, stray accesses and what mapping takes, as commands.
 #pragma once
 
 #include <array>
@@ -14,10 +14,15 @@
 #include "../core/mapper.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
+#include "../core/tick_histogram.hpp"
+#include "../core/ticks.hpp"
+#include "bench_names.hpp"
 #include "copy_loop.hpp"
 #include "dma_command.hpp"
 #include "dma_copy.hpp"
+#include "map_bench.hpp"
 #include "part.hpp"
+#include "part_bench.hpp"
 #include "reach_probe.hpp"
 #include "stray_access.hpp"
 
@@ -34,9 +39,12 @@ struct DmaAnswer {
         const char* word;  // nullptr: it is the number
         std::uint64_t number;
     };
-    // Three of any run, and five for an access of `reach` or one for a counter.
-    static constexpr std::uint32_t most_lines = 3 + 5 * static_cast<std::uint32_t>(reach_names.size());
-    static_assert(3 + dma_counter_names.size() <= most_lines);
+    // Three of any run, and five for an access of `reach`, or one for a counter, or a summary for each part of a
+    // mapping, or three and the counters.
+    static constexpr std::uint32_t most_lines =
+        4 + static_cast<std::uint32_t>(summary_fields.size()) * static_cast<std::uint32_t>(works);
+    static_assert(3 + 5 * reach_names.size() <= most_lines);
+    static_assert(4 + 3 * summary_fields.size() + dma_counter_names.size() <= most_lines);
 
     std::array<Line, most_lines> lines{};
     std::uint32_t count = 0;
@@ -62,8 +70,8 @@ struct DmaAnswer {
     }
 };
 
-// execute(), refresh(), start() and stop() belong to one caller at a time; step() to one that runs between
-// `run` and its end. running(), counters() and mapping_counters() may be called from anywhere.
+// execute(), refresh(), start() and stop() belong to one caller at a time; step() of each thread to one that runs
+// between `run` and its end. running(), counters() and mapping_counters() may be called from anywhere.
 template <Platform P, Mapper M>
 class DmaDriver {
   public:
@@ -74,7 +82,9 @@ class DmaDriver {
           engine_{platform, part},
           stray_{engine_},
           loop_{platform, mapper, engine_},
-          reach_{platform, mapper, engine_, stray_} {}
+          reach_{platform, mapper, engine_, stray_},
+          bench_{platform, mapper},
+          parts_{platform} {}
     DmaDriver(const DmaDriver&) = delete;
     DmaDriver& operator=(const DmaDriver&) = delete;
 
@@ -88,20 +98,22 @@ class DmaDriver {
     void stop(GiveBack&& give_back) {
         running_.store(false, std::memory_order_relaxed);
         loop_.stop(give_back);
-        reach_.end(give_back);
+        end_other(give_back);
     }
 
-    // The loop, or the probe, has been told to run and is not through: step() is to be called.
+    // Something has been told to run and is not through: step() is to be called.
     [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
+    // By so many threads, 0 to threads() - 1.
+    [[nodiscard]] std::uint32_t threads() const { return bench_.ready() ? bench_.plan().threads : 1; }
 
     // What step() does takes long, compared with a round of copies: a stray access may hang the device.
-    [[nodiscard]] bool probing() const { return reach_.ready(); }
+    [[nodiscard]] bool is_slow() const { return other_; }
 
     // One round. After the last one, or an error, it does not run any more; the error stands in the answer to
     // `result`.
-    void step() {
-        if (reach_.ready()) [[unlikely]]
-            return step_probe();
+    void step(std::uint32_t thread = 0) {
+        if (other_) [[unlikely]]
+            return step_other(thread);
         const Status stepped = loop_.step();
         if (stepped.ok() && !loop_.finished()) [[likely]]
             return;
@@ -125,8 +137,8 @@ class DmaDriver {
             return refuse(answer, Error::ring_full, "copies are being made: `end` ends that");
         if (!engine_.is_on() && command.verb != DmaVerb::result)
             return refuse(answer, Error::device_gone, "the device has been stopped");
-        if (reach_.ready() && command.verb != DmaVerb::result && command.verb != DmaVerb::end)
-            return refuse(answer, Error::invalid_argument, "buffers are being probed: `end` ends that");
+        if (other_ && command.verb != DmaVerb::result && command.verb != DmaVerb::end)
+            return refuse(answer, Error::invalid_argument, "buffers are probed or measured: `end` ends that");
         switch (command.verb) {
             case DmaVerb::begin:
                 if (loop_.ready())
@@ -143,19 +155,20 @@ class DmaDriver {
                 answers_run_ = true;
                 break;
             case DmaVerb::reach:
+            case DmaVerb::bench:
+            case DmaVerb::bench_parts:
                 if (loop_.ready())
                     return refuse(answer, Error::invalid_argument, "it has begun already: `end` comes first");
-                if (const Status begun = reach_.begin(command.reach_plan(), provide, give_back); !begun.ok())
-                    return refuse(answer, begun.error(), describe(begun.error()));
+                if (const Status begun = begin_other(command, answer, provide, give_back); !begun.ok()) return begun;
                 begin_run();
                 running_.store(true, std::memory_order_release);
                 answers_run_ = true;
                 break;
             case DmaVerb::end:
-                if (reach_.ready()) {
+                if (other_) {
                     if (running()) end_run(Error::none);
                     report(answer);
-                    reach_.end(give_back);
+                    end_other(give_back);
                     return {};
                 }
                 if (!loop_.ready()) return refuse_unbegun(answer);
@@ -193,6 +206,7 @@ class DmaDriver {
     void begin_run() {
         failure_ = Error::none;
         began_ns_ = ended_ns_ = platform_.now_ns();
+        began_ticks_ = ended_ticks_ = read_ticks();
         before_ = loop_.counters();
         mapping_before_ = mapper_.counters();
     }
@@ -200,29 +214,85 @@ class DmaDriver {
     void end_run(Error failure) {
         failure_ = failure;
         ended_ns_ = platform_.now_ns();
+        ended_ticks_ = read_ticks();
         running_.store(false, std::memory_order_release);
     }
 
-    [[gnu::noinline, gnu::cold]] void step_probe() {
-        const Status stepped = reach_.step([this] { return loop_.restart(); });
-        if (!stepped.ok() || reach_.finished()) end_run(stepped.error());
+    template <class Provide, class GiveBack>
+    Status begin_other(const DmaCommand& command, DmaAnswer& answer, Provide&& provide, GiveBack&& give_back) {
+        Status begun;
+        if (command.verb == DmaVerb::reach) {
+            begun = reach_.begin(command.reach_plan(), provide, give_back);
+        } else if (command.verb == DmaVerb::bench) {
+            if (!CpuPlatform<P> && command.bench_plan().threads != 1)
+                return refuse(answer, Error::not_supported, "this driver has one thread");
+            begun = bench_.begin(command.bench_plan(), provide, give_back);
+        } else {
+            if (platform_.domain() == nullptr)
+                return refuse(answer, Error::not_supported,
+                              "there is no domain of our own: nobody tells what Linux's DMA API does inside");
+            begun = parts_.begin(command.bench_plan(), provide, give_back);
+        }
+        other_ = begun.ok();
+        return begun.ok() ? begun : refuse(answer, begun.error(), describe(begun.error()));
+    }
+
+    template <class GiveBack>
+    void end_other(GiveBack&& give_back) {
+        reach_.end(give_back);
+        bench_.end(give_back);
+        parts_.end(give_back);
+        other_ = false;
+    }
+
+    [[gnu::noinline, gnu::cold]] void step_other(std::uint32_t thread) {
+        if (bench_.ready()) {
+            if (bench_.step(thread)) end_run(bench_.error());
+        } else if (parts_.ready()) {
+            const Status stepped = parts_.step();
+            if (!stepped.ok() || parts_.finished()) end_run(stepped.error());
+        } else {
+            const Status stepped = reach_.step([this] { return loop_.restart(); });
+            if (!stepped.ok() || reach_.finished()) end_run(stepped.error());
+        }
     }
 
     // Of the last run, as far as it has come.
     void report(DmaAnswer& answer) const {
         const bool runs = running();
-        answer.say("state", runs ? "running" : loop_.ready() || reach_.ready() ? "ready" : "idle");
+        answer.say("state", runs ? "running" : loop_.ready() || other_ ? "ready" : "idle");
         if (failure_ != Error::none && !runs) answer.say("failure", describe(failure_));
         answer.say("nanoseconds", (runs ? platform_.now_ns() : ended_ns_) - began_ns_);
-        if (reach_.ready()) {
+        if (other_) {
             // Until then they are step()'s.
-            if (!runs) report_reach(answer);
-            return;
+            if (!runs) report_other(answer);
+            if (!bench_.ready()) return;
         }
         const DmaCounters now = loop_.counters();
         const MappingCounters mapping = mapper_.counters();
         for (const auto& name : dma_counter_names)
             answer.say(name.name, counter(name, now, mapping) - counter(name, before_, mapping_before_));
+    }
+
+    void report_other(DmaAnswer& answer) const {
+        if (reach_.ready()) return report_reach(answer);
+        answer.say("ticks", ended_ticks_ - began_ticks_);
+        if (bench_.ready()) {
+            say_summary(answer, map_names, bench_.maps());
+            say_summary(answer, unmap_names, bench_.unmaps());
+            say_summary(answer, clock_names, bench_.clock());
+            return;
+        }
+        for (std::size_t i = 0; i < works; ++i) {
+            const TickHistogram& found = parts_.found(static_cast<Work>(i));
+            if (found.count() != 0) say_summary(answer, work_names[i], found);
+        }
+    }
+
+    static void say_summary(DmaAnswer& answer, const SummaryNames& names, const TickHistogram& ticks) {
+        const TickHistogram::Summary summary = ticks.summary();
+        for (std::size_t field = 0; field < summary_fields.size(); ++field)
+            answer.say(names.of(field), summary.*summary_fields[field].value);
     }
 
     void report_reach(DmaAnswer& answer) const {
@@ -304,11 +374,16 @@ class DmaDriver {
     StrayAccess<P> stray_;
     Loop loop_;
     ReachProbe<P, M> reach_;
+    MapBench<P, M> bench_;
+    PartBench<P> parts_;
+    bool other_ = false;  // one of these three has begun
     std::atomic<bool> running_{false};
     bool answers_run_ = false;  // the last line was one that began a run
     Error failure_ = Error::none;
     std::uint64_t began_ns_ = 0;
     std::uint64_t ended_ns_ = 0;
+    std::uint64_t began_ticks_ = 0;
+    std::uint64_t ended_ticks_ = 0;
     DmaCounters before_{};
     MappingCounters mapping_before_{};
 };

@@ -11,6 +11,9 @@
 extern "C" {
 #endif
 
+/* As BenchPlan::most_threads. */
+#define DMATOLL_MOST_THREADS 64
+
 struct dmatoll_engine; /* the C++ side: one a PCI device */
 
 /* ---- life ---- */
@@ -45,8 +48,10 @@ bool dmatoll_engine_answer(struct dmatoll_engine* engine, uint32_t n, const char
 
 /* Any context. */
 bool dmatoll_engine_runs(const struct dmatoll_engine* engine);
-/* Process context, one caller at a time, while it runs; may sleep. */
-void dmatoll_engine_step(struct dmatoll_engine* engine);
+/* By how many threads it is to run: one, mostly. */
+uint32_t dmatoll_engine_threads(const struct dmatoll_engine* engine);
+/* Process context, one caller for each thread, from 0 on, at a time, while it runs; may sleep. */
+void dmatoll_engine_step(struct dmatoll_engine* engine, uint32_t thread);
 
 /* Any context. What an alarm was set for. */
 void dmatoll_engine_on_alarm(struct dmatoll_engine* engine);

@@ -9,11 +9,19 @@
 #include "bound.h"
 #include "dma_glue.h"
 
+/* A thread that runs the loop, or has run it. */
+struct dmatoll_copier {
+    struct dmatoll_engine* engine;
+    struct task_struct* task;
+    u32 number;
+};
+
 struct dmatoll_dma {
     struct dmatoll_engine* engine;
     struct dmatoll_bound bound;
-    struct mutex commands;      /* one at a time; held while the thread is started and stopped */
-    struct task_struct* copier; /* the thread that runs the loop, or has run it; NULL: none */
+    struct mutex commands; /* one at a time; held while threads are started and stopped */
+    struct dmatoll_copier copiers[DMATOLL_MOST_THREADS];
+    u32 copier_count; /* that there are */
 };
 
 /* copier.c; process context */

@@ -8,6 +8,8 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
+#include <asm/msr.h>
+
 #include "bound.h"
 
 struct dmatoll_domain {
@@ -26,6 +28,14 @@ struct dmatoll_domain {
  */
 #define CERTAIN_ADDRESS_BITS 39
 
+/* As read_ticks() in core/ticks.hpp: the same counter, fenced alike. */
+static u64 dmatoll_read_ticks(void) {
+    u64 ticks = rdtsc_ordered();
+
+    rmb(); /* an lfence */
+    return ticks;
+}
+
 static int protection_bits(enum dmatoll_direction direction) {
     switch (direction) {
         case DMATOLL_TO_DEVICE:
@@ -43,15 +53,26 @@ int dmatoll_domain_map(struct dmatoll_domain* domain, uint64_t iova, uint64_t ph
                      GFP_ATOMIC | __GFP_NOWARN);
 }
 
-bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes) {
+static __always_inline bool unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes,
+                                  uint64_t* cleared) {
     struct iommu_iotlb_gather gather;
     size_t unmapped;
 
     iommu_iotlb_gather_init(&gather);
     unmapped = iommu_unmap_fast(domain->domain, iova, bytes, &gather);
+    if (cleared) *cleared = dmatoll_read_ticks();
     /* Waits for the invalidation and only then frees page-table pages. */
     iommu_iotlb_sync(domain->domain, &gather);
     return unmapped == bytes;
+}
+
+bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes) {
+    return unmap(domain, iova, bytes, NULL);
+}
+
+bool dmatoll_domain_unmap_timed(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes,
+                                uint64_t* cleared) {
+    return unmap(domain, iova, bytes, cleared);
 }
 
 bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes) {

@@ -20,6 +20,8 @@ namespace {
 constexpr CopySlots slots_of_all_pairs{.to_device = e1000::CopyPlan::most_pairs,
                                        .from_device = e1000::CopyPlan::most_pairs};
 static_assert(e1000::CopyPlan::most_pairs <= CopySlots::most);
+static_assert(e1000::BenchPlan::most_pages_in_all <= e1000::CopyPlan::most_pairs);
+static_assert(e1000::BenchPlan::most_threads == DMATOLL_MOST_THREADS);
 
 template <class M>
 struct Engine {
@@ -27,19 +29,20 @@ struct Engine {
     Engine(KernelPlatform& around, const e1000::Part& part, MapperArguments&&... arguments)
         : platform{around}, mapper{arguments...}, driver{around, mapper, part} {}
 
-    // Any page will do for either end of a copy.
+    // Any pages will do, whatever they are for.
     auto provide() {
-        return [this](Direction) -> Result<Memory> {
-            const Result<PageMemory> page = platform.allocate_pages(page_bytes);
-            if (!page.ok()) return page.error();
-            return page.value().memory;
+        return [this](Direction, std::uint64_t pages = 1) -> Result<Memory> {
+            const Result<PageMemory> memory = platform.allocate_pages(bytes_of(pages));
+            if (!memory.ok()) return memory.error();
+            return memory.value().memory;
         };
     }
     auto give_back() {
-        return [this](Memory memory, Direction) {
-            platform.free_pages(PageMemory{platform.cpu_address(memory), memory, page_bytes});
+        return [this](Memory memory, Direction, std::uint64_t pages = 1) {
+            platform.free_pages(PageMemory{platform.cpu_address(memory), memory, bytes_of(pages)});
         };
     }
+    static std::uint32_t bytes_of(std::uint64_t pages) { return static_cast<std::uint32_t>(pages * page_bytes); }
 
     KernelPlatform& platform;
     M mapper;
@@ -148,10 +151,14 @@ bool dmatoll_engine_runs(const dmatoll_engine* engine) {
     return with(engine, [](const auto& one) { return one.driver.running(); });
 }
 
+std::uint32_t dmatoll_engine_threads(const dmatoll_engine* engine) {
+    return with(engine, [](const auto& one) { return one.driver.threads(); });
+}
+
 // Flattened as the data path of nic.cpp.
 [[gnu::flatten]]
-void dmatoll_engine_step(dmatoll_engine* engine) {
-    with(engine, [](auto& one) { one.driver.step(); });
+void dmatoll_engine_step(dmatoll_engine* engine, std::uint32_t thread) {
+    with(engine, [thread](auto& one) { one.driver.step(thread); });
 }
 
 void dmatoll_engine_on_alarm(dmatoll_engine* engine) { engine->by_strategy.on_alarm(); }

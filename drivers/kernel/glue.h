@@ -131,6 +131,8 @@ int dmatoll_domain_map(struct dmatoll_domain* domain, uint64_t iova, uint64_t ph
                        enum dmatoll_direction direction);
 /* false: the range was not mapped as a whole. */
 bool dmatoll_domain_unmap(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
+/* As above, in the same two steps; the time stamp counter between them goes into `cleared`. */
+bool dmatoll_domain_unmap_timed(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes, uint64_t* cleared);
 /* Without invalidation: that, and the freeing of page-table pages, waits for dmatoll_domain_invalidate(). */
 bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
 void dmatoll_domain_invalidate(struct dmatoll_domain* domain);

@@ -55,6 +55,13 @@ class KernelBackend {
         return Error::mapping_failed;
     }
 
+    // As unmap() with Invalidate::now; the clock of core/ticks.hpp between page table and invalidation goes into `cleared`.
+    Status unmap_timed(Iova iova, std::uint64_t bytes, std::uint64_t& cleared) {
+        if (dmatoll_domain_unmap_timed(domain_, iova.value, bytes, &cleared)) [[likely]]
+            return {};
+        return Error::mapping_failed;
+    }
+
     // Linux waits for the IOMMU, and says in its log only if that does not answer.
     Status invalidate_all() {
         dmatoll_domain_invalidate(domain_);

@@ -80,6 +80,8 @@ class KernelPlatform {
         if (pages.cpu == nullptr) return Error::no_memory;
         return pages;
     }
+    // By the page allocator, which aligns what is a power of two of pages.
+    Result<PageMemory> allocate_large_page() { return allocate_pages(large_page_bytes); }
     void free_pages(const PageMemory& pages) { dmatoll_pages_free(pages.cpu, pages.bytes); }
 
     Result<void*> allocate(std::size_t bytes) {
@@ -96,6 +98,9 @@ class KernelPlatform {
 
     std::uint32_t cpu() const { return dmatoll_cpu(); }
     std::uint32_t cpus() const { return dmatoll_cpus(); }
+
+    // Of our own; none: the DMA API maps.
+    KernelDomain* domain() const { return domain_; }
 
     void forbid_dma() const { dmatoll_forbid_dma(device_); }
 

@@ -134,7 +134,8 @@ class LinuxDma {
 
   private:
     // A counter has one writer: frames to the device are mapped by the transmit side and unmapped by the
-    // reclaim side, buffers from the device are mapped and unmapped by the receive side.
+    // reclaim side, buffers from the device are mapped and unmapped by the receive side. A benchmark's threads, which
+    // all map towards the device, may lose a count, and have their own.
     struct Calls {
         Counter maps;
         Counter failures;

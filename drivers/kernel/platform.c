@@ -43,7 +43,7 @@ void* dmatoll_allocate(size_t bytes) {
 void dmatoll_free(void* memory) { kvfree(memory); }
 
 void* dmatoll_pages_allocate(size_t bytes, uint64_t* physical) {
-    void* memory = alloc_pages_exact(PAGE_ALIGN(bytes), GFP_KERNEL | __GFP_ZERO);
+    void* memory = alloc_pages_exact(PAGE_ALIGN(bytes), GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
 
     if (memory) *physical = virt_to_phys(memory);
     return memory;

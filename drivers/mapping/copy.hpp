@@ -231,8 +231,7 @@ class Copy {
         const std::uint32_t slots_per_chunk = std::uint32_t{1} << chunk_shift_;
         for (std::uint32_t done = 0; done < slots; done += slots_per_chunk) {
             const std::uint32_t left = slots - done;
-            const bool is_whole = chunk_shift_ == large_chunk_shift || left > slots_per_chunk;
-            const Status added = add_chunk(pool, is_whole ? slots_per_chunk : left, direction);
+            const Status added = add_chunk(pool, left < slots_per_chunk ? left : slots_per_chunk, direction);
             if (!added.ok()) return added;
         }
         // The first slot on top.
@@ -242,7 +241,9 @@ class Copy {
 
     Status add_chunk(Pool& pool, std::uint32_t slots, Direction direction) {
         const Result<PageMemory> pages =
-            platform_.allocate_pages(slots * static_cast<std::uint32_t>(page_bytes));
+            chunk_shift_ == large_chunk_shift
+                ? platform_.allocate_large_page()
+                : platform_.allocate_pages(slots * static_cast<std::uint32_t>(page_bytes));
         if (!pages.ok()) return pages.error();
         const Result<Iova> iova = domain_.map_pages(pages.value().memory, pages.value().bytes, direction);
         if (!iova.ok()) {

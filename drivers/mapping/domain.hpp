@@ -100,6 +100,10 @@ class Domain {
         lock_.unlock();
     }
 
+    // For who times the steps of a map and an unmap one by one, at IOVAs that were reserved. Nothing is counted of what is
+    // done by it: it ends with what it began with.
+    Backend& backend() { return backend_; }
+
     // As map_list(), but at IOVAs that were reserved. `is_lost` is set if an error leaves some of them mapped, since taking it
     // back was refused: they must not be given back. Errors: mapping_failed, no_memory.
     Status map_at(Iova iova, std::span<const Segment> segments, Direction direction, bool& is_lost) {

@@ -86,11 +86,13 @@ class ModelPlatform {
     Result<PageMemory> allocate_pages(std::uint32_t bytes) {
         const std::scoped_lock guard{mutex_};
         if (refused(page_refusal_)) return Error::no_memory;
-        if (bytes == 0 || (bytes > most_ring_bytes && bytes != large_page_bytes)) return Error::invalid_argument;
-        const std::uint64_t pages = pages_spanned(0, bytes);
-        const Memory memory = memory_.allocate_pages(pages, bytes == large_page_bytes ? pages : 1);
-        ++pages_out_;
-        return PageMemory{memory_.at(memory, bytes), memory, bytes};
+        if (bytes == 0 || bytes > most_page_bytes) return Error::invalid_argument;
+        return hand_out(bytes, 1);
+    }
+    Result<PageMemory> allocate_large_page() {
+        const std::scoped_lock guard{mutex_};
+        if (refused(page_refusal_)) return Error::no_memory;
+        return hand_out(large_page_bytes, large_page_bytes / page_bytes);
     }
     void free_pages(const PageMemory& pages) {
         const std::scoped_lock guard{mutex_};
@@ -118,6 +120,8 @@ class ModelPlatform {
         tables_.erase(known);
         ::operator delete[](memory, std::align_val_t{page_bytes});
     }
+
+    Domain* domain() const { return &domain_; }
 
     std::uint64_t now_ns() { return now_.load(); }
 
@@ -153,13 +157,21 @@ class ModelPlatform {
     [[nodiscard]] std::uint64_t delays() const { return delays_; }
 
   private:
-    static constexpr std::uint32_t most_ring_bytes = 1 << 20;  // core/platform.hpp
+    // core/platform.hpp
+    static constexpr std::uint32_t most_ring_bytes = 1 << 20;
+    static constexpr std::uint32_t most_page_bytes = 4 << 20;
     static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
     struct Ring {
         Memory memory;
         std::uint32_t bytes;
     };
+
+    PageMemory hand_out(std::uint32_t bytes, std::uint64_t alignment) {
+        const Memory memory = memory_.allocate_pages(pages_spanned(0, bytes), alignment);
+        ++pages_out_;
+        return PageMemory{memory_.at(memory, bytes), memory, bytes};
+    }
 
     static bool refused(std::uint64_t& countdown) {
         if (countdown == never) return false;

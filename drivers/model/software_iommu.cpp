@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ticks.hpp"
+
 namespace dmatoll::model {
 
 bool SoftwareIommu::Refusals::next() {
@@ -44,6 +46,20 @@ Status SoftwareIommu::map(Iova iova, Memory memory, std::uint64_t bytes, Directi
 
 Status SoftwareIommu::unmap(Iova iova, std::uint64_t bytes, Invalidate when) {
     const std::scoped_lock guard{mutex_};
+    const Status cleared = clear(iova, bytes);
+    if (cleared.ok() && when == Invalidate::now) return invalidate(iova.value / page_bytes, bytes / page_bytes);
+    return cleared;
+}
+
+Status SoftwareIommu::unmap_timed(Iova iova, std::uint64_t bytes, std::uint64_t& cleared) {
+    const std::scoped_lock guard{mutex_};
+    const Status status = clear(iova, bytes);
+    cleared = read_ticks();
+    if (status.ok()) return invalidate(iova.value / page_bytes, bytes / page_bytes);
+    return status;
+}
+
+Status SoftwareIommu::clear(Iova iova, std::uint64_t bytes) {
     const std::uint64_t first = iova.value / page_bytes;
     const std::uint64_t end = first + bytes / page_bytes;
     if (unmap_refusals_.next()) return Error::mapping_failed;
@@ -60,7 +76,7 @@ Status SoftwareIommu::unmap(Iova iova, std::uint64_t bytes, Invalidate when) {
     for (page = first; page < end; ++page) table_.erase(page);
     ranges_.erase(begin, range);
     ++counts_.unmaps;
-    return when == Invalidate::now ? invalidate(first, end - first) : Status{};
+    return {};
 }
 
 Status SoftwareIommu::invalidate(std::uint64_t first_page, std::uint64_t pages) {

@@ -71,6 +71,9 @@ class SoftwareIommu {
     // invalid_argument.
     Status map(Iova iova, Memory memory, std::uint64_t bytes, Direction direction);
     Status unmap(Iova iova, std::uint64_t bytes, Invalidate when);
+    // As unmap() with Invalidate::now; the clock of core/ticks.hpp between page table and invalidation goes into
+    // `cleared`.
+    Status unmap_timed(Iova iova, std::uint64_t bytes, std::uint64_t& cleared);
     Status invalidate_all();
 
     // The device's side. False: refused from some page on, and recorded; the pages ahead of it were accessed.
@@ -121,6 +124,7 @@ class SoftwareIommu {
 
     std::byte* translate(Iova iova, std::uint64_t bytes, Access access);
     void remember(std::uint64_t page, const Entry& entry);
+    Status clear(Iova iova, std::uint64_t bytes);
     Status invalidate(std::uint64_t first_page, std::uint64_t pages);
 
     PhysicalMemory& memory_;

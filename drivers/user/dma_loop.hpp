@@ -60,7 +60,7 @@ class DmaServiceLoop {
                     mapper_.on_alarm();
                 }
             }
-            const std::uint32_t rounds = driver_.probing() ? 1 : rounds_between_waits;
+            const std::uint32_t rounds = driver_.is_slow() ? 1 : rounds_between_waits;
             for (std::uint32_t round = 0; round < rounds && driver_.running(); ++round) {
                 driver_.step();
                 // Under load the alarm is looked at too late.
@@ -84,8 +84,17 @@ class DmaServiceLoop {
     SlotStack& slots_of(Direction direction) {
         return direction == Direction::to_device ? sources_ : destinations_;
     }
+    // One page, or several that adjoin: who wants these has all of the area for himself.
     auto provide() {
-        return [this](Direction direction) -> Result<Memory> {
+        return [this](Direction direction, std::uint64_t pages = 1) -> Result<Memory> {
+            if (pages != 1) {
+                if (pages > e1000::CopyPlan::most_pairs - run_pages_) {
+                    return Error::no_memory;
+                }
+                const std::uint64_t offset = run_pages_ * page_bytes;
+                run_pages_ += pages;
+                return memory_at(arena_.area(direction) + offset);
+            }
             SlotStack& slots = slots_of(direction);
             if (slots.empty()) {
                 return Error::no_memory;
@@ -94,7 +103,11 @@ class DmaServiceLoop {
         };
     }
     auto give_back() {
-        return [this](Memory memory, Direction direction) {
+        return [this](Memory memory, Direction direction, std::uint64_t pages = 1) {
+            if (pages != 1) {
+                run_pages_ -= pages;
+                return;
+            }
             const std::uint64_t offset = memory.address - memory_at(arena_.area(direction)).address;
             slots_of(direction).push(static_cast<std::uint32_t>(offset / page_bytes));
         };
@@ -130,6 +143,7 @@ class DmaServiceLoop {
     const int socket_;
     SlotStack sources_{e1000::CopyPlan::most_pairs};
     SlotStack destinations_{e1000::CopyPlan::most_pairs};
+    std::uint64_t run_pages_ = 0;  // that are out, of those that adjoin
     e1000::DmaAnswer answer_;
     std::uint64_t looks_ = 0;
 };

@@ -34,8 +34,9 @@ std::optional<DmaOptions> parse_dma_options(int argc, const char* const* argv) {
            "--command", options.commands,
            "what is to be done, and then the end (may be there several times): "
            "`begin [bytes=N] [working_set=N] [batch=N] [lifetime=N] [rest=N]`, `run [copies=N]`, `result`, "
-           "`look pair=N`, `stray_read iova=N`, `stray_write iova=N`, `reach [rounds=N] [patience_ms=N]`, `end`; without it the control socket "
-           "takes them")
+           "`look pair=N`, `stray_read iova=N`, `stray_write iova=N`, `reach [rounds=N] [patience_ms=N]`, "
+           "`bench [pages=N] [skew=N] [held=N] [hold_us=N] [rounds=N]`, `bench_parts [pages=N] [skew=N] [rounds=N]`, "
+           "`end`; without it the control socket takes them")
         ->take_all()
         ->check(CLI::Validator{check_command, "", "command"});
     if (!parse_arguments(app, argc, argv)) {

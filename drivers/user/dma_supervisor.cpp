@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "common_statistics.hpp"
+#include "core/strategy.hpp"
 #include "dma_arena.hpp"
 #include "dma_report.hpp"
 #include "dma_state.hpp"
@@ -29,7 +30,11 @@ constexpr unsigned run_look_us = 20'000;
 // The arena counts twice, as it is locked by the process and pinned by VFIO; what waits for its
 // unmapping, and the shadows of the strategies that copy, once more, shadows twice; the rest is for the program itself.
 rlim_t locked_bytes(const MappingOptions& driver) {
-    return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} +
+    // A benchmark's buffers are of many pages.
+    const rlim_t queued = driver.strategy == strategies::deferred.name
+                              ? rlim_t{driver.deferred_entries} * e1000::BenchPlan::most_pages * page_bytes
+                              : 0;
+    return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} + queued +
            (rlim_t{driver.deferred_entries} + driver.optimistic_entries + driver.quota_pages) * page_bytes +
            (rlim_t{16} << 20);
 }
@@ -119,7 +124,8 @@ class DmaSupervisor : private DmaParts, public Supervisor {
         if (e1000::parse_dma_command(text, command).what != nullptr) {
             return false;
         }
-        return command.verb == e1000::DmaVerb::reach ||
+        return command.verb == e1000::DmaVerb::reach || command.verb == e1000::DmaVerb::bench ||
+               command.verb == e1000::DmaVerb::bench_parts ||
                (command.verb == e1000::DmaVerb::run && command.value(e1000::DmaKey::copies) != 0);
     }
 

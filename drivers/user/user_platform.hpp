@@ -82,16 +82,15 @@ class UserPlatform {
     Result<void*> allocate(std::size_t bytes) const { return allocate(bytes, 0); }
     void free(void* memory, std::size_t bytes) const { ::munmap(memory, bytes); }
 
-    Result<PageMemory> allocate_pages(std::uint32_t bytes) const {
-        const Result<void*> memory = allocate(bytes, bytes == large_page_bytes ? MAP_HUGETLB | MAP_HUGE_2MB : 0);
-        if (!memory.ok()) {
-            return memory.error();
-        }
-        return PageMemory{memory.value(), memory_at(static_cast<const std::byte*>(memory.value())), bytes};
+    Result<PageMemory> allocate_pages(std::uint32_t bytes) const { return allocate_pages(bytes, 0); }
+    Result<PageMemory> allocate_large_page() const {
+        return allocate_pages(large_page_bytes, MAP_HUGETLB | MAP_HUGE_2MB);
     }
     void free_pages(const PageMemory& pages) const { free(pages.cpu, pages.bytes); }
 
     void* cpu_address(Memory buffer) const { return reinterpret_cast<void*>(buffer.address); }
+
+    Domain* domain() const { return &domain_; }
 
     std::uint64_t now_ns() const {
         timespec now{};
@@ -113,13 +112,21 @@ class UserPlatform {
     }
 
   private:
-    static Result<void*> allocate(std::size_t bytes, int pages) {
+    static Result<void*> allocate(std::size_t bytes, int kind) {
         void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | pages, -1, 0);
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | kind, -1, 0);
         if (memory == MAP_FAILED) {
             return Error::no_memory;
         }
         return memory;
+    }
+
+    static Result<PageMemory> allocate_pages(std::uint32_t bytes, int kind) {
+        const Result<void*> memory = allocate(bytes, kind);
+        if (!memory.ok()) {
+            return memory.error();
+        }
+        return PageMemory{memory.value(), memory_at(static_cast<const std::byte*>(memory.value())), bytes};
     }
 
     const char* const program_;

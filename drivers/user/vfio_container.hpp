@@ -64,6 +64,10 @@ class VfioContainer {
 
     Status invalidate_all() const { return {}; }
 
+    Status unmap_now(Iova iova, std::uint64_t bytes) const { return unmap(iova, bytes, Invalidate::now); }
+    // A system call that does nothing else, as a map and an unmap each contain one.
+    void call_nothing() const { static_cast<void>(::ioctl(container_.get(), VFIO_GET_API_VERSION)); }
+
   private:
     static constexpr std::uint32_t access(Direction direction) {
         switch (direction) {

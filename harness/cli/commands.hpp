@@ -21,6 +21,7 @@ void add_doctor(CLI::App& program, Outcome& outcome);
 void add_list(CLI::App& program, Outcome& outcome);
 void add_plan(CLI::App& program, Outcome& outcome);
 void add_run(CLI::App& program, Outcome& outcome);
+void add_bench(CLI::App& program, Outcome& outcome);
 void add_probe(CLI::App& program, Outcome& outcome);
 void add_report(CLI::App& program, Outcome& outcome);
 void add_profile(CLI::App& program, Outcome& outcome);

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include "../failure.hpp"
+#include "../file.hpp"
+#include "../map_unmap.hpp"
 #include "../probe.hpp"
 #include "../process.hpp"
 #include "../provenance.hpp"
@@ -144,6 +146,22 @@ std::size_t tell_broken_promises(const RunDirectory& run) {
     return broken;
 }
 
+// What a map and an unmap took, as medians: a line a trial. Throws Failure if nothing was timed.
+void print_times(const std::vector<nlohmann::json>& records) {
+    bool timed = false;
+    for (const auto& record : records) {
+        const auto metrics = record.value("metrics", nlohmann::json::object());
+        if (record.value("status", "") != "ok" || !metrics.contains("pair_ticks")) continue;
+        if (!timed)
+            fmt::print("{:<52} {:>10} {:>10} {:>10}  medians in {}; reading the clock twice takes {}\n", "trial", "map", "unmap", "pair",
+                       metrics.at("tick_unit").get<std::string>(), metrics.at("clock_ticks").at("p50").dump());
+        timed = true;
+        fmt::print("{:<52} {:>10} {:>10} {:>10}\n", record.at("trial").get<std::string>(), metrics.at("map_ticks").at("p50").dump(),
+                   metrics.at("unmap_ticks").at("p50").dump(), metrics.at("pair_ticks").at("p50").dump());
+    }
+    if (!timed) fail("Nothing was timed; the records say why");
+}
+
 // All but which suite it is.
 void add_options(CLI::App* command, const std::shared_ptr<Options>& options) {
     command
@@ -224,6 +242,30 @@ void add_probe(CLI::App& program, Outcome& outcome) {
         RunDirectory run = open_run(*options);
         outcome.status = run_suite(*options, run);
         if (tell_broken_promises(run) > 0) outcome.status = promise_broken_status;
+    });
+}
+
+void add_bench(CLI::App& program, Outcome& outcome) {
+    auto options = std::make_shared<Options>();
+    options->command = options->suite = "bench";
+    auto* command = program.add_subcommand(
+        "bench", "Times maps and unmaps, and what of them each part takes, under every strategy, Linux's DMA API beside ours");
+    add_options(command, options);
+    auto json = std::make_shared<std::string>();
+    command->add_option("--json", *json, "a file for the times in the shape of Google Benchmark's JSON, with what ran where as its context");
+    command->footer(
+        "The driver maps buffers and unmaps them, and the device does nothing: medians are printed, and whole\n"
+        "distributions are in the records. On the lab's virtual clock they are instructions, elsewhere ticks of the time\n"
+        "stamp counter. `dmatoll plan bench` shows all points; --filter part=pages,strategy=strict|linux-strict,buffer_pages=1|64\n"
+        "takes some of them.\n"
+        "Exit status: as of `dmatoll run`.");
+    command->callback([options, json, &outcome] {
+        RunDirectory run = open_run(*options);
+        outcome.status = run_suite(*options, run);
+        const auto records = read_records(run.records_path()).records;
+        print_times(records);
+        if (!json->empty())
+            write_file(*json, benchmark_json(run.manifest().at("environment"), records).dump(2) + "\n");
     });
 }
 

@@ -40,21 +40,21 @@ class CopyBench {
     Status execute(std::string_view line) {
         return driver->execute(
             std::span{line.data(), line.size()}, answer_,
-            [this](Direction direction) -> Result<Memory> {
+            [this](Direction direction, std::uint64_t pages = 1) -> Result<Memory> {
                 if (refuse_pages_after == 0) return Error::no_memory;
                 if (refuse_pages_after > 0) --refuse_pages_after;
-                const Memory page = machine.memory.allocate_pages(1);
-                pages_out[page.address] = direction;
-                return page;
+                const Memory first = machine.memory.allocate_pages(pages);
+                pages_out[first.address] = direction;
+                return first;
             },
             give_back());
     }
     auto give_back() {
-        return [this](Memory memory, Direction direction) {
+        return [this](Memory memory, Direction direction, std::uint64_t pages = 1) {
             const auto found = pages_out.find(memory.address);
             ASSERT_TRUE(found != pages_out.end() && found->second == direction);
             pages_out.erase(found);
-            machine.memory.free_pages(memory, 1);
+            machine.memory.free_pages(memory, pages);
         };
     }
     Answer answer() const {

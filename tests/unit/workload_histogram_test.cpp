@@ -14,14 +14,14 @@ namespace {
 
 TEST(Histogram, BucketsAreNarrowWithoutGapsAndHoldTheirBounds) {
     std::uint64_t lower = 0;
-    const std::size_t last = Histogram::bucket_of(~std::uint64_t{0});
+    const std::size_t last = Buckets::of(~std::uint64_t{0});
     for (std::size_t bucket = 0; bucket <= last; ++bucket) {
-        const std::uint64_t upper = Histogram::upper_bound(bucket);
-        ASSERT_EQ(Histogram::bucket_of(lower), bucket);
-        ASSERT_EQ(Histogram::bucket_of(upper), bucket);
+        const std::uint64_t upper = Buckets::upper_bound(bucket);
+        ASSERT_EQ(Buckets::of(lower), bucket);
+        ASSERT_EQ(Buckets::of(upper), bucket);
         ASSERT_LE(static_cast<double>(upper - lower), 0.01 * static_cast<double>(lower)) << lower;
         if (bucket < last) {
-            ASSERT_EQ(Histogram::bucket_of(upper + 1), bucket + 1);
+            ASSERT_EQ(Buckets::of(upper + 1), bucket + 1);
             lower = upper + 1;
         } else {
             ASSERT_EQ(upper, ~std::uint64_t{0});

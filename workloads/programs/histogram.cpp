@@ -6,14 +6,6 @@
 
 namespace dmatoll::workloads {
 
-std::uint64_t Histogram::upper_bound(std::size_t bucket) {
-    const auto octave = static_cast<unsigned>(bucket >> sub_bits);
-    if (octave <= 1) return bucket;
-    const std::uint64_t width = std::uint64_t{1} << (octave - 1);
-    const std::uint64_t lower = ((bucket & sub_mask) | (sub_mask + 1)) * width;
-    return lower + (width - 1);
-}
-
 double Histogram::deviation() const { return n_ < 2 ? 0 : std::sqrt(squares_ / static_cast<double>(n_ - 1)); }
 
 std::uint64_t Histogram::percentile(double share) const {
@@ -22,7 +14,7 @@ std::uint64_t Histogram::percentile(double share) const {
     std::uint64_t seen = 0;
     for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket) {
         seen += counts_[bucket];
-        if (seen >= rank) return std::min(upper_bound(bucket), max_);
+        if (seen >= rank) return std::min(Buckets::upper_bound(bucket), max_);
     }
     return max_;
 }
@@ -30,7 +22,7 @@ std::uint64_t Histogram::percentile(double share) const {
 std::vector<std::pair<std::uint64_t, std::uint64_t>> Histogram::buckets() const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> result;
     for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket)
-        if (counts_[bucket] > 0) result.emplace_back(upper_bound(bucket), counts_[bucket]);
+        if (counts_[bucket] > 0) result.emplace_back(Buckets::upper_bound(bucket), counts_[bucket]);
     return result;
 }
 

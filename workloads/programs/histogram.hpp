@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Latencies in full, in buckets that grow with the value: the idea of G. Tene's HdrHistogram.
+// Latencies in full, from 1 ns to centuries.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
+#include "core/buckets.hpp"
+
 namespace dmatoll::workloads {
 
-// Every power of two is cut into 128 equal buckets, and below 256 each value has its own: a bucket is less
-// than 1/128 (0.8 %) of its values wide, from 1 ns to centuries, and a value costs a handful of instructions.
 class Histogram {
   public:
-    Histogram() : counts_(bucket_of(~std::uint64_t{0}) + 1) {}
+    Histogram() : counts_(Buckets::of(~std::uint64_t{0}) + 1) {}
 
     void add(std::uint64_t value) {
-        ++counts_[bucket_of(value)];
+        ++counts_[Buckets::of(value)];
         ++n_;
         // B. P. Welford's update: sums of squares would lose small deviations of large values.
         const double deviation = static_cast<double>(value) - mean_;
@@ -42,19 +41,7 @@ class Histogram {
     // Upper bound and count of each bucket that has any, upwards.
     [[nodiscard]] std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const;
 
-    static std::size_t bucket_of(std::uint64_t value) {
-        const auto octave = static_cast<unsigned>(std::bit_width(value >> sub_bits));
-        if (octave <= 1) return static_cast<std::size_t>(value);
-        return (std::size_t{octave} << sub_bits) +
-               static_cast<std::size_t>((value >> (octave - 1)) & sub_mask);
-    }
-    // The largest value that falls into it.
-    static std::uint64_t upper_bound(std::size_t bucket);
-
   private:
-    static constexpr unsigned sub_bits = 7;
-    static constexpr std::uint64_t sub_mask = (1U << sub_bits) - 1;
-
     std::vector<std::uint64_t> counts_;
     std::uint64_t n_ = 0;
     double mean_ = 0;
