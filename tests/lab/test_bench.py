@@ -133,7 +133,9 @@ def test_mapping_work_is_what_the_strategy_says(run, placement, strategy):
             assert ("invalidations" in iommu) == (strategy == "strict")
             assert strategy != "strict" or iommu["invalidations"] == ROUNDS
         elif strategy == "deferred":
-            assert iommu["maps"] == ROUNDS and iommu["invalidations"] <= ROUNDS, iommu
+            # What the warm-up put off may be counted here. VFIO invalidates for each mapping, one call or not.
+            assert iommu["maps"] == ROUNDS, iommu
+            assert iommu["invalidations"] == iommu["unmaps"] if placement == "user" else iommu["invalidations"] < ROUNDS, iommu
         elif strategy in ("copy", "persistent"):
             # In the kernel the buffers may be others than the warm-up's.
             assert iommu["maps"] <= (4 * pages if (placement, strategy) == ("kernel", "persistent") else 0), iommu
