@@ -268,6 +268,9 @@ def check_probe(probe):
                 raise ValueError(f"{name}.{key}: missing")
         for key in CELL_NUMBERS:
             check_number(f"{name}.{key}", cell.get(key))
+        for key in ("answer", "reason"):
+            if not isinstance(cell.get(key, ""), str):
+                raise ValueError(f"{name}.{key}: expected text, got {cell[key]!r}")
 
 
 def check_number(name, value):

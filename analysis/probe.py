@@ -10,6 +10,40 @@ PAIRS = {
     ("driver", "kernel"): ("foreign_write", "foreign_read"),
     ("device", "driver"): ("neighbour_write", "neighbour_read", "backward_write", "backward_read", "stale_write", "stale_read"),
 }
+# What a driver process tried itself: a row for each, under who it was against.
+ASSETS = {
+    "process": "another process's memory",
+    "kernel": "the kernel's memory",
+    "devices": "other devices, and where its own is on the bus",
+    "machine": "the machine: its memory, its time, its interrupt lines",
+}
+ACTS = {
+    "map_kernel_write": "maps an address of the kernel for DMA; its device writes there",
+    "map_kernel_read": "… reads there",
+    "map_foreign_write": "maps the address of a page of another process; its device writes there",
+    "map_foreign_read": "… reads there",
+    "map_read_only": "maps a file that it may only read for writing; its device writes there",
+    "map_readable": "maps that file for reading; its device writes there",
+    "process_read": "reads another process: process_vm_readv",
+    "process_write": "writes another process: process_vm_writev",
+    "process_file_read": "reads another process: /proc/PID/mem",
+    "process_file_write": "writes another process: /proc/PID/mem",
+    "trace_read": "reads another process: ptrace",
+    "trace_write": "writes another process: ptrace",
+    "machine_read": "reads another process's page: /dev/mem",
+    "machine_write": "writes another process's page: /dev/mem",
+    "exhaust_memory": "maps more memory than it may lock",
+    "exhaust_mappings": "makes more mappings than a container has",
+    "write_bars": "moves its registers onto another device's",
+    "write_rom": "moves its expansion ROM there",
+    "write_command": "sets all bits of the command register",
+    "write_messages": "chooses where its interrupt messages go",
+    "power_down": "puts its device to sleep",
+    "reach_beyond": "reads and writes behind the end of configuration space and registers",
+    "flood": "floods interrupts: other work on that CPU ends",
+    "flood_line": "… no interrupt line was given up",
+    "flood_kill": "… the process was killed, and the device taken back and used",
+}
 LESS = "less than promised"
 NOT_TRIED = "not tried"
 
@@ -32,10 +66,54 @@ def blocks(run, section):
                 "device. “no” says that it was not reached, “reached” that it was, “–” that it was not tried: a driver in the kernel needs no device "
                 "to reach the kernel's memory, and where all memory is within reach only reads are made. Behind it stands what the strategy promises, if it "
                 "promises anything. A row that stands out protects less than it promises.",
+                *(ATTACK_TEXT if any(attacked(record) for _, record in probed) else []),
             ],
-            tables=[*(matrix(section, probed, labels, pair) for pair in PAIRS), windows(section, probed, labels)],
+            tables=[
+                table
+                for table in (*(matrix(section, probed, labels, pair) for pair in PAIRS), windows(section, probed, labels), acts(section, probed, labels))
+                if table.rows
+            ],
         )
     ]
+
+
+ATTACK_TEXT = [
+    "A driver process attacks by itself as well, with its VFIO container, its device and a process's system calls. Whether it reached anything is looked for where that "
+    "would be: in a page and a file of another process, in the configuration of every PCI function as sysfs shows it, in the kernel's log, and in work that must go on. "
+    "Behind it stands what the attempt itself was answered; “done” is no breach where what was done stayed with its own. That it programs its device with addresses that "
+    "it was never given are the foreign accesses of the driver."
+]
+
+
+def attacked(record):
+    """Whether the driver process itself was the attacker."""
+    return any(cell["access"] in ACTS for cell in record["probe"]["cells"])
+
+
+def acts(section, probed, labels):
+    """A row for each of the acts that a driver process tried, and a column for each that tried them."""
+    attackers = [(configuration, {cell["access"]: cell for cell in record["probe"]["cells"]}) for configuration, record in probed if attacked(record)]
+    table = Table(
+        f"{section.stamp}; attacker: the driver process itself",
+        ["asset", "what it tries", *(labels.strategy(configuration) for configuration, _ in attackers)],
+        [],
+    )
+    for access, tried in ACTS.items():
+        cells = [cells.get(access) for _, cells in attackers]
+        known = [cell for cell in cells if cell is not None]
+        if not known:
+            continue
+        if any(cell["verdict"] == LESS for cell in known):
+            table.flagged.add(len(table.rows))
+        table.rows.append([ASSETS.get(known[0]["asset"], known[0]["asset"]), tried, *(answered(cell) for cell in cells)])
+    return table
+
+
+def answered(cell):
+    """As outcome(), and what the attempt was answered, or why there was none."""
+    if cell is not None and cell["verdict"] == NOT_TRIED and cell.get("reason"):
+        return f"– ({cell['reason']})"
+    return outcome(cell) if cell is None or not cell.get("answer") else f"{outcome(cell)}: {cell['answer']}"
 
 
 def records_of(run, section):
@@ -61,7 +139,9 @@ def matrix(section, probed, labels, pair):
         [],
     )
     for configuration, record in probed:
-        cells = cells_of(record, pair)
+        cells = {access: cell for access, cell in cells_of(record, pair).items() if access in PAIRS[pair]}
+        if not cells:
+            continue
         if any(cell["verdict"] == LESS for cell in cells.values()):
             table.flagged.add(len(table.rows))
         table.rows.append([record["placement"], labels.strategy(configuration), *(outcome(cells.get(access)) for access in PAIRS[pair])])

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -51,6 +52,12 @@ std::string complaint_of(std::string_view record) {
     if (level > warning) return {};
     const std::string_view text = record.substr(semicolon + 1);
     return std::string{text.substr(0, text.find('\n'))};
+}
+
+std::uint64_t faults_among(const std::vector<std::string>& complaints) {
+    return static_cast<std::uint64_t>(std::count_if(complaints.begin(), complaints.end(), [](const std::string& line) {
+        return line.find("fault addr") != std::string::npos || line.find("IO_PAGE_FAULT") != std::string::npos;
+    }));
 }
 
 }  // namespace dmatoll::harness

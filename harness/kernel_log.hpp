@@ -2,6 +2,7 @@
 // What the kernel says while somebody listens.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,5 +25,9 @@ class KernelLog {
 
 // The text of one record of /dev/kmsg if it is a warning or worse; empty otherwise.
 std::string complaint_of(std::string_view record);
+
+// How many of them tell of an access that an IOMMU refused, as VT-d and AMD-Vi are told of. A lower bound: an IOMMU need not
+// report each, and the kernel does not print each.
+std::uint64_t faults_among(const std::vector<std::string>& complaints);
 
 }  // namespace dmatoll::harness

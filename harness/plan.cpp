@@ -194,6 +194,8 @@ std::optional<std::string> impossible(const Trial& trial) {
     if (!strategy->runs_in(placement))
         return fmt::format("the strategy {} does not run in the placement {}", trial.strategy,
                            trial.placement);
+    if (trial.attacks() && placement != Placement::user)
+        return because("a driver in the kernel is part of what it would attack: nothing holds it back");
     if (placement == Placement::user && settings.deferred_per_cpu != 0)
         return because("a driver process has one thread, and with it one queue of deferred unmappings");
     if (placement == Placement::user && settings.code_generation == "kernel")
@@ -399,6 +401,8 @@ double estimate_trial(const Trial& trial, ClockKind clock) {
                                     (10e3 + 2e3 * parameter("buffer_pages") + 1e3 * parameter("hold_us"));
         return 0.5 + (clock == ClockKind::virtual_clock ? 2.5 : 1) * 1e-9 * instructions;
     }
+    // Two drivers are killed and started again.
+    if (trial.attacks()) return 20;
     const double load = parameter("load_bps");
     const double bytes = std::clamp(parameter("payload_bytes"), 46.0, 1472.0);
     const double packets = load / (8 * bytes) * (trial.flow == Flow::both ? 2 : 1);

@@ -35,11 +35,13 @@ struct Trial {
     // Trials that share it share a driver that is set up once.
     [[nodiscard]] std::string combination() const;
     // The device copies memory on command, or could, and is no network card meanwhile.
-    [[nodiscard]] bool copies_memory() const { return program == "dma-copy" || probes() || times_mapping(); }
+    [[nodiscard]] bool copies_memory() const { return program == "dma-copy" || probes() || attacks() || times_mapping(); }
     // Accesses that must fail are tried: nothing is measured but what becomes of them.
     [[nodiscard]] bool probes() const { return program == "probe"; }
     // Nothing flows: the driver maps and unmaps, and times it.
     [[nodiscard]] bool times_mapping() const { return program == "map-unmap"; }
+    // The driver process tries what it has no business to do.
+    [[nodiscard]] bool attacks() const { return program == "probe-driver"; }
     // The driver process makes or takes the frames itself, and is started for that workload.
     [[nodiscard]] bool driver_is_workload() const {
         return transport == Transport::raw && placement == "user" && !copies_memory();

@@ -7,7 +7,9 @@
 
 #include "catalogue.hpp"
 #include "failure.hpp"
+#include "hostile_driver.hpp"
 #include "kernel_log.hpp"
+#include "probe_cells.hpp"
 #include "process.hpp"
 #include "sentinel_page.hpp"
 
@@ -15,17 +17,6 @@ namespace dmatoll::harness {
 namespace {
 
 using nlohmann::json;
-
-// The attackers are those of the catalogue's pairs: a device that does what nobody told it, and a driver that
-// tells it to. The engine obeys in both cases; who is to be protected from it differs.
-struct Pair {
-    const char* name;  // in a record's protection
-    const char* attacker;
-    const char* asset;
-};
-constexpr Pair kernel_from_device{"kernel_from_device", "device", "kernel"};
-constexpr Pair kernel_from_driver{"kernel_from_driver", "driver", "kernel"};
-constexpr Pair driver_from_device{"driver_from_device", "device", "driver"};
 
 constexpr const char* foreign_write = "foreign_write";
 constexpr const char* foreign_read = "foreign_read";
@@ -41,18 +32,6 @@ bool is(const std::string& text, std::initializer_list<const char*> any) {
     return std::any_of(any.begin(), any.end(), [&](const char* each) { return text == each; });
 }
 
-const char* name_of(Promise::Kind kind) {
-    switch (kind) {
-        case Promise::Kind::none:
-            return "nothing";
-        case Promise::Kind::never:
-            return "refused";
-        case Promise::Kind::bounded:
-            return "refused after";
-    }
-    return "unknown";
-}
-
 // By how much the timer may be late that ends a window. Our strategies have one of high resolution, and a softirq or a
 // process behind it. Linux's queue has one of the timer wheel: its time is rounded up to ticks, and it ends at the tick
 // behind the one that it would be due at. 10 ms, three ticks of 250 a second, were seen to be 15.98 to 19.91 ms, four to
@@ -65,62 +44,6 @@ std::uint64_t timer_slack_ns(DomainKind domain) {
     ::clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
     return late_ticks * (static_cast<std::uint64_t>(tick.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(tick.tv_nsec));
 }
-
-class Cells {
-  public:
-    Cells(const json& protection, std::uint64_t slack_ns,
-          const std::function<void(std::uint64_t, std::uint64_t)>& step)
-        : protection_{protection}, slack_ns_{slack_ns}, step_{step} {
-        step_(0, cells_in_all);
-    }
-
-    void add(const Pair& pair, const std::string& access, const Observation& seen) {
-        const Promise promise = promise_of(protection_.at(pair.name), access);
-        const Verdict verdict = judge(promise, seen, slack_ns_);
-        json cell{{"attacker", pair.attacker},
-                  {"asset", pair.asset},
-                  {"access", access},
-                  {"promised", name_of(promise.kind)},
-                  {"accesses", seen.accesses},
-                  {"reached", seen.reached},
-                  {"verdict", harness::name_of(verdict)}};
-        if (promise.kind == Promise::Kind::bounded) cell["promised_ns"] = promise.bound_ns;
-        if (is(access, {"stale_write", "stale_read"})) {
-            cell["longest_ns"] = seen.longest_ns;
-            cell["refused_ns"] = seen.refused_ns;
-            cell["open"] = seen.open;
-        }
-        cells_.push_back(std::move(cell));
-        accesses_ += seen.accesses;
-        if (verdict == Verdict::less_than_promised) ++less_;
-        step_(cells_.size(), cells_in_all);
-    }
-
-    // Nothing is promised about it.
-    void leave_out(const Pair& pair, const std::string& access) {
-        cells_.push_back({{"attacker", pair.attacker},
-                          {"asset", pair.asset},
-                          {"access", access},
-                          {"promised", name_of(Promise::Kind::none)},
-                          {"accesses", 0},
-                          {"reached", 0},
-                          {"verdict", harness::name_of(Verdict::not_tried)}});
-        step_(cells_.size(), cells_in_all);
-    }
-
-    [[nodiscard]] json result() const {
-        return {{"probe", {{"cells", cells_}, {"slack_ns", slack_ns_}}},
-                {"metrics", {{"accesses", accesses_}, {"cells", cells_.size()}, {"less_than_promised", less_}}}};
-    }
-
-  private:
-    const json& protection_;
-    const std::uint64_t slack_ns_;
-    const std::function<void(std::uint64_t, std::uint64_t)>& step_;
-    json cells_ = json::array();
-    std::uint64_t accesses_ = 0;
-    std::uint64_t less_ = 0;
-};
 
 bool promises_anything(const json& protection) { return protection.at("granularity") != "none"; }
 
@@ -268,6 +191,8 @@ Promise promise_of(const json& protection, const std::string& access) {
     const std::string granularity = protection.at("granularity");
     if (!is(granularity, {"none", "byte", "page", "2MiB-page", "pool", "domain"}))
         fail("There is no protection by '{}' that could be probed", granularity);
+    // Of a driver to which nothing of the kernel's is open. It holds for the kernel's other wards as well.
+    if (find_hostile_cell(access) != nullptr) return {granularity == "domain" ? Promise::Kind::never : Promise::Kind::none};
     if (is(access, {foreign_write, foreign_read}))
         // Within a large page lies whatever else has it in memory.
         return {is(granularity, {"none", "2MiB-page"}) ? Promise::Kind::none : Promise::Kind::never};
@@ -291,7 +216,7 @@ json run_probe(const Trial& trial, const TrafficPlaces& places, const json& prot
                const std::function<void(std::uint64_t, std::uint64_t)>& step) {
     const std::uint64_t rounds = trial.parameters.at("rounds");
     const std::uint64_t slack_ns = timer_slack_ns(find_strategy(trial.strategy)->domain);
-    Cells cells{protection, slack_ns, step};
+    ProbeCells cells{protection, slack_ns, cells_in_all, step};
     KernelLog log;
     {
         const MappedBuffers mapped{places.driver};
@@ -319,12 +244,8 @@ json run_probe(const Trial& trial, const TrafficPlaces& places, const json& prot
     const json answer = reach(places.driver, rounds, patience_ms);
     for (const char* access : own_accesses) cells.add(driver_from_device, access, own_observation(answer, access));
 
-    // A lower bound: an IOMMU need not report each, and the kernel does not print each. As VT-d and AMD-Vi are told of.
-    std::uint64_t faults = 0;
-    for (const auto& line : log.complaints())
-        if (line.find("fault addr") != std::string::npos || line.find("IO_PAGE_FAULT") != std::string::npos) ++faults;
     json result = cells.result();
-    result["probe"]["faults_logged"] = faults;
+    result["probe"]["faults_logged"] = faults_among(log.complaints());
     return result;
 }
 

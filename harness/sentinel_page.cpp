@@ -42,6 +42,8 @@ std::uint64_t SentinelPage::physical_address() const {
     return (entry & frame_number) * page_bytes;
 }
 
+std::uint64_t SentinelPage::address() const { return reinterpret_cast<std::uintptr_t>(page_); }
+
 std::uint64_t SentinelPage::word() const { return page_[0]; }
 void SentinelPage::set_word(std::uint64_t word) { page_[0] = word; }
 

@@ -18,6 +18,8 @@ class SentinelPage {
     // Where it lies in physical memory. The kernel may move a page: who judges an access by it asks again
     // afterwards. Throws Failure.
     [[nodiscard]] std::uint64_t physical_address() const;
+    // Where this process has it.
+    [[nodiscard]] std::uint64_t address() const;
 
     // Its first eight bytes.
     [[nodiscard]] std::uint64_t word() const;

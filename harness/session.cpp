@@ -7,6 +7,7 @@
 #include "crash.hpp"
 #include "failure.hpp"
 #include "fio.hpp"
+#include "hostile_driver.hpp"
 #include "lab/marker.hpp"
 #include "map_unmap.hpp"
 #include "meters/counters.hpp"
@@ -181,6 +182,7 @@ void Session::run(const Trial& trial) {
             record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
                                : trial.program == "fio-verify" ? verify(trial)
                                : trial.probes() ? probe(trial, record.at("strategy").at("protection"))
+                               : trial.attacks() ? attack(trial, record.at("strategy").at("protection"))
                                : trial.times_mapping() ? time_mapping(trial)
                                                        : measure(trial));
             record["status"] = "ok";
@@ -260,6 +262,19 @@ nlohmann::json Session::lab_window() {
     const std::uint64_t number = windows_++;
     if (settings_.virtual_clock) return {{"available", true}, {"window", number}};
     return {{"available", false}, {"reason", "counts on the lab's virtual clock only"}};
+}
+
+nlohmann::json Session::attack(const Trial& trial, const nlohmann::json& protection) {
+    nlohmann::json record = settings_in_force(trial);
+    const std::uint64_t begun = now_ns();
+    record.merge_patch(run_hostile_driver(
+        trial, places(), settings_.device, protection,
+        [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
+    record["window_ns"] = now_ns() - begun;
+    // Whatever a driver is like after that, the next trial has its own.
+    take_down_driver();
+    combination_.clear();
+    return record;
 }
 
 nlohmann::json Session::verify(const Trial& trial) {

@@ -50,6 +50,7 @@ class Session {
     nlohmann::json probe(const Trial& trial, const nlohmann::json& protection);
     nlohmann::json time_mapping(const Trial& trial);
     nlohmann::json lab_window();
+    nlohmann::json attack(const Trial& trial, const nlohmann::json& protection);
     nlohmann::json verify(const Trial& trial);
     // The driver lives, and the beat beats, if there has to be one. Throws Failure.
     void require_alive();

@@ -67,6 +67,7 @@ const std::vector<TrafficProgram>& traffic_programs() {
           {"warm_up_rounds", 0, 1'000'000},
           {"threads", 1, 64}},
          nullptr},
+        {"probe-driver", DeviceKind::network, {{"flood_ms", 1, 60'000}}, nullptr},
         {"crash", DeviceKind::network,
          with({{"load_bps", 1000, most_load_bps},
                {"payload_bytes", least_echo_bytes, most_echo_bytes},

@@ -101,6 +101,8 @@ struct InterruptRegister : Register<Self, Offset, Mode> {
 
 // ICR
 struct InterruptCauseRead : InterruptRegister<InterruptCauseRead, 0x00c0, Access::read_clear> {};
+// ICS: causes as if they had come about
+struct InterruptCauseSet : InterruptRegister<InterruptCauseSet, 0x00c8, Access::write_only> {};
 // IMS
 struct InterruptMaskSet : InterruptRegister<InterruptMaskSet, 0x00d0, Access::write_one_to_set> {};
 // IMC

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "e1000/dma_driver.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
+#include "hostile_driver.hpp"
 #include "living_platform.hpp"
 #include "mapping/iova_allocator.hpp"
 #include "sandbox.hpp"
@@ -54,7 +56,11 @@ void drive(const DmaChildOptions& options, M& mapper, DmaPlatform& platform, Vfi
         throw Failure{name + " is not a part that this driver knows"};
     }
     Driver driver{platform, mapper, *part};
-    DmaServiceLoop<Driver, M> loop{driver, mapper, arena, shared, inherited_own};
+    std::optional<HostileDriver> hostile;
+    if (!options.hostile.empty()) {
+        hostile.emplace(device, inherited_container, inherited_device, options.hostile);
+    }
+    DmaServiceLoop<Driver, M> loop{driver, mapper, arena, shared, inherited_own, hostile ? &*hostile : nullptr};
     // What an earlier driver left in the device must not come alive: it is quiet before it may reach memory.
     require(driver.probe(), name + " cannot be brought into a known state");
     device.set_bus_mastering(true);

@@ -21,6 +21,7 @@
 #include "dma_state.hpp"
 #include "e1000/dma_driver.hpp"
 #include "fault.hpp"
+#include "hostile_driver.hpp"
 #include "published_counters.hpp"
 #include "slot_stack.hpp"
 #include "wait_set.hpp"
@@ -31,9 +32,9 @@ namespace dmatoll::user {
 template <class Driver, class Mapper>
 class DmaServiceLoop {
   public:
-    // All outlive it. `socket` does not block.
-    DmaServiceLoop(Driver& driver, Mapper& mapper, const DmaArena& arena, DmaState& shared, int socket)
-        : driver_{driver}, mapper_{mapper}, arena_{arena}, shared_{shared}, socket_{socket} {}
+    // All outlive it. `socket` does not block. `hostile`: who follows what no driver should; nullptr: nobody does.
+    DmaServiceLoop(Driver& driver, Mapper& mapper, const DmaArena& arena, DmaState& shared, int socket, HostileDriver* hostile)
+        : driver_{driver}, mapper_{mapper}, arena_{arena}, shared_{shared}, socket_{socket}, hostile_{hostile} {}
     DmaServiceLoop(const DmaServiceLoop&) = delete;
     DmaServiceLoop& operator=(const DmaServiceLoop&) = delete;
 
@@ -124,6 +125,9 @@ class DmaServiceLoop {
     }
 
     std::string follow(std::span<const char> line) {
+        if (hostile_ != nullptr && is_hostile({line.data(), line.size()})) {
+            return hostile_->follow({line.data(), line.size()});
+        }
         // An answer says how it is, so the outcome itself need not be looked at.
         static_cast<void>(driver_.execute(line, answer_, provide(), give_back()));
         return to_text(answer_);
@@ -141,6 +145,7 @@ class DmaServiceLoop {
     const DmaArena& arena_;
     DmaState& shared_;
     const int socket_;
+    HostileDriver* const hostile_;
     SlotStack sources_{e1000::CopyPlan::most_pairs};
     SlotStack destinations_{e1000::CopyPlan::most_pairs};
     std::uint64_t run_pages_ = 0;  // that are out, of those that adjoin

@@ -39,6 +39,10 @@ std::optional<DmaOptions> parse_dma_options(int argc, const char* const* argv) {
            "`end`; without it the control socket takes them")
         ->take_all()
         ->check(CLI::Validator{check_command, "", "command"});
+    app.add_option("--hostile", options.hostile,
+                   "the driver process takes `hostile ACT ...` from the control socket as well, and tries what it has no business to "
+                   "do: for `dmatoll probe`. FILE: one that it may read and not write")
+        ->type_name("FILE");
     if (!parse_arguments(app, argc, argv)) {
         return std::nullopt;
     }
@@ -50,7 +54,8 @@ std::string to_text(const DmaChildOptions& options) {
     return nlohmann::json{{"process", options.process},
                           {"pci_vendor", options.pci_vendor},
                           {"pci_device", options.pci_device},
-                          {"mapping", options.driver}}
+                          {"mapping", options.driver},
+                          {"hostile", options.hostile}}
         .dump();
 }
 
@@ -62,6 +67,7 @@ DmaChildOptions dma_child_options(const std::string& text) {
         json.at("pci_vendor").get_to(options.pci_vendor);
         json.at("pci_device").get_to(options.pci_device);
         json.at("mapping").get_to(options.driver);
+        json.at("hostile").get_to(options.hostile);
         return options;
     } catch (const nlohmann::json::exception& error) {
         throw Failure{std::string{"the driver process was started with arguments that it cannot read: "} +

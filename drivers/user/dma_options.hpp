@@ -14,6 +14,7 @@ namespace dmatoll::user {
 struct DmaOptions : CommonOptions {
     MappingOptions driver;
     std::vector<std::string> commands;  // to be followed one after the other; none: the control socket's are
+    std::string hostile;                // a file that the process may read and not write; empty: it takes no hostile acts
 };
 
 // What the driver process is told: one JSON object as its only argument.
@@ -22,6 +23,7 @@ struct DmaChildOptions {
     std::uint16_t pci_vendor = 0;
     std::uint16_t pci_device = 0;
     MappingOptions driver;
+    std::string hostile;
 };
 
 // A command and its answer go to and from the driver process in a message each, no longer than that.

@@ -67,7 +67,8 @@ class DmaSupervisor : private DmaParts, public Supervisor {
         const DmaChildOptions child{.process = process_options(),
                                     .pci_vendor = part.vendor,
                                     .pci_device = part.device,
-                                    .driver = options_.driver};
+                                    .driver = options_.driver,
+                                    .hostile = options_.hostile};
         return {.options = to_text(child),
                 .vfio = open_vfio(pci, patience_ms),
                 .counters = state.fd(),

@@ -235,9 +235,10 @@ void add_probe(CLI::App& program, Outcome& outcome) {
     command->footer(
         "The network card is made to stray: it reads and writes where nothing was mapped for it, behind the end of\n"
         "a buffer, the wrong way, and where a buffer was until it was unmapped, again and again until that fails.\n"
-        "What it reached is judged by words in memory. `dmatoll list strategies` shows what each promises; with\n"
-        "--filter strategy=deferred,placement=user only that is tried.\n"
-        "Exit status: as of `dmatoll run`, and 4 if a strategy protects less than it promises.");
+        "What it reached is judged by words in memory. `dmatoll list` shows what each promises; with\n"
+        "--filter strategy=deferred,placement=user only that is tried. A driver process attacks as well, by what it maps,\n"
+        "by its device's configuration, by system calls and by interrupts (--filter workload=probe-driver).\n"
+        "Exit status: as of `dmatoll run`, and 4 if a strategy or a placement protects less than it promises.");
     command->callback([options, &outcome] {
         RunDirectory run = open_run(*options);
         outcome.status = run_suite(*options, run);

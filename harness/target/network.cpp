@@ -11,9 +11,12 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <sstream>
 #include <vector>
 
 #include "../failure.hpp"
@@ -246,24 +249,56 @@ void wait_until_peer_answers(double seconds) {
     }
 }
 
+namespace {
+
+struct DeviceInterrupts {
+    std::string kind = "INTx";
+    std::vector<std::string> numbers;
+};
+
+DeviceInterrupts interrupts_of(const std::string& bdf) {
+    DeviceInterrupts found;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(device_path(bdf) / "msi_irqs", error)) {
+        found.kind = read_attribute(entry.path()).value_or("") == "msix" ? "MSI-X" : "MSI";
+        found.numbers.push_back(entry.path().filename().string());
+    }
+    if (found.numbers.empty()) found.numbers.push_back(read_attribute(device_path(bdf) / "irq").value_or("0"));
+    return found;
+}
+
+}  // namespace
+
 std::string pin_interrupts(const std::string& bdf, int cpu) {
-    const auto pin = [&](const std::string& irq) {
+    const DeviceInterrupts interrupts = interrupts_of(bdf);
+    for (const auto& number : interrupts.numbers) {
         try {
-            write_attribute(system_paths().proc / "irq" / irq / "smp_affinity_list", std::to_string(cpu));
+            write_attribute(system_paths().proc / "irq" / number / "smp_affinity_list", std::to_string(cpu));
         } catch (const Failure&) {
             // An interrupt that nobody has requested, or one that the kernel manages itself: read back by the
             // caller.
         }
-    };
-    std::error_code error;
-    std::string kind;
-    for (const auto& entry : fs::directory_iterator(device_path(bdf) / "msi_irqs", error)) {
-        kind = read_attribute(entry.path()).value_or("") == "msix" ? "MSI-X" : "MSI";
-        pin(entry.path().filename().string());
     }
-    if (!kind.empty()) return kind;
-    pin(read_attribute(device_path(bdf) / "irq").value_or("0"));
-    return "INTx";
+    return interrupts.kind;
+}
+
+// "           CPU0       CPU1", then lines "  16:        102          0   IO-APIC   16-fasteoi   vfio-intx".
+std::uint64_t interrupts_taken(const std::string& bdf) {
+    const auto numbers = interrupts_of(bdf).numbers;
+    const auto table = lines(read_file(system_paths().proc / "interrupts"));
+    std::uint64_t taken = 0;
+    if (table.empty()) return taken;
+    std::istringstream header{table.front()};
+    const auto cpus = std::distance(std::istream_iterator<std::string>{header}, {});
+    for (const auto& line : table) {
+        std::istringstream words{line};
+        std::string name;
+        words >> name;
+        if (std::none_of(numbers.begin(), numbers.end(), [&](const auto& number) { return name == number + ":"; })) continue;
+        std::uint64_t count = 0;
+        for (auto cpu = cpus; cpu > 0 && words >> count; --cpu) taken += count;
+    }
+    return taken;
 }
 
 }  // namespace dmatoll::harness

@@ -84,4 +84,7 @@ void wait_until_peer_answers(double seconds);
 // Sends the device's interrupts to that CPU. Returns what its driver has switched on: "INTx", "MSI" or "MSI-X".
 std::string pin_interrupts(const std::string& bdf, int cpu);
 
+// How many the CPUs have taken on the device's line, or of its messages. A line may be others' as well.
+std::uint64_t interrupts_taken(const std::string& bdf);
+
 }  // namespace dmatoll::harness

@@ -14,6 +14,7 @@
 #include "../catalogue.hpp"
 #include "../failure.hpp"
 #include "../paths.hpp"
+#include "../sentinel_file.hpp"
 #include "../text.hpp"
 #include "pci.hpp"
 #include "system.hpp"
@@ -27,8 +28,10 @@ constexpr const char* vfio_driver = "vfio-pci";
 constexpr double start_seconds = 160;
 constexpr double stop_seconds = 160;
 
-// A trial of faults lives on being restarted; any other is spoilt by it.
-std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() ? "always" : "0"; }
+// A trial of faults lives on being restarted, and so does one that kills an attacker; any other is spoilt by it.
+std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() || trial.attacks() ? "always" : "0"; }
+// What an attacker does may take it a while.
+constexpr const char* attack_watchdog_ms = "10000";
 
 bool drives_disks(const Trial& trial) { return kind_of(trial.device) == DeviceKind::disk; }
 
@@ -72,6 +75,10 @@ std::vector<std::string> driver_options(const Trial& trial) {
             add(option_of(*parameter).c_str(), std::to_string(value));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
+    if (trial.attacks()) {
+        add("--hostile", SentinelFile::path().string());
+        add("--watchdog-ms", attack_watchdog_ms);
+    }
     if (drives_disks(trial) || trial.copies_memory()) return result;
     if (trial.driver_is_workload()) {
         add("--raw", trial.flow == Flow::both ? "loopback" : name_of(trial.flow));

@@ -3,6 +3,8 @@
 
 import network
 
+from analysis import probe as analysed
+
 BASE = {"kernel": 200, "user": 150}
 PAIR = {"strict": 1900, "persistent": 30, "linux-strict": 2400}  # instructions of a map and an unmap
 
@@ -30,6 +32,16 @@ def cell(attacker, asset, access, promised="refused", reached=0, verdict="as pro
     if access.startswith("stale"):
         made.update(longest_ns=0, refused_ns=5_000, open=0)
     return {**made, **more}
+
+
+def attack(strategy, changed=(), **changes):
+    """A driver process that reached nothing, but for the cells `changed`: access -> values."""
+    assets = {"map_kernel": "kernel", "exhaust": "machine", "flood": "machine", "write": "devices", "power": "devices", "reach": "devices"}
+    cells = [cell("driver", next((asset for begin, asset in assets.items() if access.startswith(begin)), "process"), access, answer="EPERM") for access in analysed.ACTS]
+    for each in cells:
+        each.update(dict(changed).get(each["access"], {}))
+    return network.base(1, "user", strategy, f"attack/{strategy}", {"accesses": len(cells), "cells": len(cells), "less_than_promised": 0},
+                        {"name": "probe-driver", "parameters": {"flood_ms": 200}}, probe={"cells": cells, "slack_ns": 0, "faults_logged": 3}, **changes)
 
 
 def probe(placement, strategy, changed=(), **changes):

@@ -3,9 +3,9 @@
 
 import pytest
 import synthetic
-from engine import cell, probe
+from engine import attack, cell, probe
 
-from analysis import axes, families, load, profiles, report as program, text
+from analysis import axes, families, load, probe as analysed, profiles, report as program, text
 
 def only_block(tmp_path, lines):
     run = load.load_run(synthetic.write_run(tmp_path / "made", lines))
@@ -53,6 +53,29 @@ def test_a_window_is_told_in_milliseconds(tmp_path):
     assert found["kernel", "deferred"] == {"placement": "kernel", "strategy": "deferred", "promised": "10 (+8)", "write reached": "9.87", "write refused": "10.12",
                                            "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3"}
     assert found["kernel", "strict"]["write reached"] == "never" and found["kernel", "strict"]["promised"] == "0"
+
+
+def test_what_a_driver_process_tried_stands_in_a_row_with_what_it_was_answered(tmp_path):
+    untried = {"write_messages": {"verdict": "not tried", "accesses": 0, "answer": "", "reason": "no messages"}}
+    _, _, block = only_block(tmp_path, [probe("user", "strict"), attack("strict", untried), attack("persistent", {"trace_read": {"reached": 1, "verdict": "less than promised"}})])
+    # The device's own cells are not the driver's.
+    assert rows_of(block.tables[1]).keys() == {("user", "strict")}
+    table = block.tables[-1]
+    found = {row[1]: dict(zip(table.header, row)) for row in table.rows}
+    assert len(table.rows) == len(analysed.ACTS)
+    for strategy in ("strict", "persistent"):
+        assert found[analysed.ACTS["process_read"]][strategy] == "no (promised): EPERM"
+    assert found[analysed.ACTS["trace_read"]]["strict"] == "no (promised): EPERM"
+    assert found[analysed.ACTS["trace_read"]]["persistent"] == "reached (against the promise: refused): EPERM"
+    assert found[analysed.ACTS["write_messages"]]["strict"] == "– (no messages)"
+    (row,) = table.flagged
+    assert table.rows[row][1] == analysed.ACTS["trace_read"]
+
+
+def test_a_driver_process_alone_is_shown_without_what_its_device_did(tmp_path):
+    _, _, block = only_block(tmp_path, [attack("strict")])
+    (table,) = block.tables
+    assert {row[0] for row in table.rows} == set(analysed.ASSETS.values())
 
 
 @pytest.mark.parametrize("cells", [7, [7], [{"attacker": "device"}], [cell("device", "driver", "stale_read", longest_ns=None)],

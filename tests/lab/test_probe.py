@@ -19,8 +19,15 @@ ANYWHERE = ("passthrough", "linux-identity")  # under which the device reaches a
 def run(dmatoll, tmp_path_factory):
     place = tmp_path_factory.mktemp("probe") / "run"
     # One after the other takes longer than the usual limit on a busy machine.
-    ended = program.run(dmatoll, "probe", "--output", place, "--jobs", "1", limit=580)
+    ended = program.run(dmatoll, "probe", "--filter", "workload=probe", "--output", place, "--jobs", "1", limit=580)
     return ended, {(each["placement"], each["strategy"]["name"], window_of(each)): each for each in program.records(place)}
+
+
+@pytest.fixture(scope="module")
+def attacked(dmatoll, tmp_path_factory):
+    place = tmp_path_factory.mktemp("attacked") / "run"
+    ended = program.run(dmatoll, "probe", "--filter", "workload=probe-driver", "--output", place, "--jobs", "1", limit=580)
+    return ended, {(each["device"]["model"], each["strategy"]["name"]): each for each in program.records(place)}
 
 
 def window_of(record):
@@ -96,3 +103,41 @@ def test_the_window_is_the_parameters(run, placement, strategy):
         short, usual, long = (cells_of(run, (placement, strategy, window))["device", "driver", access] for window in (1, 10, 30))
         assert short["longest_ns"] < usual["longest_ns"] < long["longest_ns"]
         assert [cell["promised_ns"] for cell in (short, usual, long)] == [1_000_000, 10_000_000, 30_000_000]
+
+
+ATTACKERS = [(device, strategy) for device in ("82540EM", "82574L") for strategy in ("strict", "persistent")]
+# What an attempt is answered where something is in its way at once: the process has no such memory, no such right, or has had its share.
+ANSWERS = {
+    "map_kernel_write": "EFAULT", "map_kernel_read": "EFAULT", "map_foreign_write": "EFAULT", "map_foreign_read": "EFAULT", "map_read_only": "EFAULT",
+    "process_read": "EPERM", "process_write": "EPERM", "trace_read": "EPERM", "trace_write": "EPERM",
+    "process_file_read": "EACCES", "process_file_write": "EACCES", "machine_read": "EACCES", "machine_write": "EACCES",
+    "exhaust_memory": "ENOMEM", "exhaust_mappings": "ENOSPC",
+}  # fmt: skip
+# What is done all the same, and stays with the process's own.
+DONE = ("map_readable", "write_bars", "write_rom", "write_command")
+NOT_IN_AN_82540EM = ("write_messages", "power_down")
+
+
+def test_a_driver_process_that_attacks_is_held(attacked):
+    ended, records = attacked
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+    assert set(records) == set(ATTACKERS)
+    assert all(record["status"] == "ok" for record in records.values()), [record.get("reason") for record in records.values()]
+    assert "attacker: the driver process itself" in ended.stdout
+
+
+@pytest.mark.parametrize("attacker", ATTACKERS)
+def test_what_a_driver_process_tries_reaches_nothing(attacked, attacker):
+    cells = {cell["access"]: cell for cell in attacked[1][attacker]["probe"]["cells"]}
+    assert {cell["asset"] for cell in cells.values()} == {"kernel", "process", "devices", "machine"}
+    for access, cell in cells.items():
+        assert cell["attacker"] == "driver" and cell["promised"] == "refused" and cell["reached"] == 0, cell
+        absent = attacker[0] == "82540EM" and access in NOT_IN_AN_82540EM
+        assert cell["verdict"] == ("not tried" if absent else "as promised"), cell
+        assert absent == bool(cell.get("reason")) and (absent or cell["accesses"] > 0), cell
+    for access, answer in ANSWERS.items():
+        assert cells[access]["answer"] == answer, cells[access]
+    for access in (*DONE, *(() if attacker[0] == "82540EM" else NOT_IN_AN_82540EM)):
+        assert cells[access]["answer"] == "done", cells[access]
+    # A flood, and what it did not do.
+    assert cells["flood"]["accesses"] == cells["flood_line"]["accesses"] == cells["flood_kill"]["accesses"] >= 100

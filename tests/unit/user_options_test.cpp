@@ -215,6 +215,7 @@ TEST(DmaOptions, TakesCommandsInTheirOrder) {
     EXPECT_EQ(options->driver.strategy, "copy");
     EXPECT_TRUE(options->driver.poll) << "there is no other way";
     EXPECT_TRUE(parse_dma({})->commands.empty());
+    EXPECT_TRUE(parse_dma({})->hostile.empty()) << "nobody attacks unless asked to";
 }
 
 TEST(DmaOptions, RefusesACommandBeforeAnythingIsStarted) {
@@ -232,11 +233,13 @@ TEST(DmaOptions, ReachTheDriverProcess) {
     sent.pci_vendor = 0x8086;
     sent.pci_device = 0x100e;
     sent.driver.strategy = "deferred";
+    sent.hostile = "/run/readable";
     const auto got = dmatoll::user::dma_child_options(to_text(sent));
     EXPECT_EQ(got.process.bdf, sent.process.bdf);
     EXPECT_EQ(got.pci_vendor, sent.pci_vendor);
     EXPECT_EQ(got.pci_device, sent.pci_device);
     EXPECT_EQ(got.driver.strategy, "deferred");
+    EXPECT_EQ(got.hostile, "/run/readable");
     EXPECT_THROW(dmatoll::user::dma_child_options("{}"), Failure);
 }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The driver process as an attacker: it is told to try what it has no business to do
+// (drivers/user/hostile_command.hpp has the acts), and what it reached is looked for where it would be.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "plan.hpp"
+#include "traffic.hpp"
+
+namespace dmatoll::harness {
+
+// A cell of the result. The attacker is the driver.
+struct HostileCell {
+    const char* access;
+    const char* asset;  // kernel, process (another one's memory), devices (the others), machine
+};
+std::span<const HostileCell> hostile_cells();
+const HostileCell* find_hostile_cell(const std::string& access);  // nullptr: there is none
+
+// Tries all of it with the driver of that device. Returns, throws and calls as run_probe().
+nlohmann::json run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf,
+                                  const nlohmann::json& protection,
+                                  const std::function<void(std::uint64_t, std::uint64_t)>& step);
+
+// Of /proc/PID/status and /proc/PID/limits: whether the process holds more memory locked than it may. Throws
+// Failure if they do not say.
+bool holds_too_much(const std::string& status, const std::string& limits);
+
+// Whether a line of the kernel's log says that it gave up an interrupt line.
+bool tells_of_a_dead_line(const std::string& complaint);
+
+}  // namespace dmatoll::harness
