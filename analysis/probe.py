@@ -6,8 +6,8 @@ from analysis.blocks import Block, Table
 
 # In the order in which they are shown: (attacker, asset) and their accesses.
 PAIRS = {
-    ("device", "kernel"): ("foreign_write", "foreign_read"),
-    ("driver", "kernel"): ("foreign_write", "foreign_read"),
+    ("device", "kernel"): ("foreign_write", "foreign_read", "other_domain_write", "other_domain_read"),
+    ("driver", "kernel"): ("foreign_write", "foreign_read", "other_domain_write", "other_domain_read"),
     ("device", "driver"): ("neighbour_write", "neighbour_read", "backward_write", "backward_read", "stale_write", "stale_read"),
 }
 # What a driver process tried itself: a row for each, under who it was against.
@@ -59,7 +59,8 @@ def blocks(run, section):
         Block(
             "What each strategy protects, tried",
             [
-                "The device is made to stray: it reads and writes memory that it was never given (foreign), behind the end of a buffer on its page (neighbour), the "
+                "The device is made to stray: it reads and writes memory that it was never given (foreign), an address that is mapped for a second device only (other "
+                "domain), behind the end of a buffer on its page (neighbour), the "
                 "way that a buffer was not mapped for (backward), and a buffer that was unmapped, again and again until that fails (stale). What it reached is "
                 "judged by words in memory, not by faults: the IOMMU need not report each.",
                 "An asset is protected from an attacker: the kernel from a device that strays by itself, and from a driver that tells it to; the driver from its "
@@ -110,9 +111,7 @@ def acts(section, probed, labels):
 
 
 def answered(cell):
-    """As outcome(), and what the attempt was answered, or why there was none."""
-    if cell is not None and cell["verdict"] == NOT_TRIED and cell.get("reason"):
-        return f"– ({cell['reason']})"
+    """As outcome(), and what the attempt was answered."""
     return outcome(cell) if cell is None or not cell.get("answer") else f"{outcome(cell)}: {cell['answer']}"
 
 
@@ -149,9 +148,9 @@ def matrix(section, probed, labels, pair):
 
 
 def outcome(cell):
-    """What was seen, and what was promised if anything was."""
+    """What was seen, and what was promised if anything was; or why nothing could be seen."""
     if cell is None or cell["verdict"] == NOT_TRIED:
-        return "–"
+        return f"– ({cell['reason']})" if cell is not None and cell.get("reason") else "–"
     seen = "no" if not cell["reached"] else "reached"
     if cell["promised"] == "nothing":
         return seen

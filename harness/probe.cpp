@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <optional>
 
 #include "catalogue.hpp"
 #include "failure.hpp"
@@ -20,9 +21,11 @@ using nlohmann::json;
 
 constexpr const char* foreign_write = "foreign_write";
 constexpr const char* foreign_read = "foreign_read";
+constexpr const char* other_domain_write = "other_domain_write";
+constexpr const char* other_domain_read = "other_domain_read";
 constexpr std::array own_accesses{"neighbour_write", "neighbour_read", "backward_write",
                                   "backward_read",   "stale_write",    "stale_read"};
-constexpr std::uint64_t cells_in_all = 4 + own_accesses.size();
+constexpr std::uint64_t cells_in_all = 8 + own_accesses.size();
 
 // For the driver to end its rounds, beyond what it may wait in each.
 constexpr double spare_seconds = 300;
@@ -123,6 +126,63 @@ class Foreign {
     std::uint64_t secrets_ = 0;
 };
 
+// A page that is mapped for a second device only, at an address where this one has nothing.
+class OtherDomain {
+  public:
+    OtherDomain(Driver& driver, Witness& witness) : driver_{driver}, witness_{witness} {
+        // It may have something there: then it would reach that.
+        while (driver_.command(fmt::format("stray_read iova={}", iova_)).at("content") == "data") {
+            iova_ += step;
+            if (iova_ >= end) fail("The driver has something mapped at each of {} addresses", (end - first) / step);
+        }
+        witness_.map(iova_);
+    }
+    ~OtherDomain() {
+        try {
+            witness_.unmap(iova_);
+        } catch (const std::exception&) {
+            // It goes with the domain.
+        }
+    }
+    OtherDomain(const OtherDomain&) = delete;
+    OtherDomain& operator=(const OtherDomain&) = delete;
+
+    Observation write(std::uint64_t rounds) {
+        return try_all(rounds, [this](std::uint64_t secret) {
+            driver_.command(fmt::format("stray_write iova={}", iova_));
+            return witness_.page().word() != secret;
+        });
+    }
+    Observation read(std::uint64_t rounds) {
+        return try_all(rounds, [this](std::uint64_t secret) {
+            return driver_.command(fmt::format("stray_read iova={}", iova_)).at("first") == secret;
+        });
+    }
+
+  private:
+    // Within what the narrowest IOMMU translates, and above what strategies take first.
+    static constexpr std::uint64_t first = std::uint64_t{1} << 37;
+    static constexpr std::uint64_t end = std::uint64_t{1} << 38;
+    static constexpr std::uint64_t step = std::uint64_t{1} << 33;
+
+    template <class Access>
+    Observation try_all(std::uint64_t rounds, Access&& access) {
+        Observation seen;
+        for (; seen.accesses < rounds; ++seen.accesses) {
+            check_interrupted();
+            const std::uint64_t secret = 0x5e43'7135'0000'0000 + ++secrets_;
+            witness_.page().set_word(secret);
+            if (access(secret)) ++seen.reached;
+        }
+        return seen;
+    }
+
+    Driver& driver_;
+    Witness& witness_;
+    std::uint64_t iova_ = first;
+    std::uint64_t secrets_ = 0;
+};
+
 // Has the driver probe its own buffers; what came of it.
 json reach(Driver& driver, std::uint64_t rounds, std::uint64_t patience_ms) {
     driver.command(fmt::format("reach rounds={} patience_ms={}", rounds, patience_ms));
@@ -196,6 +256,9 @@ Promise promise_of(const json& protection, const std::string& access) {
     if (is(access, {foreign_write, foreign_read}))
         // Within a large page lies whatever else has it in memory.
         return {is(granularity, {"none", "2MiB-page"}) ? Promise::Kind::none : Promise::Kind::never};
+    // However large its pages are, nothing of another domain's is among them.
+    if (is(access, {other_domain_write, other_domain_read}))
+        return {granularity == "none" ? Promise::Kind::none : Promise::Kind::never};
     // A buffer that is copied is not mapped at all; what is, is by pages.
     const Promise by_copy{granularity == "byte" ? Promise::Kind::never : Promise::Kind::none};
     if (is(access, {"neighbour_write", "neighbour_read"})) return by_copy;
@@ -212,7 +275,7 @@ Promise promise_of(const json& protection, const std::string& access) {
     fail("There is no access '{}' to be probed", access);
 }
 
-json run_probe(const Trial& trial, const TrafficPlaces& places, const json& protection,
+json run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, const json& protection,
                const std::function<void(std::uint64_t, std::uint64_t)>& step) {
     const std::uint64_t rounds = trial.parameters.at("rounds");
     const std::uint64_t slack_ns = timer_slack_ns(find_strategy(trial.strategy)->domain);
@@ -235,6 +298,19 @@ json run_probe(const Trial& trial, const TrafficPlaces& places, const json& prot
                 cells.leave_out(pair, foreign_read);
             else
                 cells.add(pair, foreign_read, foreign.read(rounds));
+        }
+        // What has no domain has nobody else's either: an address is a place in memory.
+        const bool translated = !anywhere && second.witness != nullptr;
+        std::optional<OtherDomain> other;
+        if (translated) other.emplace(places.driver, *second.witness);
+        for (const Pair& pair : {kernel_from_device, kernel_from_driver}) {
+            if (!translated || (owner && pair.name == kernel_from_driver.name)) {
+                for (const char* access : {other_domain_write, other_domain_read})
+                    cells.leave_out(pair, access, second.absent);
+                continue;
+            }
+            cells.add(pair, other_domain_write, other->write(rounds));
+            cells.add(pair, other_domain_read, other->read(rounds));
         }
     }
     // Longer than what is promised, or its end would not be seen.

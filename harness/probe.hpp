@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "target/witness.hpp"
 #include "traffic.hpp"
 
 namespace dmatoll::harness {
@@ -47,14 +48,20 @@ const char* name_of(Verdict verdict);
 Verdict judge(const Promise& promise, const Observation& observation, std::uint64_t slack_ns);
 
 // What `protection` (of one pair, as in a record: granularity, window, window_ns) says about an access:
-// "foreign_*" to memory that was never given to the device, or as in drivers/e1000/reach_probe.hpp. Throws Failure if
-// there is no such access or granularity.
+// "foreign_*" to memory that was never given to the device, "other_domain_*" to what is mapped for another one only, or as in
+// drivers/e1000/reach_probe.hpp. Throws Failure if there is no such access or granularity.
 Promise promise_of(const nlohmann::json& protection, const std::string& access);
+
+// The second device of this machine, or why there is none.
+struct SecondDevice {
+    Witness* witness = nullptr;
+    std::string absent;
+};
 
 // Tries all accesses, `protection` being what the record says of the strategy, by pair. Returns a merge patch for
 // the record: probe {cells, slack_ns, faults_logged} and metrics {accesses, cells, less_than_promised}. Calls
 // step(cells done, of how many). Throws Failure if what is right does not work, either.
-nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const nlohmann::json& protection,
+nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, const nlohmann::json& protection,
                          const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
 }  // namespace dmatoll::harness

@@ -82,6 +82,7 @@ Session::Session(SessionSettings settings, Sink& sink) : settings_{std::move(set
 
 Session::~Session() {
     take_down_driver();
+    witness_.reset();
     for (const auto& problem : ownership_.restore().problems)
         fmt::print(stderr, "dmatoll: not restored: {}\n", problem);
 }
@@ -106,6 +107,10 @@ void Session::set_up_peer() {
 
 void Session::set_up_driver(const Trial& trial) {
     take_down_driver();
+    if (!trial.copies_memory() && !peer_ && !settings_.peer.empty()) {
+        witness_.reset();
+        set_up_peer();
+    }
     driver_ = start_driver(trial, settings_.device, ownership_, device_cpu);
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (driver_->interface().empty()) return;
@@ -238,7 +243,7 @@ nlohmann::json Session::probe(const Trial& trial, const nlohmann::json& protecti
     nlohmann::json record = settings_in_force(trial);
     const std::uint64_t begun = now_ns();
     record.merge_patch(run_probe(
-        trial, places(), protection,
+        trial, places(), second_device(), protection,
         [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
     record["window_ns"] = now_ns() - begun;
     return record;
@@ -262,6 +267,19 @@ nlohmann::json Session::lab_window() {
     const std::uint64_t number = windows_++;
     if (settings_.virtual_clock) return {{"available", true}, {"window", number}};
     return {{"available", false}, {"reason", "counts on the lab's virtual clock only"}};
+}
+
+SecondDevice Session::second_device() {
+    if (settings_.peer.empty()) return {.absent = "there is no second device: --peer names one"};
+    if (!witness_ && without_witness_.empty()) {
+        peer_.reset();
+        try {
+            witness_.emplace(settings_.peer);
+        } catch (const Unavailable& unavailable) {
+            without_witness_ = unavailable.what();
+        }
+    }
+    return {.witness = witness_ ? &*witness_ : nullptr, .absent = without_witness_};
 }
 
 nlohmann::json Session::attack(const Trial& trial, const nlohmann::json& protection) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "metronome.hpp"
+#include "probe.hpp"
 #include "sink.hpp"
 #include "target/driver.hpp"
 #include "target/ownership.hpp"
@@ -45,6 +46,8 @@ class Session {
     void set_up_driver(const Trial& trial);
     void take_down_driver();
     TrafficPlaces places();
+    // The peer's card, as one that is in nobody's reach: it is no peer meanwhile.
+    SecondDevice second_device();
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);
     nlohmann::json probe(const Trial& trial, const nlohmann::json& protection);
@@ -64,6 +67,8 @@ class Session {
     nlohmann::json environment_;
     Ownership ownership_;
     std::optional<Interface> peer_;
+    std::optional<Witness> witness_;  // instead of peer_
+    std::string without_witness_;     // why there cannot be one
     std::string combination_;
     std::string combination_problem_;
     bool combination_unavailable_ = false;

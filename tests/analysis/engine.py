@@ -46,7 +46,7 @@ def attack(strategy, changed=(), **changes):
 
 def probe(placement, strategy, changed=(), **changes):
     """As strict would be, but for the cells `changed`: (attacker, asset, access) -> values."""
-    cells = [cell(attacker, "kernel", access) for attacker in ("device", "driver") for access in ("foreign_write", "foreign_read")]
+    cells = [cell(attacker, "kernel", access) for attacker in ("device", "driver") for access in ("foreign_write", "foreign_read", "other_domain_write", "other_domain_read")]
     cells += [cell("device", "driver", access, "nothing" if access.startswith("neighbour") else "refused", 8 if access.startswith("neighbour") else 0) for access in OWN]
     for each in cells:
         each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))

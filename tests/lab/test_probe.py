@@ -64,6 +64,19 @@ def test_memory_that_was_never_given_away_is_out_of_reach(run, point):
                 assert cell["reached"] == (ROUNDS if point[1] in ANYWHERE else 0), cell
 
 
+@pytest.mark.parametrize("point", POINTS)
+def test_what_is_mapped_for_another_device_only_is_out_of_reach(run, point):
+    cells = cells_of(run, point)
+    for attacker in ("device", "driver"):
+        for access in ("other_domain_write", "other_domain_read"):
+            cell = cells[attacker, "kernel", access]
+            assert "reason" not in cell, cell
+            if (point[0] == "kernel" and attacker == "driver") or point[1] in ANYWHERE:
+                assert cell["verdict"] == "not tried" and cell["accesses"] == 0 and cell["promised"] == "nothing", cell
+            else:
+                assert cell["accesses"] == ROUNDS and cell["reached"] == 0 and cell["promised"] == "refused", cell
+
+
 def test_faults_in_the_log_are_a_lower_bound(run):
     # The kernel does not print each, and after many none for a while.
     assert sum(record["probe"]["faults_logged"] for record in run[1].values()) > 0

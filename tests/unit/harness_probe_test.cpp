@@ -7,6 +7,8 @@
 #include "catalogue.hpp"
 #include "failure.hpp"
 #include "probe.hpp"
+#include "system_tree.hpp"
+#include "target/witness.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -73,6 +75,17 @@ TEST(Promise, WhatStaysMappedIsNotPromised) {
               Kind::none);
 }
 
+TEST(Promise, NoPageIsSoLargeThatItReachesIntoAnotherDomain) {
+    for (const char* access : {"other_domain_write", "other_domain_read"}) {
+        EXPECT_EQ(promised(protection("persistent", Placement::kernel, large_page_bytes), "kernel_from_device",
+                           access),
+                  Kind::never);
+        EXPECT_EQ(promised(protection("strict", Placement::user), "kernel_from_driver", access), Kind::never);
+        EXPECT_EQ(promised(protection("passthrough", Placement::kernel), "kernel_from_device", access),
+                  Kind::none);
+    }
+}
+
 TEST(Promise, ThereIsNoneAboutAnAccessThatNobodyMakes) {
     EXPECT_THROW(static_cast<void>(promise_of(protection("strict", Placement::kernel).at("driver_from_device"),
                                               "sideways_write")),
@@ -93,6 +106,19 @@ TEST(Verdict, IsByWhatWasReached) {
     EXPECT_EQ(judge({Kind::bounded, 9'000}, refused, slack), Verdict::more_than_promised);
     const Observation open{.accesses = 8, .reached = 8, .longest_ns = 1, .open = 1};
     EXPECT_EQ(judge({Kind::bounded, 9'000}, open, slack), Verdict::less_than_promised);
+}
+
+class WitnessTest : public TargetTest {};
+
+TEST_F(WitnessTest, WithoutADomainOfItsOwnIsNoneAndSaysWhy) {
+    device("0000:00:06.0", "0x1041", "0x020000", -1);
+    put("sys/bus/pci/devices/0000:00:06.0/driver_override", "mine\n");
+    EXPECT_THROW(Witness{"0000:00:06.0"}, Unavailable);
+    EXPECT_NE(complaint([] { Witness{"0000:00:06.0"}; }).find("no IOMMU group"), std::string::npos);
+    EXPECT_EQ(read_attribute(device_path("0000:00:06.0") / "driver_override"), "mine") << "as it was";
+    device("0000:00:05.0", "0x1041", "0x020000", 2);
+    device("0000:00:05.1", "0x1041", "0x020000", 2);
+    EXPECT_NE(complaint([] { Witness{"0000:00:05.0"}; }).find("shares the IOMMU group"), std::string::npos);
 }
 
 }  // namespace
