@@ -44,7 +44,7 @@ OBJECTS = (
 # Files of ours, below drivers/. What is in none of them, such as a ring's arithmetic, is for what the function around it is for.
 SOURCES = (
     ("copy", r"core/copy\.hpp"),
-    ("iova", r"mapping/iova_allocator\.hpp"),
+    ("iova", r"mapping/iova/.*|kernel/(module/)?linux_iova\.hpp"),
     ("page table", r"kernel/(module/)?kernel_backend\.hpp|user/vfio_container\..*"),
     ("mapping", r"mapping/.*|kernel/(module/)?linux_dma\.hpp"),
     ("tap and system calls", r"user/(tap|tap_header|virtio_header)\..*"),
@@ -57,6 +57,7 @@ SOURCES = (
 MODULE = (
     ("page table", r"dmatoll_domain_(map|unmap|unmap_later)"),
     ("invalidation", r"dmatoll_domain_invalidate"),
+    ("iova", r"dmatoll_iova_(allocate|free)"),
     ("mapping", r"dmatoll_dma_\w+|dmatoll_lock_\w+"),
     ("memory", r"dmatoll_(allocate|free|pages_\w+)"),
 )

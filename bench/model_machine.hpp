@@ -8,7 +8,7 @@
 #include "core/address.hpp"
 #include "core/result.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "model/e1000_device.hpp"
 #include "model/model_platform.hpp"
 #include "model/physical_memory.hpp"
@@ -16,6 +16,7 @@
 
 namespace dmatoll::bench {
 
+using IovaAllocator = iova::Any<model::SoftwareIommu::Lock>;
 using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 

@@ -120,6 +120,12 @@ bool loses_by_large_pages(const Strategy& strategy, Placement placement) {
     return &strategy == &strategies::persistent && placement == Placement::kernel;
 }
 
+std::vector<std::string> iova_allocator_names() {
+    std::vector<std::string> names;
+    for (const auto& allocator : iova_allocators::catalogue) names.emplace_back(allocator.name);
+    return names;
+}
+
 nlohmann::json catalogue_json() {
     nlohmann::json result;
     for (const auto& model : device_models())
@@ -151,6 +157,15 @@ nlohmann::json catalogue_json() {
                                                {"default", StrategySettings{}.*parameter->value},
                                                {"summary", parameter->what}});
         result["strategies"].push_back(std::move(entry));
+    }
+    for (const auto& allocator : iova_allocators::catalogue) {
+        nlohmann::json entry{{"name", allocator.name},
+                             {"summary", allocator.summary},
+                             {"placements", nlohmann::json::array()}};
+        for (const Placement placement : {Placement::kernel, Placement::user})
+            if (!iova_allocators::refusal(allocator.kind, {.placement = placement}))
+                entry["placements"].push_back(name_of(placement));
+        result["iova_allocators"].push_back(std::move(entry));
     }
     result["workloads"] = nlohmann::json::array();
     for (const auto& name : workload_names()) {

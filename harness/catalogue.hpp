@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../drivers/core/iova_allocator.hpp"
 #include "../drivers/core/strategy_parameters.hpp"
 
 namespace dmatoll::harness {
@@ -40,6 +41,8 @@ inline constexpr std::uint32_t ahci_class = 0x010601;
 std::vector<std::string> placement_names();
 bool find_placement(const std::string& name, Placement& placement);
 const char* summary_of(Placement placement);
+
+std::vector<std::string> iova_allocator_names();
 
 std::vector<std::string> strategy_names();
 const Strategy* find_strategy(const std::string& name);

@@ -19,7 +19,8 @@ nlohmann::json to_json(const DriverSettings& settings) {
                           {"code_generation", settings.code_generation},
                           {"copybreak", settings.copybreak},
                           {"max_sectors_kb", settings.max_sectors_kb},
-                          {"page_size", settings.page_size}};
+                          {"page_size", settings.page_size},
+                          {"iova_allocator", settings.iova_allocator}};
     for (const StrategyParameter* parameter : parameters::all) result[parameter->name] = settings.*parameter->value;
     return result;
 }
@@ -36,6 +37,7 @@ DriverSettings driver_settings_from_json(const nlohmann::json& json) {
     result.copybreak = json.value("copybreak", result.copybreak);
     result.max_sectors_kb = json.value("max_sectors_kb", result.max_sectors_kb);
     result.page_size = json.value("page_size", result.page_size);
+    result.iova_allocator = json.value("iova_allocator", result.iova_allocator);
     for (const StrategyParameter* parameter : parameters::all) {
         std::uint32_t& value = result.*parameter->value;
         value = json.value(parameter->name, value);
@@ -80,6 +82,7 @@ std::string label(const DriverSettings& settings) {
     for (const StrategyParameter* parameter : parameters::all)
         number(parameter->name, settings.*parameter->value, usual.*parameter->value);
     number("page", settings.page_size, usual.page_size);
+    if (settings.iova_allocator != usual.iova_allocator) parts.push_back(settings.iova_allocator);
     return join(parts, "-");
 }
 

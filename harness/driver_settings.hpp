@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../drivers/core/iova_allocator.hpp"
 #include "../drivers/core/strategy_parameters.hpp"
 
 namespace dmatoll::harness {
@@ -28,6 +29,8 @@ struct DriverSettings : StrategySettings {
     // command tables in one piece up to 256 only (plan.cpp, impossible()).
     std::uint32_t max_sectors_kb = 256;
     std::uint32_t page_size = 0;  // by which a strategy that can maps, in bytes; 0: what the placement has
+    // Where IOVAs come from: a name of drivers/core/iova_allocator.hpp.
+    std::string iova_allocator = iova_allocators::default_name;
 
     auto operator<=>(const DriverSettings&) const = default;
 };

@@ -86,6 +86,9 @@ DriverSettings relevant(DriverSettings settings, const Trial& trial) {
     if (trial.placement != "stock") settings.copybreak = usual.copybreak;
     if (const Strategy* strategy = find_strategy(trial.strategy); !strategy || !strategies::has_page_size(*strategy))
         settings.page_size = usual.page_size;
+    // Linux's domains have Linux's allocator.
+    if (const Strategy* known = find_strategy(trial.strategy); known && known->domain != DomainKind::own)
+        settings.iova_allocator = usual.iova_allocator;
     return settings;
 }
 
@@ -198,6 +201,13 @@ std::optional<std::string> impossible(const Trial& trial) {
         return because("a driver in the kernel is part of what it would attack: nothing holds it back");
     if (placement == Placement::user && settings.deferred_per_cpu != 0)
         return because("a driver process has one thread, and with it one queue of deferred unmappings");
+    if (const IovaAllocatorEntry* allocator = iova_allocators::find(settings.iova_allocator.c_str()))
+        if (const char* refusal = iova_allocators::refusal(allocator->kind,
+                                                           {.placement = placement,
+                                                            .strategy = strategy,
+                                                            .lists = kind == DeviceKind::disk,
+                                                            .large_pages = settings.page_size == large_page_bytes}))
+            return because(fmt::format("no IOVA allocator {}: {}", settings.iova_allocator, refusal));
     if (placement == Placement::user && settings.code_generation == "kernel")
         return because("no code generation 'kernel' there");
     if (placement == Placement::stock) {
@@ -354,6 +364,7 @@ Filter::Filter(const std::string& expression) {
         if (term.key == "placement") known = placement_names();
         if (term.key == "strategy") known = strategy_names();
         if (term.key == "workload") known = workload_names();
+        if (term.key == "iova_allocator") known = iova_allocator_names();
         for (const auto& pattern : term.patterns) {
             const auto matches = [&](const std::string& name) { return glob_match(pattern, name); };
             if (!known.empty() && std::none_of(known.begin(), known.end(), matches))

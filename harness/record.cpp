@@ -84,6 +84,9 @@ nlohmann::json strategy_parameters(const Trial& trial) {
             result[parameter->name] = trial.settings.*parameter->value;
     if (trial.settings.page_size > 0)
         result["page_size"] = trial.settings.page_size;
+    // The usual one is no parameter: what was run before there were others is the same.
+    if (trial.settings.iova_allocator != DriverSettings{}.iova_allocator)
+        result["iova_allocator"] = trial.settings.iova_allocator;
     return result;
 }
 

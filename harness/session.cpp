@@ -40,7 +40,7 @@ void require_in_force(const Trial& trial, const nlohmann::json& effective) {
     const DriverSettings usual;
     const auto wanted = to_json(trial.settings);
     const auto usually = to_json(usual);
-    std::vector<std::string> names{"completion", "code_generation", "page_size"};
+    std::vector<std::string> names{"completion", "code_generation", "page_size", "iova_allocator"};
     for (const auto& name : parameters_of(trial.strategy)) names.push_back(name);
     // What polls elsewhere is not counted.
     if (trial.placement == "kernel" && trial.settings.completion == "poll")

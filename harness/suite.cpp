@@ -50,8 +50,9 @@ void multiply(std::vector<Result>& results, const Values& values, Set set) {
 std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) {
     std::vector<DriverSettings> result{DriverSettings{}};
     if (!driver) return result;
-    std::vector<std::string> keys{"receive_descriptors", "transmit_descriptors", "interrupts_per_second", "mtu",
-                                  "offloads",            "copybreak",            "page_size",             "max_sectors_kb"};
+    std::vector<std::string> keys{"receive_descriptors", "transmit_descriptors", "interrupts_per_second",
+                                  "mtu",                 "offloads",             "copybreak",
+                                  "page_size",           "iova_allocator",       "max_sectors_kb"};
     for (const StrategyParameter* parameter : parameters::all) keys.emplace_back(parameter->name);
     driver->only(keys);
     const auto number = [&](const char* key, std::uint32_t DriverSettings::*member, std::uint64_t least,
@@ -78,6 +79,9 @@ std::vector<DriverSettings> read_driver(const std::optional<TomlTable>& driver) 
     for (const auto& settings : result)
         if (settings.page_size != 0 && settings.page_size != 4096 && settings.page_size != 2'097'152)
             fail("{}: 4096 or 2097152 was expected", driver->at("page_size"));
+    if (driver->has("iova_allocator"))
+        multiply(result, axis(*driver, "iova_allocator", "IOVA allocator", iova_allocator_names()),
+                 [](DriverSettings& settings, const std::string& value) { settings.iova_allocator = value; });
     return result;
 }
 

@@ -94,6 +94,14 @@ struct Strategy {
     }
 };
 
+constexpr bool same_text(const char* left, const char* right) {
+    while (*left != '\0' && *left == *right) {
+        ++left;
+        ++right;
+    }
+    return *left == *right;
+}
+
 constexpr const char* name_of(Placement placement) {
     switch (placement) {
         case Placement::kernel:
@@ -363,13 +371,7 @@ inline constexpr std::array catalogue{
 // nullptr: there is none of that name.
 constexpr const Strategy* find(const char* name) {
     for (const Strategy* candidate : catalogue) {
-        const char* left = candidate->name;
-        const char* right = name;
-        while (*left != '\0' && *left == *right) {
-            ++left;
-            ++right;
-        }
-        if (*left == *right) return candidate;
+        if (same_text(candidate->name, name)) return candidate;
     }
     return nullptr;
 }

@@ -58,6 +58,14 @@ static ssize_t cached_pages_show(struct device* device, struct device_attribute*
 }
 struct device_attribute dmatoll_cached_pages_attribute = __ATTR_RO(cached_pages);
 
+static ssize_t iova_allocator_show(struct device* device, struct device_attribute* attribute, char* buffer) {
+    const struct dmatoll_bound* bound = dev_get_drvdata(device);
+
+    return sysfs_emit(buffer, "%s\n",
+                      dmatoll_iova_allocator_name(bound->surroundings.settings.iova_allocator));
+}
+struct device_attribute dmatoll_iova_allocator_attribute = __ATTR_RO(iova_allocator);
+
 static ssize_t completion_show(struct device* device, struct device_attribute* attribute, char* buffer) {
     const struct dmatoll_bound* bound = dev_get_drvdata(device);
 
@@ -81,5 +89,7 @@ umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* at
         !dmatoll_strategy_has_page_size(bound->strategy))
         return 0;
     if (attribute == &dmatoll_polling_cpu_attribute.attr && !bound->polled) return 0;
+    /* Linux's domains have Linux's allocator. */
+    if (attribute == &dmatoll_iova_allocator_attribute.attr && !bound->own) return 0;
     return attribute->mode;
 }

@@ -35,6 +35,13 @@ MODULE_PARM_DESC(
     "where not all of 2097152 is memory it is 4096; strategies copy and hybrid-copy: the pages that their "
     "pools are made of (default 4096)");
 
+static char* iova_allocator = "size-classes";
+module_param(iova_allocator, charp, 0644);
+MODULE_PARM_DESC(
+    iova_allocator,
+    "where the I/O virtual addresses of a domain of our own come from: size-classes, tree, tree-linear, "
+    "eiovar, magazines, contiguous, identity (no disks) or linux (default size-classes)");
+
 static char* completion = "interrupt";
 module_param(completion, charp, 0644);
 MODULE_PARM_DESC(
@@ -48,13 +55,22 @@ MODULE_PARM_DESC(polling_cpu,
                  "completion=poll: the CPU that polls; -1 is that of whoever binds the device, or sets its "
                  "interface up (default -1)");
 
+static void list_names(char* names, size_t size, const char* (*name_at)(int number)) {
+    int i;
+
+    for (i = 0; name_at(i); i++) {
+        strlcat(names, " ", size);
+        strlcat(names, name_at(i), size);
+    }
+}
+
 static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
 
 /* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
 static int choose_strategy(struct device* device, bool own) {
     const char* driver = own ? dmatoll_kind.own_driver : dmatoll_kind.linux_driver;
     char name[32], names[256] = "";
-    int number, i;
+    int number;
 
     kernel_param_lock(THIS_MODULE);
     strscpy(name, strategy, sizeof(name));
@@ -62,10 +78,7 @@ static int choose_strategy(struct device* device, bool own) {
     /* What is echoed into the parameter ends in a newline. */
     number = dmatoll_strategy_find(strim(name));
     if (number < 0) {
-        for (i = 0; dmatoll_strategy_name(i); i++) {
-            strlcat(names, " ", sizeof(names));
-            strlcat(names, dmatoll_strategy_name(i), sizeof(names));
-        }
+        list_names(names, sizeof(names), dmatoll_strategy_name);
         dev_err(device,
                 "unknown strategy \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
                 "/parameters/strategy\n",
@@ -115,6 +128,36 @@ static int check_strategy_parameters(struct device* device, const struct dmatoll
     DMATOLL_STRATEGY_PARAMETERS(DMATOLL_CHECK)
 #undef DMATOLL_CHECK
     return error;
+}
+
+/* The parameter's allocator, checked against the strategy; or a negative errno. */
+static int choose_iova_allocator(struct device* device, int strategy_number, bool own,
+                                 const struct dmatoll_strategy_settings* settings) {
+    char name[32], names[128] = "";
+    const char* refusal;
+    int number;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, iova_allocator, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    number = dmatoll_iova_allocator_find(strim(name));
+    if (number < 0) {
+        list_names(names, sizeof(names), dmatoll_iova_allocator_name);
+        dev_err(device,
+                "unknown iova_allocator \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
+                "/parameters/iova_allocator\n",
+                strim(name), names);
+        return -EINVAL;
+    }
+    /* Linux's domains have Linux's allocator, whatever the parameter is. */
+    if (!own) return number;
+    refusal = dmatoll_iova_allocator_refusal(number, strategy_number, dmatoll_kind.maps_lists, settings);
+    if (!refusal) return number;
+    dev_err(device,
+            "iova_allocator %s is not possible with strategy %s here: %s. Write another into "
+            "/sys/module/" KBUILD_MODNAME "/parameters/iova_allocator\n",
+            dmatoll_iova_allocator_name(number), dmatoll_strategy_name(strategy_number), refusal);
+    return -EINVAL;
 }
 
 static int check_page_size(struct device* device, const struct dmatoll_strategy_settings* settings) {
@@ -232,7 +275,7 @@ static void unmap_registers(struct dmatoll_bound* bound) {
 
 int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool own) {
     struct device* device = &pci->dev;
-    int polled, error;
+    int polled, allocator, error;
 
     bound->pci = pci;
     bound->own = own;
@@ -263,6 +306,9 @@ int dmatoll_bound_open(struct dmatoll_bound* bound, struct pci_dev* pci, bool ow
     if (error) return error;
     error = check_page_size(device, &bound->surroundings.settings);
     if (error) return error;
+    allocator = choose_iova_allocator(device, bound->strategy, own, &bound->surroundings.settings);
+    if (allocator < 0) return allocator;
+    bound->surroundings.settings.iova_allocator = allocator;
     dmatoll_alarm_init(bound);
     error = collect_memory(bound);
     if (error) {

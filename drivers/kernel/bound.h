@@ -37,6 +37,7 @@ struct dmatoll_kind {
     int registers_bar;
     u32 registers_bytes; /* at least */
     bool always_polled;  /* whatever parameter completion is */
+    bool maps_lists;     /* a request of many pieces is one mapping */
     /* Resets by others, and the system's sleep; none if null. */
     const struct pci_error_handlers* error_handlers;
     const struct dev_pm_ops* power;
@@ -88,11 +89,12 @@ extern struct device_attribute dmatoll_completion_attribute;
 extern struct device_attribute dmatoll_polling_cpu_attribute;
 extern struct device_attribute dmatoll_page_size_attribute;
 extern struct device_attribute dmatoll_cached_pages_attribute;
+extern struct device_attribute dmatoll_iova_allocator_attribute;
 #define DMATOLL_BOUND_ATTRIBUTES                                                                         \
     &dmatoll_strategy_attribute.attr, &dmatoll_domain_attribute.attr, &dmatoll_placement_attribute.attr, \
         &dmatoll_protection_attribute.attr, &dmatoll_completion_attribute.attr,                          \
         &dmatoll_polling_cpu_attribute.attr, &dmatoll_page_size_attribute.attr,                          \
-        &dmatoll_cached_pages_attribute.attr
+        &dmatoll_cached_pages_attribute.attr, &dmatoll_iova_allocator_attribute.attr
 /* 0 for an attribute that the device's strategy does not have, else its mode. */
 umode_t dmatoll_attribute_mode(struct device* device, const struct attribute* attribute);
 /* Each module's: pages that the cache of strategy persistent has mapped by now. */

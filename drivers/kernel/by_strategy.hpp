@@ -10,6 +10,7 @@
 
 #include "core/address.hpp"
 #include "core/counters.hpp"
+#include "core/iova_allocator.hpp"
 #include "core/result.hpp"
 #include "core/strategy.hpp"
 #include "glue.h"
@@ -20,7 +21,7 @@
 #include "mapping/copy.hpp"
 #include "mapping/deferred.hpp"
 #include "mapping/hybrid_copy.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
@@ -85,11 +86,12 @@ inline Memory last_memory(const dmatoll_surroundings& around) { return memory_of
 
 // How many mappings can exist at a time. One buffer, one mapping under `strict`: rings and tags bound them,
 // and under `deferred` these and the queue. `persistent` keeps one for every page and direction that was ever
-// used; its book-keeping (16 bytes each) is held to 64 MiB, 16 GiB of mapped buffers. Beyond that a buffer on
-// a new page cannot be mapped, and is counted as a map failure.
-inline std::uint32_t mappings_needed(const Strategy& strategy, std::uint64_t last_physical) {
+// used; its book-keeping is held to 64 MiB, 16 GiB of mapped buffers with the usual allocator. Beyond that a
+// buffer on a new page cannot be mapped, and is counted as a map failure.
+inline std::uint32_t mappings_needed(const Strategy& strategy, IovaAllocatorKind allocator,
+                                     std::uint64_t last_physical) {
     if (&strategy != &strategies::persistent) return IovaAllocator::default_capacity;
-    constexpr std::uint64_t most = std::uint64_t{1} << 22;
+    const std::uint64_t most = (std::uint64_t{64} << 20) / IovaAllocator::bytes_a_range(allocator);
     const std::uint64_t both_directions = 2 * (last_physical / page_bytes + 1) + 64;
     return static_cast<std::uint32_t>(both_directions < most ? both_directions : most);
 }
@@ -190,8 +192,19 @@ class ByStrategy {
         reserved_count_ = around.reserved_count;
         std::uint32_t taken = reserved_count_;
         if (kind_ == Kind::passthrough) reserved_[taken++] = IovaRange{0, last_memory(around).address};
-        return allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken},
-                                 around.address_bits, mappings_needed(strategy, last_memory(around).address));
+        const Memory last = last_memory(around);
+        const auto number = static_cast<std::size_t>(around.settings.iova_allocator);
+        const IovaAllocatorKind kind = iova_allocators::catalogue[number].kind;
+        const Status status =
+            allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken},
+                              around.address_bits, mappings_needed(strategy, kind, last.address),
+                              {.kind = kind, .cpus = KernelBackend::cpu_count(), .last = last});
+        if (kind == IovaAllocatorKind::identity && status.error() == Error::invalid_argument) {
+            platform_.log(LogLevel::error,
+                          "iova_allocator identity: this machine has memory beyond a quarter of the addresses "
+                          "that the IOMMU translates for certain");
+        }
+        return status;
     }
 
     template <class... Own>

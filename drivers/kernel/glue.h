@@ -53,6 +53,7 @@ struct dmatoll_strategy_settings {
     DMATOLL_STRATEGY_PARAMETERS(DMATOLL_MEMBER)
 #undef DMATOLL_MEMBER
     uint32_t page_size; /* DMATOLL_PAGE_BYTES or DMATOLL_LARGE_PAGE_BYTES, of a strategy that has it */
+    int iova_allocator; /* with a domain of our own: its number */
 };
 
 /* What a core is built on. Everything outlives the core. */
@@ -85,6 +86,16 @@ bool dmatoll_strategy_protection(int strategy, const struct dmatoll_strategy_set
                                  const char** window, uint64_t* bound_ns);
 /* Whether the setting page_size is one of that strategy's. */
 bool dmatoll_strategy_has_page_size(int strategy);
+
+/* ---- up: iova_allocators.cpp ---- */
+
+/* Number of an IOVA allocator, or -1. */
+int dmatoll_iova_allocator_find(const char* name);
+/* Name of the nth one, or NULL behind the last. */
+const char* dmatoll_iova_allocator_name(int allocator);
+/* Why it cannot be had with that strategy, or NULL. `lists`: a request of many pieces is one mapping. */
+const char* dmatoll_iova_allocator_refusal(int allocator, int strategy, bool lists,
+                                           const struct dmatoll_strategy_settings* settings);
 
 /* ---- down: platform.c ---- */
 
@@ -136,6 +147,17 @@ bool dmatoll_domain_unmap_timed(struct dmatoll_domain* domain, uint64_t iova, ui
 /* Without invalidation: that, and the freeing of page-table pages, waits for dmatoll_domain_invalidate(). */
 bool dmatoll_domain_unmap_later(struct dmatoll_domain* domain, uint64_t iova, uint64_t bytes);
 void dmatoll_domain_invalidate(struct dmatoll_domain* domain);
+
+/* ---- down: iova.c, Linux's own allocator; softirq and process context ---- */
+
+struct dmatoll_iova;
+
+/* Of ranges of whole pages, upwards, at least one. Process context only. NULL: no memory. */
+struct dmatoll_iova* dmatoll_iova_create(const struct dmatoll_range* ranges, uint32_t count);
+void dmatoll_iova_destroy(struct dmatoll_iova* space);
+/* 0: none. */
+uint64_t dmatoll_iova_allocate(struct dmatoll_iova* space, uint64_t pages);
+void dmatoll_iova_free(struct dmatoll_iova* space, uint64_t iova, uint64_t pages);
 
 /* A spinlock between softirq and process context. Large enough for spinlock_t unless the
  * kernel counts contention (LOCK_STAT), which platform.c would tell when it is built. */

@@ -23,6 +23,14 @@ class KernelBackend {
   public:
     static constexpr bool clears_without_invalidating = true;
 
+    static constexpr std::uint32_t most_cpus = 32;
+    static std::uint32_t cpu() { return dmatoll_cpu() % most_cpus; }
+    // The numbers that there are.
+    static std::uint32_t cpu_count() {
+        const std::uint32_t count = dmatoll_cpus();
+        return count < most_cpus ? count : most_cpus;
+    }
+
     // Softirq and process context; bottom halves are off while it is held.
     class Lock {
       public:

@@ -11,11 +11,13 @@
 #include "core/result.hpp"
 #include "glue.h"
 #include "kernel_backend.hpp"
+#include "linux_iova.hpp"
 #include "mapping/domain.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 
 namespace dmatoll::kernel {
 
+using IovaAllocator = iova::Any<KernelBackend::Lock, LinuxIova>;
 using KernelDomain = Domain<KernelBackend, IovaAllocator>;
 
 class KernelPlatform {

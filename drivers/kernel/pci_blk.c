@@ -256,6 +256,7 @@ const struct dmatoll_kind dmatoll_kind = {
     .device = "AHCI adapter",
     .registers_bar = 5,
     .registers_bytes = 0x180, /* [AHCI 1.3.1 §3]: the host's own registers and one port */
+    .maps_lists = true,
     .error_handlers = &error_handlers,
     .power = pm_sleep_ptr(&power),
 };

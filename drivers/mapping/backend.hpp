@@ -33,6 +33,11 @@ concept IommuBackend =
         requires std::same_as<const bool, decltype(B::clears_without_invalidating)>;
         { backend.invalidate_all() } -> std::same_as<Status>;
 
+        // A number below most_cpus for the CPU that calls, which may be another's by the time it is used: what belongs to a
+        // CPU is chosen by it and guarded by a lock. More CPUs than that share numbers.
+        requires(B::most_cpus > 0);
+        { B::cpu() } -> std::same_as<std::uint32_t>;
+
         // Mutual exclusion between the contexts that a driver runs in; nothing at all where there is one only.
         { lock.lock() } -> std::same_as<void>;
         { lock.unlock() } -> std::same_as<void>;

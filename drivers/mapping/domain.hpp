@@ -8,6 +8,7 @@
 #include "../core/address.hpp"
 #include "../core/counter.hpp"
 #include "../core/counters.hpp"
+#include "../core/iova_allocator.hpp"
 #include "../core/result.hpp"
 #include "backend.hpp"
 #include "page_range.hpp"
@@ -16,7 +17,10 @@
 namespace dmatoll {
 
 // All of it may be called from several CPUs at once. The counters are written under the lock only, which the
-// allocator needs anyway: they cost the data path no locked instruction, and no increment is lost.
+// allocator needs anyway: they cost the data path no locked instruction, and no increment is lost. An allocator
+// that works for each CPU by itself has a lock and counters for each.
+//
+// Allocator: iova::Any. Its usual kind is asked for first, so that it costs what it would cost alone.
 template <IommuBackend Backend, class Allocator>
 class Domain {
   public:
@@ -32,39 +36,25 @@ class Domain {
     // no_memory.
     Result<Iova> map_pages(Memory memory, std::uint64_t bytes, Direction direction,
                            bool first_touch = false) {
-        lock_.lock();
-        const Result<Iova> iova = allocator_.allocate(bytes / page_bytes);
-        if (iova.ok()) {
-            maps_.add(1);
-            if (first_touch) first_touches_.add(1);
-        } else {
-            failures_.add(1);
+        if (allocator_.kind() == Allocator::usual_kind) [[likely]] {
+            return map_pages_with(Usual{allocator_.usual(), shared()}, memory, bytes, direction, first_touch);
         }
-        lock_.unlock();
-        if (!iova.ok()) return iova;
-
-        const Status mapped = backend_.map(iova.value(), memory, bytes, direction);
-        if (mapped.ok()) return iova;
-
-        lock_.lock();
-        // The backend has left no translation of the range: it can be used again at once.
-        allocator_.free(iova.value(), bytes / page_bytes);
-        maps_.take_back();
-        if (first_touch) first_touches_.take_back();
-        failures_.add(1);
-        lock_.unlock();
-        return mapped.error();
+        return map_pages_otherwise(memory, bytes, direction, first_touch);
     }
 
     // Maps the pages of all segments (at least one), in order and without a gap, as one IOVA range. How it lies in there,
-    // scatter_list.hpp tells. The range is one mapping in the counters, and ends by one unmap_pages(). Errors as map_pages().
+    // scatter_list.hpp tells. The range is one mapping in the counters, and ends by one unmap_pages(). Errors as map_pages(),
+    // and not_supported: the allocator leaves pages where they are.
     Result<Iova> map_list(std::span<const Segment> segments, Direction direction) {
         std::uint64_t pages = 0;
         for (const Segment& segment : segments) pages += pages_of(segment);
-        lock_.lock();
-        const Result<Iova> iova = allocator_.allocate(pages);
-        (iova.ok() ? maps_ : failures_).add(1);
-        lock_.unlock();
+        const Result<Iova> iova = with_space([pages, direction](auto space) {
+            space.cell.lock.lock();
+            const Result<Iova> found = space.allocate(pages, direction);
+            (found.ok() ? space.cell.maps : space.cell.failures).add(1);
+            space.cell.lock.unlock();
+            return found;
+        });
         if (!iova.ok()) return iova;
 
         std::uint64_t begun = 0;
@@ -72,32 +62,39 @@ class Domain {
         if (mapped.ok()) return iova;
 
         const bool cleared = begun == 0 || backend_.unmap(iova.value(), begun, Invalidate::now).ok();
-        lock_.lock();
-        failures_.add(1);
-        if (cleared) {
-            allocator_.free(iova.value(), pages);
-            maps_.take_back();
-            if (begun != 0) invalidations_.add(1);
-        } else {
-            quarantined_.add(1);
-        }
-        lock_.unlock();
+        with_space([&](auto space) {
+            space.cell.lock.lock();
+            space.cell.failures.add(1);
+            if (cleared) {
+                space.free(iova.value(), pages);
+                space.cell.maps.take_back();
+                if (begun != 0) space.cell.invalidations.add(1);
+            } else {
+                space.cell.quarantined.add(1);
+            }
+            space.cell.lock.unlock();
+        });
         return mapped.error();
     }
 
-    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Error: no_iova_space.
+    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Errors: no_iova_space,
+    // and not_supported: the allocator leaves pages where they are.
     Result<Iova> reserve(std::uint64_t pages) {
-        lock_.lock();
-        const Result<Iova> iova = allocator_.allocate(pages);
-        if (!iova.ok()) failures_.add(1);
-        lock_.unlock();
-        return iova;
+        return with_space([pages](auto space) {
+            space.cell.lock.lock();
+            const Result<Iova> iova = space.allocate(pages, Direction::bidirectional);
+            if (!iova.ok()) space.cell.failures.add(1);
+            space.cell.lock.unlock();
+            return iova;
+        });
     }
     // Ends reserve() with the same pages, of which no translation is left.
     void give_back(Iova iova, std::uint64_t pages) {
-        lock_.lock();
-        allocator_.free(iova, pages);
-        lock_.unlock();
+        with_space([iova, pages](auto space) {
+            space.cell.lock.lock();
+            space.free(iova, pages);
+            space.cell.lock.unlock();
+        });
     }
 
     // For who times the steps of a map and an unmap one by one, at IOVAs that were reserved. Nothing is counted of what is
@@ -111,20 +108,21 @@ class Domain {
         const Status mapped = map_segments(iova, segments, direction, begun);
         const bool cleared =
             mapped.ok() || begun == 0 || backend_.unmap(iova, begun, Invalidate::now).ok();
-        lock_.lock();
+        Cell& cell = shared();
+        cell.lock.lock();
         if (mapped.ok()) {
-            maps_.add(1);
+            cell.maps.add(1);
         } else {
-            failures_.add(1);
+            cell.failures.add(1);
             if (!cleared) {
-                maps_.add(1);
-                quarantined_.add(1);
+                cell.maps.add(1);
+                cell.quarantined.add(1);
                 is_lost = true;
             } else if (begun != 0) {
-                invalidations_.add(1);
+                cell.invalidations.add(1);
             }
         }
-        lock_.unlock();
+        cell.lock.unlock();
         return mapped;
     }
 
@@ -136,11 +134,12 @@ class Domain {
             give_up(mappings);
             return unmapped;
         }
-        lock_.lock();
-        invalidations_.add(Backend::clears_without_invalidating ? 1 : mappings);
-        joined_.add(mappings - 1);
-        unmaps_.add(mappings);
-        lock_.unlock();
+        Cell& cell = shared();
+        cell.lock.lock();
+        cell.invalidations.add(Backend::clears_without_invalidating ? 1 : mappings);
+        cell.joined.add(mappings - 1);
+        cell.unmaps.add(mappings);
+        cell.lock.unlock();
         return {};
     }
 
@@ -148,23 +147,25 @@ class Domain {
     // Errors: mapping_failed, no_memory.
     Status map_identity(Memory memory, std::uint64_t bytes) {
         const Status mapped = backend_.map(Iova{memory.address}, memory, bytes, Direction::bidirectional);
-        lock_.lock();
-        (mapped.ok() ? maps_ : failures_).add(1);
-        lock_.unlock();
+        Cell& cell = shared();
+        cell.lock.lock();
+        (mapped.ok() ? cell.maps : cell.failures).add(1);
+        cell.lock.unlock();
         return mapped;
     }
 
     // Ends one map_identity().
     Status unmap_identity(Memory memory, std::uint64_t bytes) {
         const Status unmapped = backend_.unmap(Iova{memory.address}, bytes, Invalidate::now);
-        lock_.lock();
+        Cell& cell = shared();
+        cell.lock.lock();
         if (unmapped.ok()) {
-            unmaps_.add(1);
-            invalidations_.add(1);
+            cell.unmaps.add(1);
+            cell.invalidations.add(1);
         } else {
-            failures_.add(1);
+            cell.failures.add(1);
         }
-        lock_.unlock();
+        cell.lock.unlock();
         return unmapped;
     }
 
@@ -173,18 +174,10 @@ class Domain {
     // buffer's memory. A range whose unmapping is refused stays taken for good, since nobody knows what it
     // leads to.
     Status unmap_pages(Iova iova, std::uint64_t bytes) {
-        const Status unmapped = backend_.unmap(iova, bytes, Invalidate::now);
-        lock_.lock();
-        if (unmapped.ok()) {
-            allocator_.free(iova, bytes / page_bytes);
-            unmaps_.add(1);
-            invalidations_.add(1);
-        } else {
-            quarantined_.add(1);
-            failures_.add(1);
+        if (allocator_.kind() == Allocator::usual_kind) [[likely]] {
+            return unmap_pages_with(Usual{allocator_.usual(), shared()}, iova, bytes);
         }
-        lock_.unlock();
-        return unmapped;
+        return unmap_pages_otherwise(iova, bytes);
     }
 
     // The first half of an unmapping in two steps. Where the backend can, the page-table entries are cleared:
@@ -193,6 +186,8 @@ class Domain {
     // error the range stays taken for good, and finish_unmaps() is not due.
     Status begin_unmap(const PageRange& range) {
         if constexpr (Backend::clears_without_invalidating) {
+            if (leaves_pages_in_place()) [[unlikely]]
+                return begin_unmap_in_place(range);
             const Status cleared = backend_.unmap(range.iova, range.bytes, Invalidate::later);
             if (!cleared.ok()) [[unlikely]]
                 give_up(1);
@@ -212,10 +207,12 @@ class Domain {
                 give_up(ranges.size());
                 return;
             }
-            lock_.lock();
-            invalidations_.add(1);
-            free_unmapped(ranges);
-            lock_.unlock();
+            with_space([ranges](auto space) {
+                space.cell.lock.lock();
+                space.cell.invalidations.add(1);
+                free_unmapped(space, ranges);
+                space.cell.lock.unlock();
+            });
         } else {
             sort_by_iova(ranges);
             // From the top downwards: the allocator hands out first what came back last, so that the next
@@ -229,18 +226,19 @@ class Domain {
     }
 
     [[nodiscard]] MappingCounters counters() const {
-        return MappingCounters{.maps = maps_.read(),
-                               .unmaps = unmaps_.read(),
-                               .invalidations = invalidations_.read(),
-                               .unmap_calls = unmaps_.read() - joined_.read(),
-                               .first_touches = first_touches_.read(),
-                               .failures = failures_.read()};
+        const std::uint64_t unmaps = sum(&Cell::unmaps);
+        return MappingCounters{.maps = sum(&Cell::maps),
+                               .unmaps = unmaps,
+                               .invalidations = sum(&Cell::invalidations),
+                               .unmap_calls = unmaps - sum(&Cell::joined),
+                               .first_touches = sum(&Cell::first_touches),
+                               .failures = sum(&Cell::failures)};
     }
 
     // Mappings that exist, or whose invalidation is still due, rings included; 0 after an orderly stop.
-    [[nodiscard]] std::uint64_t live() const { return maps_.read() - unmaps_.read(); }
+    [[nodiscard]] std::uint64_t live() const { return sum(&Cell::maps) - sum(&Cell::unmaps); }
     // Ranges given up because their unmapping was refused.
-    [[nodiscard]] std::uint64_t quarantined() const { return quarantined_.read(); }
+    [[nodiscard]] std::uint64_t quarantined() const { return sum(&Cell::quarantined); }
 
   private:
     // In order and without a gap, from `iova` on. After an error that many bytes are mapped.
@@ -260,6 +258,153 @@ class Domain {
         return {};
     }
 
+    // What its lock guards: counters, and the allocator or this CPU's share of it. No two share a cache line.
+    struct alignas(64) Cell {
+        Lock lock{};
+        Counter maps;
+        Counter unmaps;
+        Counter invalidations;
+        Counter joined;  // unmapped with another range's call
+        Counter first_touches;
+        Counter failures;
+        Counter quarantined;
+    };
+
+    // The allocator as one CPU sees it, if it is the usual one and if it is another.
+    struct Usual {
+        typename Allocator::Usual& allocator;
+        Cell& cell;
+        Result<Iova> allocate(std::uint64_t pages, Direction) { return allocator.allocate(pages); }
+        void free(Iova iova, std::uint64_t pages) { allocator.free(iova, pages); }
+    };
+    struct Another {
+        Allocator& allocator;
+        Cell& cell;
+        std::uint32_t cpu;
+        Result<Iova> allocate(std::uint64_t pages, Direction direction) {
+            return allocator.allocate(pages, direction, cpu);
+        }
+        void free(Iova iova, std::uint64_t pages) { allocator.free(iova, pages, cpu); }
+    };
+
+    Cell& shared() { return cells_[0]; }
+
+    Another another() {
+        const std::uint32_t cpu = allocator_.is_per_cpu() ? Backend::cpu() : 0;
+        return Another{allocator_, cells_[cpu], cpu};
+    }
+
+    // use(Usual or Another).
+    template <class Use>
+    decltype(auto) with_space(Use&& use) {
+        if (allocator_.kind() == Allocator::usual_kind) [[likely]]
+            return use(Usual{allocator_.usual(), shared()});
+        return use(another());
+    }
+
+    template <class Space>
+    Result<Iova> map_pages_with(Space space, Memory memory, std::uint64_t bytes, Direction direction,
+                                bool first_touch) {
+        Cell& cell = space.cell;
+        cell.lock.lock();
+        const Result<Iova> iova = space.allocate(bytes / page_bytes, direction);
+        if (iova.ok()) {
+            cell.maps.add(1);
+            if (first_touch) cell.first_touches.add(1);
+        } else {
+            cell.failures.add(1);
+        }
+        cell.lock.unlock();
+        if (!iova.ok()) return iova;
+
+        const Status mapped = backend_.map(iova.value(), memory, bytes, direction);
+        if (mapped.ok()) return iova;
+
+        cell.lock.lock();
+        // The backend has left no translation of the range: it can be used again at once.
+        space.free(iova.value(), bytes / page_bytes);
+        cell.maps.take_back();
+        if (first_touch) cell.first_touches.take_back();
+        cell.failures.add(1);
+        cell.lock.unlock();
+        return mapped.error();
+    }
+
+    template <class Space>
+    Status unmap_pages_with(Space space, Iova iova, std::uint64_t bytes) {
+        const Status unmapped = backend_.unmap(iova, bytes, Invalidate::now);
+        Cell& cell = space.cell;
+        cell.lock.lock();
+        if (unmapped.ok()) {
+            space.free(iova, bytes / page_bytes);
+            cell.unmaps.add(1);
+            cell.invalidations.add(1);
+        } else {
+            cell.quarantined.add(1);
+            cell.failures.add(1);
+        }
+        cell.lock.unlock();
+        return unmapped;
+    }
+
+    [[gnu::noinline]] Result<Iova> map_pages_otherwise(Memory memory, std::uint64_t bytes, Direction direction,
+                                                       bool first_touch) {
+        if (leaves_pages_in_place()) return map_in_place(memory, bytes, direction, first_touch);
+        return map_pages_with(another(), memory, bytes, direction, first_touch);
+    }
+
+    [[gnu::noinline]] Status unmap_pages_otherwise(Iova iova, std::uint64_t bytes) {
+        if (leaves_pages_in_place()) return unmap_in_place(iova, bytes);
+        return unmap_pages_with(another(), iova, bytes);
+    }
+
+    // ---- pages that others may have mapped, too: what is counted and what is mapped agree under the lock ----
+
+    [[nodiscard]] bool leaves_pages_in_place() const {
+        return allocator_.kind() == IovaAllocatorKind::identity;
+    }
+
+    Result<Iova> map_in_place(Memory memory, std::uint64_t bytes, Direction direction, bool first_touch) {
+        Cell& cell = shared();
+        cell.lock.lock();
+        const Result<Iova> iova = allocator_.identity().map(backend_, memory, bytes / page_bytes, direction);
+        if (iova.ok()) {
+            cell.maps.add(1);
+            if (first_touch) cell.first_touches.add(1);
+        } else {
+            cell.failures.add(1);
+        }
+        cell.lock.unlock();
+        return iova;
+    }
+
+    Status unmap_in_place(Iova iova, std::uint64_t bytes) {
+        Cell& cell = shared();
+        cell.lock.lock();
+        const Result<std::uint64_t> cleared =
+            allocator_.identity().unmap(backend_, iova, bytes / page_bytes, Invalidate::now);
+        if (cleared.ok()) {
+            cell.unmaps.add(1);
+            cell.invalidations.add(cleared.value());
+        } else {
+            cell.quarantined.add(1);
+            cell.failures.add(1);
+        }
+        cell.lock.unlock();
+        return cleared.error();
+    }
+
+    [[gnu::noinline]] Status begin_unmap_in_place(const PageRange& range) {
+        shared().lock.lock();
+        const Result<std::uint64_t> cleared = allocator_.identity().unmap(
+            backend_, range.iova, range.bytes / page_bytes, Invalidate::later);
+        shared().lock.unlock();
+        if (!cleared.ok()) give_up(1);
+        return cleared.error();
+    }
+
+    // ---- unmapping in two steps ----
+
     void unmap_run(std::span<const PageRange> run) {
         const PageRange& last = run.back();
         const Iova start = run.front().iova;
@@ -269,41 +414,44 @@ class Domain {
             give_up(run.size());
             return;
         }
-        lock_.lock();
-        // One call, but such a backend invalidates for each mapping in it: VFIO's type 1 walks its mappings
-        // one by one.
-        invalidations_.add(run.size());
-        joined_.add(run.size() - 1);
-        free_unmapped(run);
-        lock_.unlock();
+        with_space([run](auto space) {
+            space.cell.lock.lock();
+            // One call, but such a backend invalidates for each mapping in it: VFIO's type 1 walks its mappings
+            // one by one.
+            space.cell.invalidations.add(run.size());
+            space.cell.joined.add(run.size() - 1);
+            free_unmapped(space, run);
+            space.cell.lock.unlock();
+        });
     }
 
     // Under the lock. The last first: see finish_unmaps().
-    void free_unmapped(std::span<const PageRange> ranges) {
+    template <class Space>
+    static void free_unmapped(Space& space, std::span<const PageRange> ranges) {
         for (std::size_t i = ranges.size(); i-- > 0;) {
-            allocator_.free(ranges[i].iova, ranges[i].bytes / page_bytes);
+            space.free(ranges[i].iova, ranges[i].bytes / page_bytes);
         }
-        unmaps_.add(ranges.size());
+        space.cell.unmaps.add(ranges.size());
     }
 
     // Nobody knows what these ranges lead to.
     void give_up(std::uint64_t ranges) {
-        lock_.lock();
-        quarantined_.add(ranges);
-        failures_.add(ranges);
-        lock_.unlock();
+        Cell& cell = shared();
+        cell.lock.lock();
+        cell.quarantined.add(ranges);
+        cell.failures.add(ranges);
+        cell.lock.unlock();
+    }
+
+    [[nodiscard]] std::uint64_t sum(Counter Cell::* counter) const {
+        std::uint64_t total = 0;
+        for (const Cell& cell : cells_) total += (cell.*counter).read();
+        return total;
     }
 
     Backend& backend_;
     Allocator& allocator_;
-    Lock lock_{};
-    Counter maps_;
-    Counter unmaps_;
-    Counter invalidations_;
-    Counter joined_;  // unmapped with another range's call
-    Counter first_touches_;
-    Counter failures_;
-    Counter quarantined_;
+    Cell cells_[Backend::most_cpus];
 };
 
 }  // namespace dmatoll

@@ -13,7 +13,7 @@
 #include "../core/mapper.hpp"
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
-#include "iova_allocator.hpp"
+#include "iova/space.hpp"
 #include "scatter_list.hpp"
 
 namespace dmatoll {

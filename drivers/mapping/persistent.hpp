@@ -25,7 +25,7 @@
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
 #include "../core/strategy.hpp"
-#include "iova_allocator.hpp"
+#include "iova/space.hpp"
 #include "scatter_list.hpp"
 
 namespace dmatoll {

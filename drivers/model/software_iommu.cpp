@@ -2,6 +2,7 @@
 #include "software_iommu.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "core/ticks.hpp"
@@ -16,6 +17,12 @@ bool SoftwareIommu::Refusals::next() {
     }
     --refusals;
     return true;
+}
+
+std::uint32_t SoftwareIommu::cpu() {
+    static std::atomic<std::uint32_t> threads = 0;
+    thread_local const std::uint32_t number = threads++;
+    return number % most_cpus;
 }
 
 SoftwareIommu::SoftwareIommu(PhysicalMemory& memory, std::uint32_t address_bits, std::size_t iotlb_entries)

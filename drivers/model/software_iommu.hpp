@@ -45,6 +45,10 @@ class SoftwareIommu {
   public:
     static constexpr bool clears_without_invalidating = true;
 
+    // Each thread has a CPU of its own, as long as there are no more than that.
+    static constexpr std::uint32_t most_cpus = 8;
+    static std::uint32_t cpu();
+
     class Lock {
       public:
         void lock() { mutex_.lock(); }

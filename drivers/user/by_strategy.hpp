@@ -8,6 +8,7 @@
 
 #include "arena.hpp"
 #include "common_options.hpp"
+#include "core/iova_allocator.hpp"
 #include "core/mapper.hpp"
 #include "core/result.hpp"
 #include "core/strategy.hpp"
@@ -18,7 +19,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/hybrid_copy.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
@@ -29,6 +30,7 @@
 
 namespace dmatoll::user {
 
+using IovaAllocator = iova::Any<VfioContainer::Lock>;
 using UserDomain = Domain<VfioContainer, IovaAllocator>;
 
 // Throws Failure.
@@ -38,11 +40,17 @@ inline void require(Status status, const std::string& what) {
     }
 }
 
-// The IOVAs of the domain: those that VFIO leaves below 2^bits, the width of the IOMMU or, if that is less, of the
-// device. Throws Failure if there are none.
+// The IOVAs of the domain, by the allocator that was asked for: those that VFIO leaves below 2^bits, the width of the
+// IOMMU or, if that is less, of the device. Throws Failure if there are none.
 template <class Platform>
-void set_up_iovas(IovaAllocator& allocator, Platform& platform, const VfioContainer& container, unsigned bits) {
-    require(allocator.set_up(platform, container.ranges(), {}, bits),
+void set_up_iovas(IovaAllocator& allocator, Platform& platform, const VfioContainer& container, unsigned bits,
+                  const MappingOptions& options) {
+    const IovaAllocatorEntry* const entry = iova_allocators::find(options.iova_allocator.c_str());
+    if (entry == nullptr) {
+        throw Failure{"there is no IOVA allocator `" + options.iova_allocator + "`"};
+    }
+    require(allocator.set_up(platform, container.ranges(), {}, bits, IovaAllocator::default_capacity,
+                             {.kind = entry->kind}),
             "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
                 ", the width of this IOMMU or of this device");
 }

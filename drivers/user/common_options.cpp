@@ -35,6 +35,28 @@ std::string check_strategy(const std::string& name) {
            "; this program has: " + known_strategies();
 }
 
+const char* refusal_of(const IovaAllocatorEntry& allocator) {
+    return iova_allocators::refusal(allocator.kind, {.placement = Placement::user});
+}
+
+std::string known_iova_allocators() {
+    std::string known;
+    for (const IovaAllocatorEntry& candidate : iova_allocators::catalogue) {
+        if (refusal_of(candidate) == nullptr) {
+            known += (known.empty() ? "" : ", ") + std::string{candidate.name};
+        }
+    }
+    return known;
+}
+
+std::string check_iova_allocator(const std::string& name) {
+    const IovaAllocatorEntry* const allocator = iova_allocators::find(name.c_str());
+    const char* const refusal = allocator != nullptr ? refusal_of(*allocator) : "there is none of that name";
+    return refusal == nullptr
+               ? std::string{}
+               : "IOVA allocator `" + name + "`: " + refusal + "; this program has: " + known_iova_allocators();
+}
+
 std::string check_restarts(const std::string& text) {
     unsigned count = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
@@ -86,6 +108,10 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
                                         "", "flag"});
         }
     }
+    app.add_option("--iova-allocator", mapping.iova_allocator,
+                   "where I/O virtual addresses come from: " + known_iova_allocators())
+        ->check(CLI::Validator{check_iova_allocator, "", "allocator"})
+        ->capture_default_str();
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
     app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();
     app.add_option("--control", common.control, "path of the control socket to make");
@@ -132,7 +158,10 @@ void add_parameters(nlohmann::json& json, const StrategySettings& settings) {
 }
 
 void to_json(nlohmann::json& json, const MappingOptions& options) {
-    json = {{"strategy", options.strategy}, {"poll", options.poll}, {"page_size", options.page_size}};
+    json = {{"strategy", options.strategy},
+            {"poll", options.poll},
+            {"page_size", options.page_size},
+            {"iova_allocator", options.iova_allocator}};
     add_parameters(json, options);
 }
 
@@ -140,6 +169,7 @@ void from_json(const nlohmann::json& json, MappingOptions& options) {
     json.at("strategy").get_to(options.strategy);
     json.at("poll").get_to(options.poll);
     json.at("page_size").get_to(options.page_size);
+    json.at("iova_allocator").get_to(options.iova_allocator);
     for (const StrategyParameter* parameter : parameters::all) {
         json.at(parameter->name).get_to(options.*parameter->value);
     }

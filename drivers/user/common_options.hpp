@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "core/iova_allocator.hpp"
 #include "core/strategy_parameters.hpp"
 
 namespace CLI {
@@ -22,6 +23,7 @@ struct MappingOptions : StrategySettings {
     std::string strategy = "strict";
     bool poll = false;            // never sleeps, and wants no interrupts
     std::uint32_t page_size = 0;  // of the arena: 4096 or 2 MiB; 0: 2 MiB if there are such pages
+    std::string iova_allocator = iova_allocators::default_name;
 };
 
 struct CommonOptions {

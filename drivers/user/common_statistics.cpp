@@ -17,6 +17,7 @@ nlohmann::json common_statistics(const SharedState& state, const CommonOptions& 
          mapping.page_size == huge_page_bytes);
     nlohmann::json parameters{{"completion", mapping.poll ? "poll" : "interrupt"},
                               {"page_size", hugepages ? huge_page_bytes : page_bytes},
+                              {"iova_allocator", mapping.iova_allocator},
                               {"watchdog_ms", common.watchdog_ms}};
     add_parameters(parameters, mapping);
     return {{"placement", name_of(Placement::user)},

@@ -27,7 +27,7 @@
 #include "failure.hpp"
 #include "flush_alarm.hpp"
 #include "living_platform.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "queue_passing.hpp"
 #include "ring.hpp"
 #include "sandbox.hpp"
@@ -292,7 +292,8 @@ void run(const DiskChildOptions& options) {
     DiskPlatform platform{device, {rings.start(), rings.bytes()}, domain, *shared};
     FlushAlarm alarm;
     const auto set_up_addresses = [&](unsigned bits_of_adapter) {
-        set_up_iovas(allocator, platform, container, std::min(bits_of_adapter, options.process.address_bits));
+        set_up_iovas(allocator, platform, container, std::min(bits_of_adapter, options.process.address_bits),
+                     options.driver);
     };
     with_strategy(options.driver.strategy, domain, platform, alarm, [&](auto& mapper) {
         drive(options, mapper, platform, device, alarm, stop.get(), *shared, set_up_addresses);

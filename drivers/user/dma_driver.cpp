@@ -21,7 +21,7 @@
 #include "flush_alarm.hpp"
 #include "hostile_driver.hpp"
 #include "living_platform.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "sandbox.hpp"
 #include "vfio_container.hpp"
 #include "vfio_device.hpp"
@@ -92,7 +92,7 @@ void run(const DmaChildOptions& options) {
     UserDomain domain{container, allocator};
     DmaPlatform platform{program, device, arena.own(), domain, *shared};
     FlushAlarm alarm;
-    set_up_iovas(allocator, platform, container, options.process.address_bits);
+    set_up_iovas(allocator, platform, container, options.process.address_bits, options.driver);
     with_strategy(options.driver.strategy, domain, platform, alarm,
                   [&](auto& mapper) { drive(options, mapper, platform, device, alarm, arena, *shared); });
     allocator.tear_down(platform);

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/space.hpp"
 
 namespace dmatoll::user {
 

@@ -14,7 +14,7 @@
 #include "event_loop.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "network_options.hpp"
 #include "network_report.hpp"
 #include "network_state.hpp"
@@ -123,7 +123,7 @@ void run(const NetworkChildOptions& options) {
     UserDomain domain{container, allocator};
     Platform platform{"dmatoll-net-user", device, {arena.rings(), ArenaLayout::ring_area_bytes}, domain};
     FlushAlarm alarm;
-    set_up_iovas(allocator, platform, container, options.process.address_bits);
+    set_up_iovas(allocator, platform, container, options.process.address_bits, options.driver);
     with_strategy(options.driver.strategy, domain, platform, alarm,
                   [&](auto& mapper) { drive(options, mapper, platform, device, alarm, arena, *shared); });
     allocator.tear_down(platform);

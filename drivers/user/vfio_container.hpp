@@ -23,6 +23,8 @@ class VfioContainer {
     static constexpr bool clears_without_invalidating = false;
 
     // One thread drives: there is nobody to exclude.
+    static constexpr std::uint32_t most_cpus = 1;
+    static std::uint32_t cpu() { return 0; }
     struct Lock {
         void lock() {}
         void unlock() {}

@@ -53,6 +53,10 @@ void print_catalogue(const nlohmann::json& catalogue) {
             for (const auto& [placement, pairs] : strategy.at("protection_with_large_pages").items())
                 print_protection(placement, pairs, "  (page_size 2097152)");
     }
+    fmt::print("\nIOVA allocators, for all strategies with a domain of our own (setting iova_allocator)\n");
+    for (const auto& allocator : catalogue.at("iova_allocators"))
+        fmt::print("  {:16} {}{}\n", text(allocator, "name"), text(allocator, "summary"),
+                   allocator.at("placements").size() == 1 ? " (kernel only)" : "");
     fmt::print("\nWorkloads, with their parameters\n");
     for (const auto& workload : catalogue.at("workloads")) {
         fmt::print("  {:16} {}\n                  ", text(workload, "name"), text(workload, "summary"));
@@ -69,7 +73,7 @@ void print_catalogue(const nlohmann::json& catalogue) {
 
 void add_list(CLI::App& program, Outcome&) {
     auto* command = program.add_subcommand(
-        "list", "Lists devices, placements, strategies with their protection, workloads, suites");
+        "list", "Lists devices, placements, strategies with their protection, IOVA allocators, workloads, suites");
     auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "as one JSON object");
     command->callback([json] {

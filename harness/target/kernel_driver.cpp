@@ -65,6 +65,8 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
             result.push_back(fmt::format("{}={}", parameter->name, value));
     if (settings.page_size != usual.page_size)
         result.push_back(fmt::format("page_size={}", settings.page_size));
+    if (settings.iova_allocator != usual.iova_allocator)
+        result.push_back("iova_allocator=" + settings.iova_allocator);
     if (trial.makes_faults()) result.emplace_back("allow_faults=1");
     return result;
 }
@@ -177,7 +179,7 @@ nlohmann::json KernelDriver::effective() {
     const auto domain = read_attribute(folder / "domain");
     if (!domain) fail("{} cannot be read: is {} bound to {}?", (folder / "domain").string(), bdf_, driver_);
     nlohmann::json result{{"domain", *domain}, {"page_size", page_bytes}, {"driver", driver_}};
-    for (const auto* name : {"strategy", "placement", "protection", "completion", "part"})
+    for (const auto* name : {"strategy", "placement", "protection", "completion", "part", "iova_allocator"})
         if (const auto value = read_attribute(folder / name)) result[name] = *value;
     // Lines "size count".
     if (const auto pages = read_attribute(folder / "cached_pages"))

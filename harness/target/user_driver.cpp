@@ -74,6 +74,7 @@ std::vector<std::string> driver_options(const Trial& trial) {
         if (const std::uint32_t value = settings.*parameter->value; value != usual.*parameter->value)
             add(option_of(*parameter).c_str(), std::to_string(value));
     if (settings.page_size != usual.page_size) add("--page-size", std::to_string(settings.page_size));
+    if (settings.iova_allocator != usual.iova_allocator) add("--iova-allocator", settings.iova_allocator);
     if (trial.makes_faults()) result.emplace_back("--allow-faults");
     if (trial.attacks()) {
         add("--hostile", SentinelFile::path().string());

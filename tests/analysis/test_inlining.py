@@ -17,8 +17,8 @@ from analysis.symbols import SymbolError, Table
 SOURCES = {
     "drivers/core/ring.hpp": "inline int after(int index) { return (index + 3) ^ 0x55; }\n",
     "drivers/core/copy.hpp": "extern volatile int bytes;\ninline void copy_bytes() { bytes = bytes + 1; bytes = bytes + 2; }\n",
-    "drivers/mapping/iova_allocator.hpp": "extern volatile int ranges;\ninline void allocate() { ranges = ranges + 1; }\n",
-    "drivers/mapping/strict.hpp": '#include "../core/ring.hpp"\n#include "iova_allocator.hpp"\nextern volatile int table;\n'
+    "drivers/mapping/iova/size_classes.hpp": "extern volatile int ranges;\ninline void allocate() { ranges = ranges + 1; }\n",
+    "drivers/mapping/strict.hpp": '#include "../core/ring.hpp"\n#include "iova/size_classes.hpp"\nextern volatile int table;\n'
     "inline void map() { allocate(); table = after(table); }\n",
     "drivers/e1000/driver.cpp": '#include "../core/copy.hpp"\n#include "../mapping/strict.hpp"\nvolatile int bytes, ranges, table, doorbell;\n'
     'extern "C" __attribute__((noinline)) void transmit() { doorbell = 1; map(); copy_bytes(); doorbell = 2; }\n'
@@ -131,7 +131,7 @@ def test_frames_are_read_from_the_innermost_outwards():
     ("files", "group"),
     [
         (["drivers/mapping/deferred.hpp", "drivers/e1000/driver.hpp"], "mapping"),
-        (["/a/drivers/mapping/iova_allocator.hpp", "/a/drivers/mapping/domain.hpp"], "iova"),
+        (["/a/drivers/mapping/iova/size_classes.hpp", "/a/drivers/mapping/domain.hpp"], "iova"),
         (["/a/drivers/mapping/../core/copy.hpp", "/a/drivers/mapping/copy.hpp"], "copy"),
         (["/a/drivers/core/ring.hpp", "/a/drivers/e1000/transmit_side.hpp"], "driver"),
         (["/usr/include/c++/12/span", "/a/drivers/mapping/strict.hpp"], "mapping"),

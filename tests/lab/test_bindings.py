@@ -63,6 +63,7 @@ def test_the_user_driver_says_what_is_wrong_with_its_device(steps):
     steps["user-driver-not-bound"].refused(DEVICE, "bound to e1000", "dmatoll bind")
     steps["user-driver-unknown-strategy"].refused("strikt", "strict, ", "deferred, ", "persistent")
     steps["user-driver-kernel-strategy"].refused("linux-lazy", "in the kernel only")
+    steps["user-driver-kernel-allocator"].refused("identity", "physical addresses", "size-classes, tree,")
     steps["user-driver-no-vfio"].refused("/dev/vfio/vfio", "modprobe")
     steps["no-hugepages-group-busy"].refused(DEVICE, "in use by another process")
 

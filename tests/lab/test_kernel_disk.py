@@ -8,6 +8,7 @@ import pytest
 import program
 
 OWN = ["strict", "deferred", "copy", "persistent", "passthrough"]
+ALLOCATORS = ["tree", "tree-linear", "eiovar", "magazines", "contiguous", "linux"]
 LINUX = ["linux-strict", "linux-lazy", "linux-identity"]
 
 
@@ -32,6 +33,7 @@ def test_the_module_comes_and_goes(steps):
 
 
 def test_the_kernel_has_nothing_to_say(steps):
+    assert steps["trouble-so-far"].status == 0, steps["trouble-so-far"].text
     assert steps["trouble"].status == 0, steps["trouble"].text
 
 
@@ -74,3 +76,16 @@ def test_statistics_count_requests_and_mapping_work(steps, strategy):
         assert 0 < counts["invalidations"] < counts["unmaps"]
     if strategy in LINUX:
         assert counts["unmaps"] == transfers and "invalidations" not in counts
+
+
+@pytest.mark.parametrize("allocator", ALLOCATORS)
+def test_every_allocator_gives_a_request_its_range(steps, allocator):
+    assert steps[f"{allocator}-allocator"].text.strip() == allocator
+    assert steps[f"{allocator}-odd"].status == 0, steps[f"{allocator}-odd"].text
+
+
+def test_an_allocator_that_cannot_be_is_refused_by_name(steps):
+    for expected in ("identity", "strict", "a disk's request is one range", "parameters/iova_allocator"):
+        assert expected in steps["identity-refused"].text, expected
+    for expected in ("bitmap", "size-classes tree tree-linear eiovar magazines contiguous identity linux"):
+        assert expected in steps["bitmap-refused"].text, expected

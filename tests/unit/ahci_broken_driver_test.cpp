@@ -31,7 +31,7 @@ class BrokenDiskMapper {
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         std::uint64_t pages = pages_spanned(memory.address, length);
-        const Iova iova = machine_.allocator.allocate(pages).value();
+        const Iova iova = machine_.allocator.usual().allocate(pages).value();
         if (breakage == DiskBreakage::wrong_direction)
             direction = direction == Direction::to_device ? Direction::from_device : Direction::to_device;
         if (breakage == DiskBreakage::maps_one_page_too_few && --pages == 0)
@@ -55,7 +55,7 @@ class BrokenDiskMapper {
         const std::uint64_t pages = pages_spanned(iova.value, length);
         static_cast<void>(
             machine_.iommu.unmap(Iova{page_floor(iova.value)}, pages * page_bytes, Invalidate::now));
-        machine_.allocator.free(Iova{page_floor(iova.value)}, pages);
+        machine_.allocator.usual().free(Iova{page_floor(iova.value)}, pages);
     }
 
     Result<std::uint32_t> map_list(std::span<const Segment> segments, Direction direction,

@@ -24,7 +24,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/hybrid_copy.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/passthrough.hpp"
@@ -44,6 +44,7 @@ using ahci::Operation;
 using ahci::Outcome;
 using model::AhciFault;
 
+using IovaAllocator = iova::Any<model::SoftwareIommu::Lock>;
 using DiskDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using DiskPlatform = model::ModelPlatform<DiskDomain, model::AhciDevice>;
 // Rings only when a test does it.

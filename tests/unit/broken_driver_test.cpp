@@ -34,7 +34,7 @@ class BrokenMapper {
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
         std::uint64_t pages = pages_spanned(memory.address, length);
-        const Iova iova = machine_.allocator.allocate(pages).value();
+        const Iova iova = machine_.allocator.usual().allocate(pages).value();
         if (breakage == Breakage::wrong_direction) {
             direction = direction == Direction::to_device ? Direction::from_device : Direction::to_device;
         }
@@ -58,7 +58,7 @@ class BrokenMapper {
         if (breakage == Breakage::never_unmaps || breakage == Breakage::unmaps_early) return;
         const std::uint64_t pages = pages_spanned(iova.value, length);
         static_cast<void>(machine_.iommu.unmap(Iova{page_floor(iova.value)}, pages * page_bytes, when));
-        machine_.allocator.free(Iova{page_floor(iova.value)}, pages);
+        machine_.allocator.usual().free(Iova{page_floor(iova.value)}, pages);
     }
 
     void release_all() {}

@@ -155,6 +155,42 @@ TEST(Plan, AQueueForEachCpuIsTheKernelsOnly) {
     EXPECT_NE(plan.excluded[0].reason.find("one thread"), std::string::npos);
 }
 
+TEST(Plan, AnAllocatorIsRefusedWhereItCannotBeAndIsNoneOfLinuxsDomains) {
+    const auto planned = [](const char* axes, const std::string& workload) {
+        return make_plan(parsed(axes, "[driver]\niova_allocator = [\"size-classes\", \"identity\", \"linux\"]\n" + workload),
+                         1, "boot=0");
+    };
+    const auto reasons = [](const Plan& plan) {
+        std::string text;
+        for (const auto& excluded : plan.excluded) text += excluded.reason + "\n";
+        return text;
+    };
+    const Plan plan = planned("device = [\"82540EM\"]\nplacement = [\"kernel\", \"user\"]\nstrategy = [\"strict\", "
+                              "\"passthrough\", \"linux-lazy\"]",
+                              one_workload);
+    std::map<std::string, std::set<std::string>> allocators;
+    for (const auto& trial : plan.trials) {
+        EXPECT_TRUE(allocators[trial.placement + " " + trial.strategy].insert(trial.settings.iova_allocator).second);
+        const bool named = trial.id.find(trial.settings.iova_allocator) != std::string::npos;
+        EXPECT_EQ(named, trial.settings.iova_allocator != "size-classes") << trial.id;
+    }
+    const std::map<std::string, std::set<std::string>> expected{
+        {"kernel strict", {"size-classes", "identity", "linux"}},
+        {"kernel passthrough", {"size-classes", "linux"}},
+        {"kernel linux-lazy", {"size-classes"}},
+        {"user strict", {"size-classes"}}};
+    EXPECT_EQ(allocators, expected);
+    for (const char* reason : {"user strict: no IOVA allocator identity: a process does not know",
+                               "user strict: no IOVA allocator linux: Linux's allocator is inside the kernel",
+                               "kernel passthrough: no IOVA allocator identity: passthrough has taken"})
+        EXPECT_NE(reasons(plan).find(reason), std::string::npos) << reason << " is not among:\n" << reasons(plan);
+
+    const Plan disks = planned("device = [\"ICH9-AHCI\"]\nplacement = [\"kernel\"]\nstrategy = [\"strict\"]",
+                               "[[workload]]\nname = \"fio-randread\"\n");
+    EXPECT_EQ(disks.trials.size(), 2U);
+    EXPECT_NE(reasons(disks).find("no IOVA allocator identity: a disk's request"), std::string::npos);
+}
+
 TEST(Plan, TheKernelIsThereOnceBesideEachCodeGenerationOfAProcess) {
     const Plan plan = make_plan(parsed("device = [\"82540EM\"]\nplacement = [\"stock\", \"kernel\", "
                                        "\"user\"]\nstrategy = [\"persistent\", "
@@ -283,6 +319,7 @@ TEST(Filter, ComplainsAboutUnknownKeysNamesAndEmptyResults) {
     };
     EXPECT_NE(complaint("strategi=strict").find("did you mean 'strategy'?"), std::string::npos);
     EXPECT_NE(complaint("strategy=persistant").find("did you mean 'persistent'?"), std::string::npos);
+    EXPECT_NE(complaint("iova_allocator=tre").find("did you mean 'tree'?"), std::string::npos);
     EXPECT_NE(complaint("kernel").find("not of the form key=value"), std::string::npos);
     EXPECT_NE(complaint("placement=stock,strategy=strict").find("Nothing"), std::string::npos);
     EXPECT_EQ(complaint("placement=kernel"), "no complaint");

@@ -70,6 +70,15 @@ TEST(RequestedRecord, StatesTheGranularityThatTheSizeOfPagesLeaves) {
     EXPECT_EQ(protection("kernel", 2'097'152).at("granularity"), "page");
 }
 
+TEST(RequestedRecord, StatesAnAllocatorThatWasAskedFor) {
+    Trial trial;
+    trial.placement = "kernel";
+    trial.strategy = "strict";
+    EXPECT_TRUE(requested(trial, "run").at("strategy").at("parameters").empty());
+    trial.settings.iova_allocator = "magazines";
+    EXPECT_EQ(requested(trial, "run").at("strategy").at("parameters").at("iova_allocator"), "magazines");
+}
+
 TEST_F(RecordTest, AppendsAndReads) {
     {
         RecordFile file{path_};

@@ -88,6 +88,18 @@ TEST(Suite, ListsAreMultiplied) {
     EXPECT_NE(complaint(replaced("= 512", "= [512, 32]")).find("32 is out of range"), std::string::npos);
 }
 
+TEST(Suite, IovaAllocatorsAreAnAxis) {
+    const SuitePart part =
+        parse_suite(replaced("receive_descriptors = 512", "iova_allocator = [\"tree\", \"eiovar\"]"), "small.toml")
+            .parts.front();
+    ASSERT_EQ(part.settings.size(), 2U);
+    EXPECT_EQ(part.settings[0].iova_allocator, "tree");
+    EXPECT_EQ(part.settings[1].iova_allocator, "eiovar");
+    EXPECT_NE(complaint(replaced("receive_descriptors = 512", "iova_allocator = [\"eiovra\"]"))
+                  .find("unknown IOVA allocator 'eiovra'; did you mean 'eiovar'?"),
+              std::string::npos);
+}
+
 const std::string parted = R"([suite]
 name = "parted"
 summary = "for a test"

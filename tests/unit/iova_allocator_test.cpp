@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The IOVA allocator: never 0, never reserved, never overlapping, never beyond the width, and an end to it.
+// The IOVA allocators: never 0, never reserved, never overlapping, never beyond the width, and an end to it. What holds for
+// all is asked of all, through the choice that the drivers make, too.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <map>
 #include <random>
+#include <set>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "machine.hpp"
 
 namespace dmatoll::test {
 namespace {
+
+using Kind = IovaAllocatorKind;
+
+constexpr std::uint64_t gigabyte = std::uint64_t{1} << 30;
 
 // The allocator takes its bookkeeping from a platform; what the machine's own allocator does is not looked
 // at.
@@ -24,29 +33,81 @@ class AllocatorTest : public testing::Test {
     }
     Status set_up(std::vector<IovaRange> ranges, std::vector<IovaRange> reserved, std::uint32_t bits,
                   std::uint32_t capacity = 1024) {
-        return allocator.set_up(machine.platform, ranges, reserved, bits, capacity);
+        return allocator.set_up(machine.platform, ranges, reserved, bits, capacity,
+                                {.kind = kind, .cpus = cpus});
+    }
+    Result<Iova> allocate(std::uint64_t pages, Direction direction = Direction::to_device) {
+        return allocator.allocate(pages, direction, cpu);
+    }
+    void free(Iova iova, std::uint64_t pages) { allocator.free(iova, pages, cpu); }
+    // Page numbers of single pages, until there are no more.
+    std::vector<std::uint64_t> all_pages() {
+        std::vector<std::uint64_t> pages;
+        Result<Iova> iova = allocate(1);
+        for (; iova.ok(); iova = allocate(1)) pages.push_back(iova.value().value / page_bytes);
+        EXPECT_EQ(iova.error(), Error::no_iova_space);
+        return pages;
+    }
+    std::set<std::uint64_t> all_pages_sorted() {
+        const std::vector<std::uint64_t> pages = all_pages();
+        std::set<std::uint64_t> sorted{pages.begin(), pages.end()};
+        EXPECT_EQ(sorted.size(), pages.size()) << "a page was handed out twice";
+        return sorted;
     }
 
+    Kind kind = Kind::size_classes;
+    const std::uint32_t cpus = model::SoftwareIommu::most_cpus;
+    const std::uint32_t cpu = model::SoftwareIommu::cpu();  // as a domain calls it from this thread
     Machine machine;
     IovaAllocator allocator;
 };
 
-constexpr std::uint64_t gigabyte = std::uint64_t{1} << 30;
+// Identity hands out nothing, and Linux's is inside of Linux.
+const auto every_kind = testing::Values(Kind::size_classes, Kind::tree, Kind::tree_linear, Kind::eiovar,
+                                        Kind::magazines, Kind::contiguous);
 
-class AllocatorProperty : public AllocatorTest, public testing::WithParamInterface<std::uint32_t> {};
+std::string name_of_kind(Kind kind) {
+    for (const IovaAllocatorEntry& entry : iova_allocators::catalogue) {
+        if (entry.kind != kind) continue;
+        std::string name = entry.name;
+        std::replace(name.begin(), name.end(), '-', '_');
+        return name;
+    }
+    return "unknown";
+}
+
+class EveryAllocator : public AllocatorTest, public testing::WithParamInterface<Kind> {
+  protected:
+    EveryAllocator() { kind = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryAllocator, every_kind,
+                         [](const auto& chosen) { return name_of_kind(chosen.param); });
+
+class AllocatorProperty : public AllocatorTest,
+                          public testing::WithParamInterface<std::tuple<Kind, std::uint32_t>> {
+  protected:
+    AllocatorProperty() { kind = std::get<0>(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(KindsAndSeeds, AllocatorProperty,
+                         testing::Combine(every_kind, testing::Values(1u, 2u, 20u, 1234u, 987654u)),
+                         [](const auto& chosen) {
+                             return name_of_kind(std::get<0>(chosen.param)) + "_" +
+                                    std::to_string(std::get<1>(chosen.param));
+                         });
 
 TEST_P(AllocatorProperty, RandomSizesNeverCollide) {
     const std::vector<IovaRange> reserved{
         {0xfee0'0000, 0xfeef'ffff}, {0x10'0000, 0x10'0fff}, {0x4000'0000, 0x7fff'ffff}};
     constexpr std::uint64_t limit = std::uint64_t{1} << 33;
     ASSERT_TRUE(set_up({{0, ~std::uint64_t{0}}}, reserved, 33, 4096).ok());
-    std::mt19937 random{GetParam()};
+    std::mt19937 random{std::get<1>(GetParam())};
     std::map<std::uint64_t, std::uint64_t> out;  // start -> pages
     std::uint64_t allocations = 0;
     for (int step = 0; step < 20'000; ++step) {
         if (out.empty() || random() % 5 < 3) {
             const std::uint64_t pages = random() % 8 == 0 ? 1 + random() % 600 : 1 + random() % 17;
-            const Result<Iova> iova = allocator.allocate(pages);
+            const auto direction = static_cast<Direction>(random() % 3);
+            const Result<Iova> iova = allocate(pages, direction);
             if (!iova.ok()) {
                 EXPECT_EQ(iova.error(), Error::no_iova_space);
                 continue;
@@ -55,7 +116,11 @@ TEST_P(AllocatorProperty, RandomSizesNeverCollide) {
             const std::uint64_t start = iova.value().value;
             const std::uint64_t end = start + pages * page_bytes;
             ASSERT_NE(start, 0u);
-            ASSERT_EQ(start % (page_bytes * std::bit_ceil(pages)), 0u) << "aligned to its own size";
+            if (kind == Kind::contiguous && pages <= iova::Contiguous::block_pages) {
+                ASSERT_EQ(start % page_bytes, 0u);
+            } else {
+                ASSERT_EQ(start % (page_bytes * std::bit_ceil(pages)), 0u) << "aligned to its own size";
+            }
             ASSERT_LE(end, limit);
             for (const IovaRange& hole : reserved) {
                 ASSERT_TRUE(end <= hole.first || start > hole.last) << "in a reserved range";
@@ -70,66 +135,63 @@ TEST_P(AllocatorProperty, RandomSizesNeverCollide) {
         } else {
             auto victim = out.begin();
             std::advance(victim, random() % out.size());
-            allocator.free(Iova{victim->first}, victim->second);
+            free(Iova{victim->first}, victim->second);
             out.erase(victim);
         }
     }
     EXPECT_GT(allocations, 4'000u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, AllocatorProperty, testing::Values(1u, 2u, 20u, 1234u, 987654u));
-
-TEST_F(AllocatorTest, PageZeroIsLeftOut) {
+TEST_P(EveryAllocator, PageZeroIsLeftOut) {
     ASSERT_TRUE(set_up({{0, 3 * page_bytes - 1}}, {}, 39).ok());
-    EXPECT_EQ(allocator.allocate(1).value(), Iova{page_bytes});
-    EXPECT_EQ(allocator.allocate(1).value(), Iova{2 * page_bytes});
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 2}));
 }
 
-TEST_F(AllocatorTest, ExhaustionIsAnErrorAndFreeingEndsIt) {
+TEST_P(EveryAllocator, ExhaustionIsAnErrorAndFreeingEndsIt) {
     ASSERT_TRUE(set_up({{page_bytes, 5 * page_bytes - 1}}, {}, 39).ok());
-    std::vector<Iova> taken;
-    for (Result<Iova> iova = allocator.allocate(1); iova.ok(); iova = allocator.allocate(1))
-        taken.push_back(iova.value());
+    const std::vector<std::uint64_t> taken = all_pages();
     EXPECT_EQ(taken.size(), 4u);
-    allocator.free(taken[2], 1);
-    const Result<Iova> again = allocator.allocate(1);
+    const Iova freed{taken[2] * page_bytes};
+    free(freed, 1);
+    const Result<Iova> again = allocate(1);
     ASSERT_TRUE(again.ok());
-    EXPECT_EQ(again.value(), taken[2]);
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
+    EXPECT_EQ(again.value(), freed);
+    EXPECT_EQ(allocate(1).error(), Error::no_iova_space);
 }
 
-TEST_F(AllocatorTest, CapacityBoundsTheRangesThatExist) {
-    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 3).ok());
-    const Iova first = allocator.allocate(1).value();
-    EXPECT_TRUE(allocator.allocate(1).ok());
-    EXPECT_TRUE(allocator.allocate(1).ok());
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
-    allocator.free(first, 1);
-    EXPECT_TRUE(allocator.allocate(1).ok());
+TEST_P(EveryAllocator, WhatComesBackIsAllThereAgain) {
+    ASSERT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {{1000 * page_bytes, 1001 * page_bytes - 1}}, 39, 8192).ok());
+    const std::set<std::uint64_t> first = all_pages_sorted();
+    EXPECT_EQ(first.size(), 4094u);
+    for (int round = 0; round < 3; ++round) {
+        for (const std::uint64_t page : first) free(Iova{page * page_bytes}, 1);
+        EXPECT_EQ(all_pages_sorted(), first);
+    }
 }
 
-TEST_F(AllocatorTest, TheYoungestComesBackFirst) {
-    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39).ok());
-    const Iova first = allocator.allocate(3).value();
-    const Iova second = allocator.allocate(3).value();
-    allocator.free(first, 3);
-    allocator.free(second, 3);
-    EXPECT_EQ(allocator.allocate(4).value(), second) << "3 and 4 pages are of one class";
-    EXPECT_EQ(allocator.allocate(3).value(), first);
-    EXPECT_EQ(allocator.carved(), 2u);
+TEST_P(EveryAllocator, RoundsOfMixedSizesNeverUseTheSpaceUp) {
+    ASSERT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {}, 39, 8192).ok());
+    // Of each size few are out at a time, and a thousand times as many come and go as there is space.
+    std::mt19937 random{7};
+    std::vector<std::pair<Iova, std::uint64_t>> ring(64);
+    for (std::uint32_t step = 0; step < 100'000; ++step) {
+        auto& [iova, pages] = ring[step % ring.size()];
+        if (pages != 0) free(iova, pages);
+        pages = std::uint64_t{1} << random() % 4;
+        const Result<Iova> found = allocate(pages);
+        ASSERT_TRUE(found.ok()) << "at step " << step;
+        iova = found.value();
+    }
 }
 
-TEST_F(AllocatorTest, WidthCutsTheRange) {
+TEST_P(EveryAllocator, WidthCutsTheRange) {
     // 57 bits reported, 39 translated: what lies above is not handed out.
-    ASSERT_TRUE(
-        set_up({{(std::uint64_t{1} << 39) - 2 * page_bytes, (std::uint64_t{1} << 57) - 1}}, {}, 39).ok());
-    EXPECT_TRUE(allocator.allocate(1).ok());
-    EXPECT_TRUE(allocator.allocate(1).ok());
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
+    const std::uint64_t first = (std::uint64_t{1} << 39) - 2 * page_bytes;
+    ASSERT_TRUE(set_up({{first, (std::uint64_t{1} << 57) - 1}}, {}, 39).ok());
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{first / page_bytes, first / page_bytes + 1}));
 }
 
-TEST_F(AllocatorTest, NothingUsableIsRefused) {
+TEST_P(EveryAllocator, NothingUsableIsRefused) {
     EXPECT_EQ(set_up({{std::uint64_t{1} << 40, (std::uint64_t{1} << 41) - 1}}, {}, 39).error(),
               Error::invalid_argument);
     EXPECT_EQ(set_up({}, {}, 39).error(), Error::invalid_argument);
@@ -137,16 +199,19 @@ TEST_F(AllocatorTest, NothingUsableIsRefused) {
     EXPECT_EQ(set_up({{0, page_bytes - 1}}, {}, 39).error(), Error::invalid_argument);
     EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 11).error(), Error::invalid_argument);
     EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 65).error(), Error::invalid_argument);
+    EXPECT_EQ(set_up({{0, gigabyte - 1}, {gigabyte / 2, 2 * gigabyte}}, {}, 39).error(),
+              Error::invalid_argument)
+        << "ranges overlap";
+    EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 39, 0).error(), Error::invalid_argument) << "no capacity";
 }
 
-TEST_F(AllocatorTest, TopOfSixtyFourBitsDoesNotWrap) {
+TEST_P(EveryAllocator, TopOfSixtyFourBitsDoesNotWrap) {
+    const std::uint64_t top = ~std::uint64_t{0} / page_bytes;
     ASSERT_TRUE(set_up({{~std::uint64_t{0} - 2 * page_bytes + 1, ~std::uint64_t{0}}}, {}, 64).ok());
-    EXPECT_EQ(allocator.allocate(1).value(), Iova{~std::uint64_t{0} - 2 * page_bytes + 1});
-    EXPECT_EQ(allocator.allocate(1).value(), Iova{~std::uint64_t{0} - page_bytes + 1});
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{top - 1, top}));
 }
 
-TEST_F(AllocatorTest, ReservedRangesMayOverlapAndComeInAnyOrder) {
+TEST_P(EveryAllocator, ReservedRangesMayOverlapAndComeInAnyOrder) {
     ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}},
                        {{8 * page_bytes, 11 * page_bytes - 1},
                         {2 * page_bytes, 3 * page_bytes + 17},
@@ -154,28 +219,536 @@ TEST_F(AllocatorTest, ReservedRangesMayOverlapAndComeInAnyOrder) {
                         {12 * page_bytes + 5, 12 * page_bytes + 5}},
                        39)
                     .ok());
-    std::vector<std::uint64_t> pages;
-    for (Result<Iova> iova = allocator.allocate(1); iova.ok(); iova = allocator.allocate(1)) {
-        pages.push_back(iova.value().value / page_bytes);
-    }
-    EXPECT_EQ(pages, (std::vector<std::uint64_t>{1, 11, 13, 14, 15}));
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 11, 13, 14, 15}));
 }
 
-TEST_F(AllocatorTest, TheLargestClassIsAGigabyte) {
+TEST_P(EveryAllocator, RangesMayAdjoinAndComeInAnyOrder) {
+    ASSERT_TRUE(set_up({{8 * page_bytes, 10 * page_bytes - 1},
+                        {2 * page_bytes, 3 * page_bytes - 1},
+                        {6 * page_bytes, 8 * page_bytes - 1}},
+                       {}, 39)
+                    .ok());
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{2, 6, 7, 8, 9}));
+}
+
+TEST_P(EveryAllocator, AGigabyteIsOneRange) {
     ASSERT_TRUE(set_up({{0, 8 * gigabyte - 1}}, {}, 39).ok());
-    const Result<Iova> whole = allocator.allocate(gigabyte / page_bytes);
+    const Result<Iova> whole = allocate(gigabyte / page_bytes);
     ASSERT_TRUE(whole.ok());
     EXPECT_EQ(whole.value().value % gigabyte, 0u);
-    EXPECT_EQ(allocator.allocate(gigabyte / page_bytes + 1).error(), Error::no_iova_space);
+    EXPECT_EQ(allocate(8 * gigabyte / page_bytes).error(), Error::no_iova_space);
+    EXPECT_EQ(allocate(~std::uint64_t{0} / page_bytes).error(), Error::no_iova_space);
 }
 
-TEST_F(AllocatorTest, WithoutBookkeepingThereIsNothing) {
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
-    machine.platform.refuse_allocation(0);
-    EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 39).error(), Error::no_memory);
-    EXPECT_EQ(allocator.allocate(1).error(), Error::no_iova_space);
-    EXPECT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39).ok());
+TEST_P(EveryAllocator, WithoutBookkeepingThereIsNothing) {
+    // Each of its tables once.
+    std::uint64_t tables = 0;
+    for (;; ++tables) {
+        ASSERT_LT(tables, 8u);
+        machine.platform.refuse_allocation(tables);
+        const Status refused = set_up({{0, gigabyte - 1}}, {}, 39);
+        if (refused.ok()) break;
+        EXPECT_EQ(refused.error(), Error::no_memory);
+        EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
+        EXPECT_FALSE(allocate(1).ok());
+    }
+    EXPECT_GE(tables, 1u);
+    EXPECT_TRUE(allocate(1).ok());
     EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 39).error(), Error::invalid_argument) << "set up twice";
+}
+
+// The blocks of `contiguous` take no account of single ranges.
+TEST_P(EveryAllocator, CapacityBoundsTheRangesThatExist) {
+    if (kind == Kind::contiguous) GTEST_SKIP() << "bounded by its blocks";
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 3).ok());
+    const Iova first = allocate(1).value();
+    EXPECT_TRUE(allocate(1).ok());
+    EXPECT_TRUE(allocate(1).ok());
+    EXPECT_EQ(allocate(1).error(), Error::no_iova_space);
+    free(first, 1);
+    EXPECT_TRUE(allocate(1).ok());
+}
+
+// Buffers through a domain, in a strategy's way: what is mapped is what was asked for, and nothing is left.
+TEST_P(EveryAllocator, ADomainMapsAndUnmapsByIt) {
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {{0xfee0'0000, 0xfeef'ffff}}, 39, 4096).ok());
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 32}).ok());
+    const Memory memory = machine.memory.allocate_pages(64);
+    std::mt19937 random{3};
+    std::vector<std::pair<Iova, std::uint32_t>> out;
+    for (int step = 0; step < 2'000; ++step) {
+        if (out.size() < 40) {
+            const std::uint32_t length = 1 + random() % (5 * page_bytes);
+            const Memory buffer = memory + random() % (50 * page_bytes);
+            const Result<Iova> iova = mapper.map(buffer, length, Direction::from_device);
+            ASSERT_TRUE(iova.ok());
+            const std::vector<std::byte> mark(length, static_cast<std::byte>(step));
+            ASSERT_TRUE(iommu.write(iova.value(), mark));
+            ASSERT_EQ(std::memcmp(machine.at(buffer, length), mark.data(), length), 0);
+            out.emplace_back(iova.value(), length);
+        } else {
+            std::swap(out[random() % out.size()], out.back());
+            mapper.unmap(out.back().first, out.back().second, Direction::from_device, 0);
+            out.pop_back();
+        }
+    }
+    for (const auto& [iova, length] : out) mapper.unmap(iova, length, Direction::from_device, 0);
+    mapper.release_all();
+    EXPECT_EQ(iommu.mapped_pages(), 0u);
+    EXPECT_EQ(domain.live(), 0u);
+    EXPECT_EQ(domain.quarantined(), 0u);
+    EXPECT_GT(domain.counters().maps, 1'000u);
+}
+
+TEST_P(EveryAllocator, ARefusedMappingGivesItsRangeBack) {
+    ASSERT_TRUE(set_up({{0, 5 * page_bytes - 1}}, {}, 39).ok());
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    const Memory memory = machine.memory.allocate_pages(4);
+    for (int i = 0; i < 20; ++i) {
+        iommu.refuse_maps(0);
+        EXPECT_EQ(domain.map_pages(memory, page_bytes, Direction::to_device).error(), Error::mapping_failed);
+    }
+    EXPECT_EQ(domain.live(), 0u);
+    EXPECT_EQ(domain.counters().failures, 20u);
+    EXPECT_EQ(all_pages_sorted().size(), 4u);
+}
+
+// Strategy contiguous lays its IOVAs out itself, in blocks of 64 pages that it takes from the domain.
+TEST_P(EveryAllocator, AStrategyTakesBlocksFromItAndGivesThemBack) {
+    ASSERT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {{0, 9 * page_bytes - 1}}, 39, 4096).ok());
+    // In the domain's direction: an allocator may keep a block open for each.
+    const auto blocks = [this] {
+        std::vector<Iova> taken;
+        const auto next = [this] { return allocate(64, Direction::bidirectional); };
+        for (Result<Iova> iova = next(); iova.ok(); iova = next()) taken.push_back(iova.value());
+        for (const Iova iova : taken) free(iova, 64);
+        return taken.size();
+    };
+    const std::size_t all = blocks();
+    EXPECT_GE(all, 60u);
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    Contiguous<ModelDomain, ModelPlatform, ModelAlarm> mapper{domain, machine.platform, machine.alarm};
+    const Memory memory = machine.memory.allocate_pages(64);
+    std::mt19937 random{11};
+    std::vector<std::pair<Iova, std::uint32_t>> out;
+    for (int round = 0; round < 3; ++round) {
+        ASSERT_TRUE(mapper.set_up(10).ok());
+        for (int step = 0; step < 3'000; ++step) {
+            if (out.size() < 60 && random() % 5 < 3) {
+                const std::uint32_t length = 1 + random() % (3 * page_bytes);
+                const Memory buffer = memory + random() % (50 * page_bytes);
+                const Result<Iova> iova = mapper.map(buffer, length, Direction::to_device);
+                ASSERT_TRUE(iova.ok()) << "at step " << step;
+                ASSERT_TRUE(iommu.reachable(iova.value() + (length - 1), model::Access::read));
+                out.emplace_back(iova.value(), length);
+            } else if (!out.empty()) {
+                std::swap(out[random() % out.size()], out.back());
+                mapper.unmap(out.back().first, out.back().second, Direction::to_device, 0);
+                out.pop_back();
+            }
+        }
+        for (const auto& [iova, length] : out) mapper.unmap(iova, length, Direction::to_device, 0);
+        out.clear();
+        mapper.release_all();
+        EXPECT_EQ(iommu.mapped_pages(), 0u);
+        EXPECT_EQ(domain.live(), 0u);
+        EXPECT_EQ(domain.quarantined(), 0u);
+        EXPECT_EQ(blocks(), all);
+    }
+}
+
+// ---- size classes ----
+
+using SizeClassesTest = AllocatorTest;
+
+TEST_F(SizeClassesTest, TheYoungestComesBackFirst) {
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39).ok());
+    const Iova first = allocate(3).value();
+    const Iova second = allocate(3).value();
+    free(first, 3);
+    free(second, 3);
+    EXPECT_EQ(allocate(4).value(), second) << "3 and 4 pages are of one class";
+    EXPECT_EQ(allocate(3).value(), first);
+    EXPECT_EQ(allocator.usual().carved(), 2u);
+}
+
+// ---- trees ----
+
+class BothTrees : public AllocatorTest, public testing::WithParamInterface<Kind> {
+  protected:
+    BothTrees() { kind = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, BothTrees, testing::Values(Kind::tree, Kind::tree_linear),
+                         [](const auto& chosen) { return name_of_kind(chosen.param); });
+
+// Against a page table of flags: where a range must lie is known for each step.
+TEST_P(BothTrees, TheHighestGapOfAllOrBelowTheCachedRangeIsTaken) {
+    constexpr std::uint64_t limit = 512;
+    ASSERT_TRUE(set_up({{0, limit * page_bytes - 1}}, {{100 * page_bytes, 140 * page_bytes - 1}}, 39, 600).ok());
+    std::vector<bool> taken(limit);
+    taken[0] = true;
+    std::fill(taken.begin() + 100, taken.begin() + 140, true);
+    const auto highest = [&taken](std::uint64_t below, std::uint64_t pages) -> std::uint64_t {
+        if (below < pages) return 0;
+        for (std::uint64_t first = (below - pages) & ~(std::bit_ceil(pages) - 1);; first -= std::bit_ceil(pages)) {
+            if (std::none_of(taken.begin() + static_cast<std::ptrdiff_t>(first),
+                             taken.begin() + static_cast<std::ptrdiff_t>(first + pages), [](bool t) { return t; }))
+                return first;
+            if (first == 0) return 0;
+        }
+    };
+    std::mt19937 random{11};
+    std::map<std::uint64_t, std::uint64_t> out{{100, 40}, {0, 1}};
+    std::uint64_t cached = limit;
+    std::uint64_t refused = 0;
+    for (int step = 0; step < 20'000; ++step) {
+        if (random() % 100 < 52) {
+            const std::uint64_t pages = 1 + random() % 9;
+            std::uint64_t expected = 0;
+            if (kind == Kind::tree_linear) expected = highest(cached, pages);
+            if (expected == 0) expected = highest(limit, pages);
+            const Result<Iova> iova = allocate(pages);
+            ASSERT_EQ(iova.ok(), expected != 0) << "step " << step << ", " << pages << " pages";
+            if (!iova.ok()) {
+                ++refused;
+                continue;
+            }
+            const std::uint64_t first = iova.value().value / page_bytes;
+            ASSERT_EQ(first, expected) << "step " << step << ", " << pages << " pages";
+            std::fill_n(taken.begin() + static_cast<std::ptrdiff_t>(first), pages, true);
+            out[first] = pages;
+            cached = first;
+        } else if (out.size() > 2) {
+            auto victim = out.begin();
+            std::advance(victim, random() % out.size());
+            const auto [first, pages] = *victim;
+            if (first == 0 || first == 100) continue;
+            free(Iova{first * page_bytes}, pages);
+            std::fill_n(taken.begin() + static_cast<std::ptrdiff_t>(first), pages, false);
+            const auto next = out.erase(victim);
+            if (first >= cached) cached = next == out.end() ? limit : next->first;
+        }
+    }
+    EXPECT_GT(refused, 100u) << "the space was never full";
+}
+
+TEST_P(BothTrees, WhatWasNeverHandedOutIsNotTakenBack) {
+    ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}}, {}, 39).ok());
+    const Iova first = allocate(2).value();
+    free(first + page_bytes, 1);
+    free(first + 100 * page_bytes, 1);
+    EXPECT_EQ(all_pages_sorted().count(first.value / page_bytes + 1), 0u);
+}
+
+// ---- EiovaR ----
+
+class EiovarTest : public AllocatorTest {
+  protected:
+    EiovarTest() { kind = Kind::eiovar; }
+};
+
+TEST_F(EiovarTest, ARangeComesBackForItsExactSizeOnlyUntilSpaceIsShort) {
+    ASSERT_TRUE(set_up({{page_bytes, 13 * page_bytes - 1}}, {}, 39).ok());
+    const Iova three = allocate(3).value();  // aligned to four pages: one page of those is left
+    const Iova four = allocate(4).value();
+    free(three, 3);
+    free(four, 4);
+    EXPECT_EQ(allocate(4).value(), four);
+    EXPECT_EQ(allocate(3).value(), three);
+    free(three, 3);
+    // Five pages are free in the tree, and these three on their list.
+    for (int i = 0; i < 5; ++i) {
+        const Iova one = allocate(1).value();
+        EXPECT_TRUE(one < three || one >= three + 3 * page_bytes);
+    }
+    const std::uint64_t first = three.value / page_bytes;
+    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{first, first + 1, first + 2}));
+}
+
+// ---- magazines ----
+
+class MagazinesTest : public AllocatorTest {
+  protected:
+    using Magazines = iova::Magazines<model::SoftwareIommu::Lock, iova::Tree<iova::Search::by_gap>>;
+    MagazinesTest() { kind = Kind::magazines; }
+    Result<Iova> allocate_on(std::uint32_t cpu) { return allocator.allocate(1, Direction::to_device, cpu); }
+};
+
+TEST_F(MagazinesTest, WhatACpuFreedItGetsBackFirstAndOthersByTheDepotOnly) {
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 4096).ok());
+    constexpr std::uint64_t count = 5 * Magazines::rounds;
+    std::vector<Iova> ranges;
+    for (std::uint64_t i = 0; i < count; ++i) ranges.push_back(allocate_on(0).value());
+    const std::set<Iova> known{ranges.begin(), ranges.end()};
+    for (const Iova& range : ranges) allocator.free(range, 1, 0);
+    // Two magazines stay with CPU 0, three are in the depot.
+    for (std::uint64_t i = 0; i < 3 * Magazines::rounds; ++i) {
+        EXPECT_EQ(known.count(allocate_on(1).value()), 1u) << "from the depot, " << i;
+    }
+    EXPECT_EQ(known.count(allocate_on(1).value()), 0u) << "CPU 0's own";
+    EXPECT_EQ(allocate_on(0).value(), ranges.back()) << "the youngest first";
+    for (std::uint64_t i = 1; i < 2 * Magazines::rounds; ++i) {
+        EXPECT_EQ(known.count(allocate_on(0).value()), 1u);
+    }
+    EXPECT_EQ(known.count(allocate_on(0).value()), 0u);
+}
+
+TEST_F(MagazinesTest, AFullDepotGivesToTheTree) {
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 16384).ok());
+    constexpr std::uint64_t count = (Magazines::depot_size + 10) * Magazines::rounds;
+    for (int round = 0; round < 2; ++round) {
+        std::set<Iova> out;
+        for (std::uint64_t i = 0; i < count; ++i) {
+            ASSERT_TRUE(out.insert(allocate_on(i % 2).value()).second) << "handed out twice";
+        }
+        for (const Iova& range : out) allocator.free(range, 1, 0);
+    }
+    // More pages than are in magazines lie in the tree as one gap again.
+    EXPECT_TRUE(allocator.allocate(gigabyte / page_bytes / 4, Direction::to_device, 0).ok());
+}
+
+TEST_F(MagazinesTest, ThreadsNeverHoldTheSamePage) {
+    constexpr std::uint64_t pages = 2048;
+    ASSERT_TRUE(set_up({{0, pages * page_bytes - 1}}, {}, 39, 4096).ok());
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    const Memory memory = machine.memory.allocate_pages(8);
+    std::vector<std::atomic<int>> holders(pages);
+    std::atomic<std::uint64_t> failed = 0;
+    const auto work = [&](std::uint32_t seed) {
+        std::mt19937 random{seed};
+        std::vector<std::pair<Iova, std::uint64_t>> out;
+        const auto hold = [&](Iova iova, std::uint64_t count, int change) {
+            for (std::uint64_t i = 0; i < count; ++i) {
+                const int before = holders[iova.value / page_bytes + i].fetch_add(change);
+                ASSERT_EQ(before, change > 0 ? 0 : 1);
+            }
+        };
+        for (int step = 0; step < 20'000; ++step) {
+            if (out.size() < 150 && random() % 2 == 0) {
+                const std::uint64_t count = random() % 20 == 0 ? 5 : 1;
+                const Result<Iova> iova = domain.map_pages(memory, count * page_bytes, Direction::to_device);
+                if (!iova.ok()) {
+                    ++failed;
+                    continue;
+                }
+                hold(iova.value(), count, 1);
+                out.emplace_back(iova.value(), count);
+            } else if (!out.empty()) {
+                std::swap(out[random() % out.size()], out.back());
+                hold(out.back().first, out.back().second, -1);
+                ASSERT_TRUE(domain.unmap_pages(out.back().first, out.back().second * page_bytes).ok());
+                out.pop_back();
+            }
+        }
+        for (const auto& [iova, count] : out) {
+            ASSERT_TRUE(domain.unmap_pages(iova, count * page_bytes).ok());
+        }
+    };
+    std::vector<std::thread> threads;
+    for (std::uint32_t i = 0; i < 4; ++i) threads.emplace_back(work, i);
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(domain.live(), 0u) << "an increment was lost";
+    EXPECT_EQ(domain.counters().failures, failed.load());
+    EXPECT_EQ(iommu.mapped_pages(), 0u);
+}
+
+// ---- contiguous ----
+
+class ContiguousIovasTest : public AllocatorTest {
+  protected:
+    static constexpr std::uint64_t block = iova::Contiguous::block_pages;
+    ContiguousIovasTest() { kind = Kind::contiguous; }
+};
+
+TEST_F(ContiguousIovasTest, EachDirectionCarvesItsBlockInSequence) {
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39).ok());
+    const Iova received = allocate(1, Direction::from_device).value();
+    const Iova sent = allocate(1, Direction::to_device).value();
+    EXPECT_NE(received.value / page_bytes / block, sent.value / page_bytes / block) << "of one block";
+    std::uint64_t used = 1;
+    for (const std::uint64_t pages : {1u, 3u, 1u, 16u}) {
+        EXPECT_EQ(allocate(pages, Direction::from_device).value(), received + used * page_bytes);
+        EXPECT_EQ(allocate(pages, Direction::to_device).value(), sent + used * page_bytes);
+        used += pages;
+    }
+}
+
+TEST_F(ContiguousIovasTest, ABlockIsUsedAgainWhenAllOfItIsBack) {
+    ASSERT_TRUE(set_up({{0, 4 * block * page_bytes - 1}}, {}, 39).ok());
+    std::vector<Iova> first;
+    for (std::uint64_t i = 0; i < block; ++i) first.push_back(allocate(1).value());
+    const Iova other = allocate(1).value();
+    ASSERT_LT(other, first.front()) << "there is one block only: this is from behind";
+    for (std::uint64_t i = 1; i < block; ++i) free(first[i], 1);
+    EXPECT_EQ(all_pages_sorted().size(), 4 * block - 1 - block - 1) << "one page of the block is still out";
+    free(first[0], 1);
+    for (std::uint64_t i = 0; i < block; ++i) EXPECT_EQ(allocate(1).value(), first[i]);
+}
+
+// ---- identity ----
+
+class IdentityTest : public testing::Test {
+  protected:
+    static constexpr std::uint64_t quarter = std::uint64_t{1} << 37;
+
+    IdentityTest() {
+        const IovaRange range{0, ~std::uint64_t{0}};
+        const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};
+        EXPECT_TRUE(allocator
+                        .set_up(machine.platform, {&range, 1}, {&reserved, 1}, 39, 1,
+                                {.kind = Kind::identity, .last = Memory{machine.memory.bytes() - 1}})
+                        .ok());
+    }
+    ~IdentityTest() override {
+        EXPECT_EQ(iommu.mapped_pages(), 0u);
+        EXPECT_EQ(domain.live(), 0u);
+        allocator.tear_down(machine.platform);
+        EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
+        EXPECT_EQ(machine.platform.misuses(), 0u);
+    }
+
+    Machine machine;
+    IovaAllocator allocator;
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    Memory pages = machine.memory.allocate_pages(8);
+};
+
+TEST_F(IdentityTest, APageHasItsAddressAndTheDirectionAboveIt) {
+    StrictMapper mapper{domain};
+    const Iova both = mapper.map(pages + 5, 100, Direction::bidirectional).value();
+    const Iova sent = mapper.map(pages + 5, 100, Direction::to_device).value();
+    const Iova received = mapper.map(pages + 5, 100, Direction::from_device).value();
+    EXPECT_EQ(both.value, pages.address + 5);
+    EXPECT_EQ(sent.value, pages.address + 5 + quarter);
+    EXPECT_EQ(received.value, pages.address + 5 + 2 * quarter);
+    EXPECT_FALSE(iommu.reachable(sent, model::Access::write)) << "what may be read is not writable";
+    EXPECT_FALSE(iommu.reachable(received, model::Access::read));
+    mapper.unmap(both, 100, Direction::bidirectional, 0);
+    mapper.unmap(sent, 100, Direction::to_device, 0);
+    mapper.unmap(received, 100, Direction::from_device, 0);
+}
+
+TEST_F(IdentityTest, ASharedPageIsMappedOnceAndGoesWithItsLastUser) {
+    StrictMapper mapper{domain};
+    const std::uint64_t before = iommu.counts().maps;
+    // Pages 0 to 2, and 2 to 3.
+    const Iova first = mapper.map(pages, 2 * page_bytes + 10, Direction::to_device).value();
+    const Iova second = mapper.map(pages + (2 * page_bytes + 10), page_bytes, Direction::to_device).value();
+    EXPECT_EQ(second, first + (2 * page_bytes + 10));
+    EXPECT_EQ(iommu.counts().maps - before, 4u);
+    mapper.unmap(first, 2 * page_bytes + 10, Direction::to_device, 0);
+    EXPECT_FALSE(iommu.reachable(first, model::Access::read));
+    EXPECT_TRUE(iommu.reachable(first + 2 * page_bytes, model::Access::read)) << "the second buffer's, too";
+    mapper.unmap(second, page_bytes, Direction::to_device, 0);
+    EXPECT_FALSE(iommu.reachable(first + 2 * page_bytes, model::Access::read));
+    EXPECT_EQ(mapper.counters().maps, 2u);
+    EXPECT_EQ(mapper.counters().unmaps, 2u);
+}
+
+TEST_F(IdentityTest, ARefusedPageTakesTheOthersBack) {
+    StrictMapper mapper{domain};
+    const Iova held = mapper.map(pages, page_bytes, Direction::to_device).value();
+    iommu.refuse_maps(1);
+    EXPECT_EQ(mapper.map(pages, 4 * page_bytes, Direction::to_device).error(), Error::mapping_failed);
+    EXPECT_EQ(iommu.mapped_pages(), 1u);
+    EXPECT_TRUE(iommu.reachable(held, model::Access::read));
+    EXPECT_EQ(mapper.counters().failures, 1u);
+    mapper.unmap(held, page_bytes, Direction::to_device, 0);
+}
+
+TEST_F(IdentityTest, WhatIsNoMemoryIsRefused) {
+    EXPECT_EQ(domain.map_pages(Memory{machine.memory.bytes()}, page_bytes, Direction::to_device).error(),
+              Error::mapping_failed);
+    EXPECT_EQ(domain.map_pages(Memory{machine.memory.bytes() - page_bytes}, 2 * page_bytes, Direction::to_device)
+                  .error(),
+              Error::mapping_failed);
+    EXPECT_EQ(domain.map_pages(Memory{0}, page_bytes, Direction::bidirectional).error(), Error::mapping_failed)
+        << "IOVA 0";
+    EXPECT_EQ(domain.map_pages(Memory{~std::uint64_t{0} - page_bytes + 1}, page_bytes, Direction::to_device).error(),
+              Error::mapping_failed);
+    const Segment segment{pages, 100};
+    EXPECT_EQ(domain.map_list({&segment, 1}, Direction::to_device).error(), Error::not_supported);
+}
+
+TEST_F(IdentityTest, DeferredUnmappingsMayBeMappedAgainBeforeTheirFlush) {
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 4}).ok());
+    std::mt19937 random{5};
+    std::vector<std::uint64_t> out;
+    for (int step = 0; step < 1'000; ++step) {
+        if (out.size() < 6 && random() % 2 == 0) {
+            const std::uint64_t page = random() % 8;
+            const Iova iova = mapper.map(pages + page * page_bytes, 64, Direction::from_device).value();
+            EXPECT_EQ(iova.value, pages.address + page * page_bytes + 2 * quarter);
+            EXPECT_TRUE(iommu.write(iova, Bytes(64, std::byte{1})));
+            out.push_back(page);
+        } else if (!out.empty()) {
+            mapper.unmap(Iova{pages.address + out.back() * page_bytes + 2 * quarter}, 64, Direction::from_device, 0);
+            out.pop_back();
+        }
+    }
+    for (const std::uint64_t page : out) {
+        mapper.unmap(Iova{pages.address + page * page_bytes + 2 * quarter}, 64, Direction::from_device, 0);
+    }
+    mapper.release_all();
+    EXPECT_EQ(iommu.faults().size(), 0u);
+    EXPECT_EQ(iommu.mapped_pages(), 0u);
+}
+
+TEST_F(IdentityTest, MemoryBeyondAQuarterOfTheSpaceIsRefused) {
+    IovaAllocator other;
+    const IovaRange range{0, ~std::uint64_t{0}};
+    const auto set_up = [&](std::uint64_t last) {
+        return other
+            .set_up(machine.platform, {&range, 1}, {}, 30, 1, {.kind = Kind::identity, .last = Memory{last}})
+            .error();
+    };
+    EXPECT_EQ(set_up(gigabyte / 4), Error::invalid_argument);
+    EXPECT_EQ(set_up(gigabyte / 4 - 1), Error::none);
+    other.tear_down(machine.platform);
+    machine.platform.refuse_allocation(0);
+    EXPECT_EQ(set_up(gigabyte / 4 - 1), Error::no_memory);
+}
+
+// ---- the catalogue ----
+
+TEST(IovaAllocatorCatalogue, EachIsThereOnceAndSaysWhereItIsNot) {
+    std::set<std::string> names;
+    std::set<Kind> kinds;
+    for (const IovaAllocatorEntry& entry : iova_allocators::catalogue) {
+        names.insert(entry.name);
+        kinds.insert(entry.kind);
+        EXPECT_EQ(iova_allocators::find(entry.name), &entry);
+        EXPECT_EQ(iova_allocators::refusal(entry.kind, {.strategy = &strategies::strict}), nullptr) << entry.name;
+        const bool kernel_only = entry.kind == Kind::identity || entry.kind == Kind::linux_own;
+        EXPECT_EQ(iova_allocators::refusal(entry.kind, {.placement = Placement::user}) != nullptr, kernel_only)
+            << entry.name;
+        const bool stays = entry.kind == Kind::identity;
+        EXPECT_EQ(iova_allocators::refusal(entry.kind, {.lists = true}) != nullptr, stays) << entry.name;
+        EXPECT_EQ(iova_allocators::refusal(entry.kind, {.large_pages = true}) != nullptr, stays) << entry.name;
+        for (const Strategy* strategy : {&strategies::passthrough, &strategies::contiguous}) {
+            EXPECT_EQ(iova_allocators::refusal(entry.kind, {.strategy = strategy}) != nullptr, stays)
+                << entry.name << " with " << strategy->name;
+        }
+    }
+    EXPECT_EQ(names.size(), iova_allocators::catalogue.size());
+    EXPECT_EQ(kinds.size(), iova_allocators::catalogue.size());
+    EXPECT_EQ(iova_allocators::find(iova_allocators::default_name)->kind, IovaAllocator::usual_kind);
+}
+
+TEST(IovaAllocatorCatalogue, OutsideOfLinuxThereIsNoneOfLinux) {
+    Machine machine;
+    IovaAllocator allocator;
+    const IovaRange range{0, gigabyte - 1};
+    EXPECT_EQ(allocator.set_up(machine.platform, {&range, 1}, {}, 39, 1, {.kind = Kind::linux_own}).error(),
+              Error::not_supported);
 }
 
 }  // namespace

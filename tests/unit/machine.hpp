@@ -18,7 +18,7 @@
 #include "mapping/deferred.hpp"
 #include "mapping/domain.hpp"
 #include "mapping/hybrid_copy.hpp"
-#include "mapping/iova_allocator.hpp"
+#include "mapping/iova/any.hpp"
 #include "mapping/on_demand.hpp"
 #include "mapping/optimistic.hpp"
 #include "mapping/persistent.hpp"
@@ -31,6 +31,7 @@
 
 namespace dmatoll::test {
 
+using IovaAllocator = iova::Any<model::SoftwareIommu::Lock>;
 using ModelDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using ModelPlatform = model::ModelPlatform<ModelDomain, model::E1000Device>;
 using StrictMapper = Strict<ModelDomain>;

@@ -76,10 +76,10 @@ TEST_F(StrictTest, ARefusedMappingIsCountedAndItsIovaFree) {
     EXPECT_EQ(mapper.map(pages, 100, Direction::to_device).error(), Error::mapping_failed);
     EXPECT_EQ(mapper.counters().failures, 1u);
     EXPECT_EQ(mapper.counters().maps, 0u);
-    const std::uint32_t carved = machine.allocator.carved();
+    const std::uint32_t carved = machine.allocator.usual().carved();
     const Result<Iova> iova = mapper.map(pages, 100, Direction::to_device);
     ASSERT_TRUE(iova.ok());
-    EXPECT_EQ(machine.allocator.carved(), carved) << "the same range was used again";
+    EXPECT_EQ(machine.allocator.usual().carved(), carved) << "the same range was used again";
     mapper.unmap(iova.value(), 100, Direction::to_device, 0);
 }
 

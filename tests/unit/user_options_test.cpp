@@ -42,6 +42,7 @@ TEST(UserOptions, Defaults) {
     EXPECT_FALSE(options->driver.poll);
     EXPECT_TRUE(options->driver.offloads);
     EXPECT_EQ(options->driver.page_size, 0u);
+    EXPECT_EQ(options->driver.iova_allocator, "size-classes");
     EXPECT_EQ(options->watchdog_ms, 1000u);
     EXPECT_FALSE(options->allow_faults);
     EXPECT_FALSE(options->json);
@@ -126,6 +127,13 @@ TEST(UserOptions, ComplaintsNameWhatIsWrongAndWhatWouldBeRight) {
     EXPECT_NE(unknown.find("strict, shared, "), std::string::npos);
     EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--strategy", "linux-lazy"}).find("kernel only"),
               std::string::npos);
+    const std::string no_allocator = complaint({"--device", "d", "--tap", "t", "--iova-allocator", "bitmap"});
+    EXPECT_NE(no_allocator.find("bitmap"), std::string::npos);
+    EXPECT_NE(no_allocator.find("size-classes, tree, tree-linear, eiovar, magazines, contiguous"), std::string::npos);
+    EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--iova-allocator", "identity"}).find("physical addresses"),
+              std::string::npos);
+    EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--iova-allocator", "linux"}).find("inside the kernel"),
+              std::string::npos);
     for (const char* bad : {"0", "32", "100", "8192", "x", "-256"}) {
         EXPECT_NE(complaint({"--device", "d", "--tap", "t", "--receive-descriptors", bad}), "") << bad;
     }
@@ -174,6 +182,7 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     sent.driver.page_size = 4096;
     sent.driver.deferred_entries = 7;
     sent.driver.deferred_milliseconds = 3;
+    sent.driver.iova_allocator = "contiguous";
     sent.driver.raw = dmatoll::user::Raw::receive;
     sent.driver.frame_bytes = 128;
     sent.driver.peer_mac = {0x52, 1, 2, 3, 4, 5};
@@ -193,6 +202,7 @@ TEST(UserOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     EXPECT_EQ(got.driver.page_size, 4096u);
     EXPECT_EQ(got.driver.deferred_entries, 7u);
     EXPECT_EQ(got.driver.deferred_milliseconds, 3u);
+    EXPECT_EQ(got.driver.iova_allocator, "contiguous");
     EXPECT_EQ(got.driver.raw, dmatoll::user::Raw::receive);
     EXPECT_EQ(got.driver.frame_bytes, 128u);
     EXPECT_EQ(got.driver.peer_mac, sent.driver.peer_mac);

@@ -80,6 +80,7 @@ step user-driver-other-device dmatoll-net-user --device 0000:00:00.0 --tap tap0
 step user-driver-not-bound dmatoll-net-user --device $device --tap tap0
 step user-driver-unknown-strategy dmatoll-net-user --device $device --tap tap0 --strategy strikt
 step user-driver-kernel-strategy dmatoll-net-user --device $device --tap tap0 --strategy linux-lazy
+step user-driver-kernel-allocator dmatoll-net-user --device $device --tap tap0 --iova-allocator identity
 
 step bind-kernel-driver dmatoll bind $device dmatoll-net
 step driver-kernel-driver driver_of $device

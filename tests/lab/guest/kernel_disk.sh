@@ -89,5 +89,21 @@ for strategy in strict deferred copy persistent passthrough linux-strict linux-l
     case $strategy in strict | linux-strict) step $strategy-sleep sleeps ;; esac
     step $strategy-end end_under_load
 done
+
+echo strict >$parameters/strategy
+for allocator in tree tree-linear eiovar magazines contiguous linux; do
+    echo $allocator >$parameters/iova_allocator
+    bind_by_hand $device dmatoll-blk
+    step $allocator-allocator cat $place/dmatoll/iova_allocator
+    step $allocator-odd odd_sizes
+    echo $device >$place/driver/unbind
+done
+step trouble-so-far trouble
+for allocator in identity bitmap; do
+    echo $allocator >$parameters/iova_allocator
+    dmesg -c >/dev/null
+    bind_by_hand $device dmatoll-blk 2>/dev/null
+    step $allocator-refused dmesg
+done
 step unload rmmod dmatoll_blk
 step trouble trouble

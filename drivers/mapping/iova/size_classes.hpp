@@ -17,51 +17,33 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
-#include "../core/address.hpp"
-#include "../core/platform.hpp"
-#include "../core/result.hpp"
+#include "../../core/address.hpp"
+#include "../../core/platform.hpp"
+#include "../../core/result.hpp"
+#include "space.hpp"
 
-namespace dmatoll {
-
-// Both ends belong to the range, as the kernel and VFIO report theirs.
-struct IovaRange {
-    std::uint64_t first = 0;
-    std::uint64_t last = 0;
-};
+namespace dmatoll::iova {
 
 // Not thread-safe: Domain puts the surroundings' lock around it.
-class IovaAllocator {
+class SizeClasses {
+    struct Node {
+        Iova iova;
+        std::uint32_t next;
+    };
+
   public:
-    static constexpr std::uint32_t default_capacity = 65536;
     static constexpr std::uint32_t largest_class = 18;  // 2^18 pages: 1 GiB in one range
-    static constexpr std::uint32_t most_windows = 32;
+    static constexpr std::size_t bytes_a_range = sizeof(Node);
 
-    IovaAllocator() = default;
-    IovaAllocator(const IovaAllocator&) = delete;
-    IovaAllocator& operator=(const IovaAllocator&) = delete;
+    SizeClasses() = default;
+    SizeClasses(const SizeClasses&) = delete;
+    SizeClasses& operator=(const SizeClasses&) = delete;
 
-    // Takes the ranges that the IOMMU translates, less the reserved ones, cut to `address_bits` (12 to 64),
-    // page 0 left out. `capacity` bounds how many ranges can exist at a time; the book-keeping for them (16
-    // bytes each) is allocated here, so that nothing is allocated later. Errors: invalid_argument (nothing
-    // usable is left, ranges overlap, or there are more than most_windows pieces), no_memory.
+    // `capacity` bounds how many ranges can exist at a time; the book-keeping for them (bytes_a_range each) is
+    // allocated here, so that nothing is allocated later. Error: no_memory.
     template <Platform P>
-    Status set_up(P& platform, std::span<const IovaRange> ranges, std::span<const IovaRange> reserved,
-                  std::uint32_t address_bits, std::uint32_t capacity = default_capacity) {
-        if (nodes_ != nullptr || capacity == 0 || address_bits < 12 || address_bits > 64) {
-            return Error::invalid_argument;
-        }
-        window_count_ = 0;
-        const std::uint64_t highest =
-            address_bits == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << address_bits) - 1;
-        for (const IovaRange& range : ranges) {
-            const std::uint64_t first = range.first < page_bytes ? page_bytes : range.first;
-            const std::uint64_t last = range.last > highest ? highest : range.last;
-            if (first <= last && !add_without(first, last, reserved)) return Error::invalid_argument;
-        }
-        if (window_count_ == 0) return Error::invalid_argument;
-
+    Status set_up(P& platform, const Space& space, std::uint32_t capacity) {
         const Result<void*> memory = platform.allocate(std::size_t{capacity} * sizeof(Node));
         if (!memory.ok()) return memory.error();
         nodes_ = static_cast<Node*>(memory.value());
@@ -69,6 +51,8 @@ class IovaAllocator {
         carved_ = 0;
         spare_ = none;
         for (std::uint32_t& head : free_) head = none;
+        window_count_ = 0;
+        for (const IovaRange& window : space.windows()) windows_[window_count_++] = {window.first, window.last};
         return {};
     }
 
@@ -114,12 +98,6 @@ class IovaAllocator {
   private:
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-    struct Node {
-        Iova iova;
-        std::uint32_t next;
-    };
-    static_assert(sizeof(Node) == 16);
-
     struct Window {
         std::uint64_t cursor = 0;
         std::uint64_t last = 0;
@@ -127,39 +105,6 @@ class IovaAllocator {
 
     static constexpr std::uint32_t class_of(std::uint64_t pages) {
         return pages <= 1 ? 0 : static_cast<std::uint32_t>(std::bit_width(pages - 1));
-    }
-
-    // Adds [first, last] less every reserved range. The reserved ranges may overlap and come in any order.
-    bool add_without(std::uint64_t first, std::uint64_t last, std::span<const IovaRange> reserved) {
-        while (true) {
-            const IovaRange* around = nullptr;
-            std::uint64_t piece_last = last;
-            for (const IovaRange& hole : reserved) {
-                if (hole.first <= first && first <= hole.last) around = &hole;
-                if (hole.first > first && hole.first <= piece_last) piece_last = hole.first - 1;
-            }
-            if (around != nullptr) {
-                if (around->last >= last) return true;
-                first = around->last + 1;
-                continue;
-            }
-            if (!add_window(first, piece_last)) return false;
-            if (piece_last == last) return true;
-            first = piece_last + 1;
-        }
-    }
-
-    // False if there are too many, or if it overlaps another: the same IOVA would be handed out twice.
-    bool add_window(std::uint64_t first, std::uint64_t last) {
-        const std::uint64_t begin = page_floor(first + page_bytes - 1);
-        if (begin < first || last < begin || last - begin < page_bytes - 1)
-            return true;  // no whole page in it
-        for (std::uint32_t i = 0; i < window_count_; ++i) {
-            if (begin <= windows_[i].last && windows_[i].cursor <= last) return false;
-        }
-        if (window_count_ == most_windows) return false;
-        windows_[window_count_++] = Window{begin, last};
-        return true;
     }
 
     Result<Iova> carve(std::uint32_t size_class) {
@@ -191,7 +136,7 @@ class IovaAllocator {
     std::uint32_t spare_ = none;
     std::uint32_t window_count_ = 0;
     std::uint32_t free_[largest_class + 1] = {};
-    Window windows_[most_windows] = {};
+    Window windows_[Space::most_windows] = {};
 };
 
-}  // namespace dmatoll
+}  // namespace dmatoll::iova
