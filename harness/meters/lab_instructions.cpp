@@ -49,7 +49,7 @@ void add_lab_instructions(nlohmann::json& record, const std::vector<lab::Window>
     };
     work("packets", "instructions_per_packet", record.value("packets_interval_ns", window_ns));
     // Other threads of a benchmark are on other vCPUs, and who is through first waits for them.
-    if (record["workload"]["parameters"].value("threads", 1) == 1)
+    if (record.value(nlohmann::json::json_pointer{"/workload/parameters/threads"}, 1) == 1)
         work("pairs", "instructions_per_pair", window_ns);
     if (record.contains("ios_interval_ns"))
         work("ios", "instructions_per_io", record["ios_interval_ns"].get<std::uint64_t>());

@@ -13,8 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-const json answer{{"map_n", 4},   {"map_total", 1002}, {"map_min", 200}, {"map_p50", 250},
-                  {"map_p90", 300}, {"map_p99", 300},    {"map_p99_9", 300}, {"map_max", 300}};
+// As it is read from a driver's text.
+const json answer = json::parse(R"({"map_n": 4, "map_total": 1002, "map_min": 200, "map_p50": 250, "map_p90": 300,
+                                    "map_p99": 300, "map_p99_9": 300, "map_max": 300})");
 
 TEST(MapUnmap, ASummaryHasItsMean) {
     EXPECT_EQ(tick_summary(answer, "map"), (json{{"n", 4},
