@@ -120,8 +120,7 @@ class PartBench {
             if (const Status mapped = map(); !mapped.ok()) return mapped;
             if (const Status unmapped_again = domain.begin_unmap({iova, bytes}); !unmapped_again.ok())
                 return unmapped_again;
-            timed(Work::domain_invalidation, [&] { backend.invalidate_all(); });
-            return {};
+            return timed(Work::domain_invalidation, [&] { return backend.invalidate_all(); });
         } else {
             if (const Status mapped = timed(Work::map_call, map); !mapped.ok()) return mapped;
             timed(Work::system_call, [&] { backend.call_nothing(); });

@@ -37,7 +37,7 @@ class Domain {
     Result<Iova> map_pages(Memory memory, std::uint64_t bytes, Direction direction,
                            bool first_touch = false) {
         if (allocator_.kind() == Allocator::usual_kind) [[likely]] {
-            return map_pages_with(Usual{allocator_.usual(), shared()}, memory, bytes, direction, first_touch);
+            return map_pages_with(Usual{*this, shared()}, memory, bytes, direction, first_touch);
         }
         return map_pages_otherwise(memory, bytes, direction, first_touch);
     }
@@ -175,7 +175,7 @@ class Domain {
     // leads to.
     Status unmap_pages(Iova iova, std::uint64_t bytes) {
         if (allocator_.kind() == Allocator::usual_kind) [[likely]] {
-            return unmap_pages_with(Usual{allocator_.usual(), shared()}, iova, bytes);
+            return unmap_pages_with(Usual{*this, shared()}, iova, bytes);
         }
         return unmap_pages_otherwise(iova, bytes);
     }
@@ -270,12 +270,13 @@ class Domain {
         Counter quarantined;
     };
 
-    // The allocator as one CPU sees it, if it is the usual one and if it is another.
+    // The allocator as one CPU sees it, if it is the usual one and if it is another. The usual one's address is got from
+    // the domain each time: over a call of the backend it would be kept on the stack.
     struct Usual {
-        typename Allocator::Usual& allocator;
+        Domain& domain;
         Cell& cell;
-        Result<Iova> allocate(std::uint64_t pages, Direction) { return allocator.allocate(pages); }
-        void free(Iova iova, std::uint64_t pages) { allocator.free(iova, pages); }
+        Result<Iova> allocate(std::uint64_t pages, Direction) { return domain.allocator_.usual().allocate(pages); }
+        void free(Iova iova, std::uint64_t pages) { domain.allocator_.usual().free(iova, pages); }
     };
     struct Another {
         Allocator& allocator;
@@ -298,7 +299,7 @@ class Domain {
     template <class Use>
     decltype(auto) with_space(Use&& use) {
         if (allocator_.kind() == Allocator::usual_kind) [[likely]]
-            return use(Usual{allocator_.usual(), shared()});
+            return use(Usual{*this, shared()});
         return use(another());
     }
 

@@ -2,6 +2,7 @@
 // The Platform of a driver that is a process: registers in a mapped BAR, ring memory from the arena.
 #pragma once
 
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <time.h>
 

@@ -86,6 +86,7 @@ class EagerDoorbell {
     }
     Result<RingMemory> allocate_ring(std::uint32_t bytes) { return platform_.allocate_ring(bytes); }
     Result<PageMemory> allocate_pages(std::uint32_t bytes) { return platform_.allocate_pages(bytes); }
+    Result<PageMemory> allocate_large_page() { return platform_.allocate_large_page(); }
     void free_pages(const PageMemory& pages) { platform_.free_pages(pages); }
     void free_ring(const RingMemory& ring) { platform_.free_ring(ring); }
     Result<void*> allocate(std::size_t bytes) { return platform_.allocate(bytes); }

@@ -162,6 +162,7 @@ struct Clock {  // the part of a platform that waiting needs; the rest is never 
     void write32(std::uint32_t, std::uint32_t) {}
     Result<RingMemory> allocate_ring(std::uint32_t) { return Error::no_memory; }
     Result<PageMemory> allocate_pages(std::uint32_t) { return Error::no_memory; }
+    Result<PageMemory> allocate_large_page() { return Error::no_memory; }
     void free_pages(const PageMemory&) {}
     void free_ring(RingMemory) {}
     Result<void*> allocate(std::size_t) { return Error::no_memory; }

@@ -444,6 +444,7 @@ TEST(PerCpuDeferred, IsRefusedWhereThereIsOneCpu) {
         Result<RingMemory> allocate_ring(std::uint32_t bytes) { return all.allocate_ring(bytes); }
         void free_ring(const RingMemory& ring) { all.free_ring(ring); }
         Result<PageMemory> allocate_pages(std::uint32_t bytes) { return all.allocate_pages(bytes); }
+        Result<PageMemory> allocate_large_page() { return all.allocate_large_page(); }
         void free_pages(const PageMemory& pages) { all.free_pages(pages); }
         Result<void*> allocate(std::size_t bytes) { return all.allocate(bytes); }
         void free(void* memory, std::size_t bytes) { all.free(memory, bytes); }
