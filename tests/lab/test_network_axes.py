@@ -157,7 +157,8 @@ def test_every_iova_allocator(records, placement, possible):
         # A frame with its headers is one mapping or several; each is ended, and invalidated unless another shares its page.
         assert iommu["maps"] > 0 and iommu["unmaps"] > 0, allocator
         if allocator == "identity":
-            assert 0 < iommu["invalidations"] < iommu["unmaps"]
+            # Which pages are shared is the stack's choice.
+            assert 0 < iommu["invalidations"] <= iommu["unmaps"]
         else:
             assert iommu["invalidations"] == iommu["unmaps"], allocator
 
