@@ -36,7 +36,7 @@ class Kind:
 
 KINDS = (
     Kind("dma-copy", "copy_bytes", tables.METRIC["instructions_per_pair"], "memory copies"),
-    Kind("map-unmap", "buffer_pages", figures.Metric("pair_ticks_p50", "A map and an unmap", "ticks of a pair (p50)", 1, 0), "buffers of pages, copied for the device to read", 4096),
+    Kind("map-unmap", "buffer_pages", tables.METRIC["instructions_per_pair"], "buffers of pages, copied for the device to read", 4096),
     Kind("fio", compare.BLOCK, disk.WORK, "a disk's requests"),
 )
 
@@ -77,7 +77,7 @@ def curves(part, kind):
         size = statistics.parameters_of(cell.workload_parameters).get(kind.size)
         if compare.is_number(size) and size > 0 and cell.metric(kind.metric.name) is not None:
             by = found[kind.series(cell), cell.placement]
-            by.setdefault(cell.configuration, Curve(cell.configuration, {})).cells[size * kind.unit_bytes] = cell
+            by.setdefault(cell.configuration, Curve(cell.configuration, {})).cells.setdefault(size * kind.unit_bytes, cell)
     result = {key: [curve for curve in by.values() if len(curve.cells) > 1] for key, by in found.items()}
     return {key: own for key, own in result.items() if {"copy", "map"} <= {curve.way for curve in own}}
 

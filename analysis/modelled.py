@@ -34,8 +34,10 @@ def columns(row):
             if row.get(counted, 0) > 0 and work in row:
                 added = cost * invalidations / row["counted_ns"] * row[watched_ns] / row[counted]
                 result[name(work, cost)] = row[work] + added
-        if "pair_ticks_p50" in row and "invalidations_per_pair" in row:
-            result[name("pair_ticks_p50", cost)] = row["pair_ticks_p50"] + cost * row["invalidations_per_pair"]
+        if "invalidations_per_pair" in row:
+            for work in ("pair_ticks_p50", "instructions_per_pair"):
+                if work in row:
+                    result[name(work, cost)] = row[work] + cost * row["invalidations_per_pair"]
         if row["window_ns"] > 0 and "cpu_utilisation" in row:
             result[name("cpu_utilisation", cost)] = row["cpu_utilisation"] + cost * invalidations / row["counted_ns"]
     return result
