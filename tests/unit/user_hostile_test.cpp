@@ -2,7 +2,6 @@
 // What a driver process is told to try, and that what it tries works where nothing forbids it: or its refusal
 // would show nothing.
 #include <gtest/gtest.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,22 +59,27 @@ TEST(HostileCommand, SaysWhatIsWrongWithWhichWord) {
 // A process of the same user, whose word is where the parent's is.
 class ForeignMemoryTest : public testing::Test {
   protected:
-    ForeignMemoryTest() {
+    void SetUp() override {
         std::array<int, 2> ends{};
-        if (::pipe(ends.data()) != 0) return;
+        ASSERT_EQ(::pipe(ends.data()), 0) << "no pipe: " << errno;
         process_ = ::fork();
         if (process_ == 0) {
             // Where only an ancestor may trace, the parent is one.
             word_ = secret;
-            static_cast<void>(!::write(ends[1], "", 1));
+            if (::write(ends[1], "", 1) != 1) ::_exit(1);
             while (true) ::pause();
         }
-        char ready = 0;
-        static_cast<void>(!::read(ends[0], &ready, 1));
-        ::close(ends[0]);
+        // Without an end of its own here, the pipe ends with the process.
         ::close(ends[1]);
+        char ready = 0;
+        const ssize_t got = process_ > 0 ? ::read(ends[0], &ready, 1) : -1;
+        ::close(ends[0]);
+        ASSERT_GT(process_, 0) << "no process";
+        ASSERT_EQ(got, 1) << "the process does not begin";
     }
-    ~ForeignMemoryTest() override {
+    // -1 would be every process there is.
+    void TearDown() override {
+        if (process_ <= 0) return;
         ::kill(process_, SIGKILL);
         ::waitpid(process_, nullptr, 0);
     }
