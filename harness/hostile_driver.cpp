@@ -175,11 +175,17 @@ class Attack {
         try_it("write_command", "");
         try_it("write_messages", fmt::format("address={}", page_.physical_address() & 0xffff'f000));
         try_it("power_down", "");
+        // What stayed changed is no doing of the next act's.
+        require_as_before(before);
         const json answer = act("reach_beyond");
+        const auto changes = BusState{}.changes_since(before, bdf_);
+        json more = told(answer);
+        if (!changes.empty()) more["changes"] = changes;
         result_.add(pair_of("reach_beyond"), "reach_beyond",
-                    {.accesses = answer.at("tries"), .reached = answer.at("moved")}, told(answer));
-        if (const auto changes = BusState{}.changes_since(before, bdf_); !changes.empty())
-            fail("The bus is not as it was: {}", join(changes, ", "));
+                    {.accesses = answer.at("tries"),
+                     .reached = answer.at("moved").get<std::uint64_t>() + (changes.empty() ? 0 : 1)},
+                    more);
+        require_as_before(before);
         // How it has left its own device is its own affair; the next driver's it is not.
         start_over();
         require_copies();
@@ -269,6 +275,11 @@ class Attack {
         add(name, page_.word() != secret, answer);
     }
 
+    void require_as_before(const BusState& before) const {
+        if (const auto changes = BusState{}.changes_since(before, bdf_); !changes.empty())
+            fail("The bus is not as it was: {}", join(changes, ", "));
+    }
+
     void require_copies() {
         constexpr std::uint64_t copies = 64;
         driver_.command("begin working_set=8 batch=8");
@@ -332,10 +343,10 @@ bool tells_of_a_dead_line(const std::string& complaint) {
            complaint.find("Disabling IRQ") != std::string::npos;
 }
 
-json run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf,
-                        const json& protection,
+void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, json& record,
                         const std::function<void(std::uint64_t, std::uint64_t)>& step) {
-    ProbeCells result{protection, 0, cells.size(), step};
+    const json protection = record.at("strategy").at("protection");
+    ProbeCells result{protection, 0, cells.size(), record, step};
     KernelLog log;
     Attack attack{places.driver, bdf, result};
     attack.require_right();
@@ -344,9 +355,7 @@ json run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const s
     attack.exhaust();
     attack.configure();
     attack.flood(trial.parameters.at("flood_ms"), places.virtual_clock);
-    json record = result.result();
     record["probe"]["faults_logged"] = faults_among(log.complaints());
-    return record;
 }
 
 }  // namespace dmatoll::harness

@@ -23,10 +23,9 @@ struct HostileCell {
 std::span<const HostileCell> hostile_cells();
 const HostileCell* find_hostile_cell(const std::string& access);  // nullptr: there is none
 
-// Tries all of it with the driver of that device. Returns, throws and calls as run_probe().
-nlohmann::json run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf,
-                                  const nlohmann::json& protection,
-                                  const std::function<void(std::uint64_t, std::uint64_t)>& step);
+// Tries all of it with the driver of that device. Adds to the record, throws and calls as run_probe().
+void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, nlohmann::json& record,
+                        const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
 // Of /proc/PID/status and /proc/PID/limits: whether the process holds more memory locked than it may. Throws
 // Failure if they do not say.

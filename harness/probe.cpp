@@ -275,11 +275,12 @@ Promise promise_of(const json& protection, const std::string& access) {
     fail("There is no access '{}' to be probed", access);
 }
 
-json run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, const json& protection,
+void run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, json& record,
                const std::function<void(std::uint64_t, std::uint64_t)>& step) {
+    const json protection = record.at("strategy").at("protection");
     const std::uint64_t rounds = trial.parameters.at("rounds");
     const std::uint64_t slack_ns = timer_slack_ns(find_strategy(trial.strategy)->domain);
-    ProbeCells cells{protection, slack_ns, cells_in_all, step};
+    ProbeCells cells{protection, slack_ns, cells_in_all, record, step};
     KernelLog log;
     {
         const MappedBuffers mapped{places.driver};
@@ -319,10 +320,7 @@ json run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevi
         std::max(trial.parameters.at("patience_ms"), (stale.bound_ns + slack_ns) / 1'000'000 + spare_ms);
     const json answer = reach(places.driver, rounds, patience_ms);
     for (const char* access : own_accesses) cells.add(driver_from_device, access, own_observation(answer, access));
-
-    json result = cells.result();
-    result["probe"]["faults_logged"] = faults_among(log.complaints());
-    return result;
+    record["probe"]["faults_logged"] = faults_among(log.complaints());
 }
 
 }  // namespace dmatoll::harness

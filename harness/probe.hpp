@@ -58,10 +58,11 @@ struct SecondDevice {
     std::string absent;
 };
 
-// Tries all accesses, `protection` being what the record says of the strategy, by pair. Returns a merge patch for
-// the record: probe {cells, slack_ns, faults_logged} and metrics {accesses, cells, less_than_promised}. Calls
-// step(cells done, of how many). Throws Failure if what is right does not work, either.
-nlohmann::json run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, const nlohmann::json& protection,
-                         const std::function<void(std::uint64_t, std::uint64_t)>& step);
+// Tries all accesses, and holds them against what `record` says of the strategy's protection, by pair. Adds to the
+// record, cell by cell: probe {cells, slack_ns, at the end faults_logged} and metrics {accesses, cells,
+// less_than_promised}. Calls step(cells done, of how many). Throws Failure if what is right does not work, either;
+// the record has what was found until then.
+void run_probe(const Trial& trial, const TrafficPlaces& places, const SecondDevice& second, nlohmann::json& record,
+               const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
 }  // namespace dmatoll::harness

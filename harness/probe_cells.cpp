@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "probe_cells.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace dmatoll::harness {
@@ -29,8 +31,9 @@ json cell_of(const Pair& pair, const std::string& access, const char* promised, 
 
 }  // namespace
 
-ProbeCells::ProbeCells(const json& protection, std::uint64_t slack_ns, std::uint64_t in_all, const Step& step)
-    : protection_{protection}, slack_ns_{slack_ns}, in_all_{in_all}, step_{step} {
+ProbeCells::ProbeCells(const json& protection, std::uint64_t slack_ns, std::uint64_t in_all, json& record,
+                       const Step& step)
+    : protection_{protection}, slack_ns_{slack_ns}, in_all_{in_all}, record_{record}, step_{step} {
     step_(0, in_all_);
 }
 
@@ -58,14 +61,34 @@ void ProbeCells::leave_out(const Pair& pair, const std::string& access, const st
     keep(std::move(cell));
 }
 
-json ProbeCells::result() const {
-    return {{"probe", {{"cells", cells_}, {"slack_ns", slack_ns_}}},
-            {"metrics", {{"accesses", accesses_}, {"cells", cells_.size()}, {"less_than_promised", less_}}}};
+ToldCells tell_cells(const json& record) {
+    ToldCells told;
+    const auto probe = record.find("probe");
+    if (probe == record.end() || !probe->contains("cells")) return told;
+    for (const auto& cell : probe->at("cells")) {
+        told.any = true;
+        const std::string verdict = cell.at("verdict");
+        const std::string promised = cell.at("promised");
+        const std::string what = fmt::format(
+            "{}: {} by the {} against the {}", record.at("trial").get<std::string>(),
+            cell.at("access").get<std::string>(), cell.at("attacker").get<std::string>(), cell.at("asset").get<std::string>());
+        if (verdict == name_of(Verdict::less_than_promised))
+            told.broken.push_back(fmt::format("{} reached it {} times of {}, promised: {}", what,
+                                              cell.at("reached").get<std::uint64_t>(),
+                                              cell.at("accesses").get<std::uint64_t>(), promised));
+        else if (verdict == name_of(Verdict::not_tried) && promised != name_of(Promise::Kind::none))
+            told.untried.push_back(fmt::format("{} shows nothing: {}", what, cell.value("reason", "")));
+    }
+    return told;
 }
 
 void ProbeCells::keep(json cell) {
-    cells_.push_back(std::move(cell));
-    step_(cells_.size(), in_all_);
+    json& probe = record_["probe"];
+    json& cells = probe["cells"];
+    cells.push_back(std::move(cell));
+    probe["slack_ns"] = slack_ns_;
+    record_["metrics"].update({{"accesses", accesses_}, {"cells", cells.size()}, {"less_than_promised", less_}});
+    step_(cells.size(), in_all_);
 }
 
 }  // namespace dmatoll::harness

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "probe.hpp"
 
@@ -27,8 +28,9 @@ class ProbeCells {
   public:
     using Step = std::function<void(std::uint64_t, std::uint64_t)>;
 
-    // All outlive it. step(cells done, of `in_all`).
-    ProbeCells(const nlohmann::json& protection, std::uint64_t slack_ns, std::uint64_t in_all,
+    // All outlive it. step(cells done, of `in_all`). Each cell is in `record` as soon as there is one, under
+    // probe {cells, slack_ns} and metrics {accesses, cells, less_than_promised}: what fails later takes none away.
+    ProbeCells(const nlohmann::json& protection, std::uint64_t slack_ns, std::uint64_t in_all, nlohmann::json& record,
                const Step& step);
 
     // Judged by what the protection says of it. `more`: what the cell has beside that.
@@ -38,19 +40,24 @@ class ProbeCells {
     // with.
     void leave_out(const Pair& pair, const std::string& access, const std::string& reason = {});
 
-    // A merge patch for the record: probe {cells, slack_ns} and metrics.
-    [[nodiscard]] nlohmann::json result() const;
-
   private:
     void keep(nlohmann::json cell);
 
     const nlohmann::json& protection_;
     const std::uint64_t slack_ns_;
     const std::uint64_t in_all_;
+    nlohmann::json& record_;
     const Step& step_;
-    nlohmann::json cells_ = nlohmann::json::array();
     std::uint64_t accesses_ = 0;
     std::uint64_t less_ = 0;
 };
+
+// What a record's cells come to, for people: a line each.
+struct ToldCells {
+    bool any = false;  // the record has cells at all, whatever its status
+    std::vector<std::string> broken;
+    std::vector<std::string> untried;  // although something is promised about them, and why
+};
+ToldCells tell_cells(const nlohmann::json& record);
 
 }  // namespace dmatoll::harness

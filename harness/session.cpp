@@ -184,12 +184,15 @@ void Session::run(const Trial& trial) {
             record["reason"] = combination_problem_;
         } else {
             if (trial.pattern) set_up_disk(trial);
-            record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
-                               : trial.program == "fio-verify" ? verify(trial)
-                               : trial.probes() ? probe(trial, record.at("strategy").at("protection"))
-                               : trial.attacks() ? attack(trial, record.at("strategy").at("protection"))
-                               : trial.times_mapping() ? time_mapping(trial)
-                                                       : measure(trial));
+            if (trial.probes())
+                probe(trial, record);
+            else if (trial.attacks())
+                attack(trial, record);
+            else
+                record.merge_patch(trial.makes_faults()            ? measure_faults(trial)
+                                   : trial.program == "fio-verify" ? verify(trial)
+                                   : trial.times_mapping()         ? time_mapping(trial)
+                                                                   : measure(trial));
             record["status"] = "ok";
         }
     } catch (const Interrupted&) {
@@ -239,14 +242,14 @@ nlohmann::json Session::measure_faults(const Trial& trial) {
     return record;
 }
 
-nlohmann::json Session::probe(const Trial& trial, const nlohmann::json& protection) {
-    nlohmann::json record = settings_in_force(trial);
+void Session::probe(const Trial& trial, nlohmann::json& record) {
+    record.merge_patch(settings_in_force(trial));
     const std::uint64_t begun = now_ns();
-    record.merge_patch(run_probe(
-        trial, places(), second_device(), protection,
-        [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
+    // The peer ends to be one: nobody may have been told of it.
+    const SecondDevice second = second_device();
+    run_probe(trial, places(), second, record,
+              [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); });
     record["window_ns"] = now_ns() - begun;
-    return record;
 }
 
 nlohmann::json Session::time_mapping(const Trial& trial) {
@@ -282,17 +285,15 @@ SecondDevice Session::second_device() {
     return {.witness = witness_ ? &*witness_ : nullptr, .absent = without_witness_};
 }
 
-nlohmann::json Session::attack(const Trial& trial, const nlohmann::json& protection) {
-    nlohmann::json record = settings_in_force(trial);
+void Session::attack(const Trial& trial, nlohmann::json& record) {
+    record.merge_patch(settings_in_force(trial));
     const std::uint64_t begun = now_ns();
-    record.merge_patch(run_hostile_driver(
-        trial, places(), settings_.device, protection,
-        [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); }));
+    run_hostile_driver(trial, places(), settings_.device, record,
+                       [&](std::uint64_t done, std::uint64_t total) { sink_.step(trial, done, total); });
     record["window_ns"] = now_ns() - begun;
     // Whatever a driver is like after that, the next trial has its own.
     take_down_driver();
     combination_.clear();
-    return record;
 }
 
 nlohmann::json Session::verify(const Trial& trial) {

@@ -50,10 +50,11 @@ class Session {
     SecondDevice second_device();
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);
-    nlohmann::json probe(const Trial& trial, const nlohmann::json& protection);
+    // What these find is in the record at once, and stays there if they throw.
+    void probe(const Trial& trial, nlohmann::json& record);
+    void attack(const Trial& trial, nlohmann::json& record);
     nlohmann::json time_mapping(const Trial& trial);
     nlohmann::json lab_window();
-    nlohmann::json attack(const Trial& trial, const nlohmann::json& protection);
     nlohmann::json verify(const Trial& trial);
     // The driver lives, and the beat beats, if there has to be one. Throws Failure.
     void require_alive();

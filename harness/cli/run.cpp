@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "../failure.hpp"
 #include "../file.hpp"
 #include "../map_unmap.hpp"
-#include "../probe.hpp"
+#include "../probe_cells.hpp"
 #include "../process.hpp"
 #include "../provenance.hpp"
 #include "../run_lab.hpp"
@@ -67,6 +69,18 @@ RunDirectory open_run(const Options& options) {
     return run;
 }
 
+// Says which cells of a probe protect less than they promise, and of which it is not known. Returns whether any does.
+bool tell_broken_promises(const std::vector<nlohmann::json>& records) {
+    bool broken = false;
+    for (const auto& record : records) {
+        const ToldCells told = tell_cells(record);
+        for (const auto* told_lines : {&told.untried, &told.broken})
+            for (const auto& line : *told_lines) fmt::print("{}\n", line);
+        broken = broken || !told.broken.empty();
+    }
+    return broken;
+}
+
 // Returns the exit status.
 int run_suite(const Options& options, RunDirectory& run) {
     const auto& manifest = run.manifest();
@@ -113,37 +127,17 @@ int run_suite(const Options& options, RunDirectory& run) {
                duration_text(now_seconds() - begun),
                progress.count() - progress.errors() - progress.skipped(), progress.errors(),
                progress.skipped(), run.records_path().string());
+    int status = progress.errors() ? trials_failed_status : 0;
     if (options.report) {
         try {
             make_report(run.path().string());
         } catch (const Failure& failure) {
             // The records are what counts; the report can be made again.
             fmt::print(stderr, "dmatoll: {}\n", failure.what());
-            return failed_status;
+            status = failed_status;
         }
     }
-    return progress.errors() ? trials_failed_status : 0;
-}
-
-// Says which cells of a probe protect less than they promise. Returns how many. Throws Failure if nothing was probed.
-std::size_t tell_broken_promises(const RunDirectory& run) {
-    std::size_t broken = 0;
-    bool probed = false;
-    for (const auto& record : read_records(run.records_path()).records) {
-        if (record.value("status", "") != "ok" || !record.contains("probe")) continue;
-        probed = true;
-        for (const auto& cell : record["probe"].at("cells")) {
-            if (cell.at("verdict") != name_of(Verdict::less_than_promised)) continue;
-            ++broken;
-            fmt::print("{}: {} by the {} on what is the {}'s reached it {} times of {}, promised: {}\n",
-                       record.at("trial").get<std::string>(), cell.at("access").get<std::string>(),
-                       cell.at("attacker").get<std::string>(), cell.at("asset").get<std::string>(),
-                       cell.at("reached").get<std::uint64_t>(), cell.at("accesses").get<std::uint64_t>(),
-                       cell.at("promised").get<std::string>());
-        }
-    }
-    if (!probed) fail("Nothing was probed; the records in {} say why", run.records_path().string());
-    return broken;
+    return tell_broken_promises(read_records(run.records_path()).records) ? promise_broken_status : status;
 }
 
 // What a map and an unmap took: a line a trial. Throws Failure if nothing was timed.
@@ -224,8 +218,8 @@ void add_run(CLI::App& program, Outcome& outcome) {
     command->footer(
         "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from "
         "there.\n"
-        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 1 the run broke "
-        "off; 130 interrupted.");
+        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 4 something was probed\n"
+        "that protects less than it promises; 1 the run broke off; 130 interrupted.");
     command->callback([options, &outcome] {
         options->command = "run " + options->suite;
         RunDirectory run = open_run(*options);
@@ -245,11 +239,13 @@ void add_probe(CLI::App& program, Outcome& outcome) {
         "What it reached is judged by words in memory. `dmatoll list` shows what each promises; with\n"
         "--filter strategy=deferred,placement=user only that is tried. A driver process attacks as well, by what it maps,\n"
         "by its device's configuration, by system calls and by interrupts (--filter workload=probe-driver).\n"
-        "Exit status: as of `dmatoll run`, and 4 if a strategy or a placement protects less than it promises.");
+        "Exit status: as of `dmatoll run`.");
     command->callback([options, &outcome] {
         RunDirectory run = open_run(*options);
         outcome.status = run_suite(*options, run);
-        if (tell_broken_promises(run) > 0) outcome.status = promise_broken_status;
+        const auto records = read_records(run.records_path()).records;
+        if (std::none_of(records.begin(), records.end(), [](const auto& record) { return tell_cells(record).any; }))
+            fail("Nothing was probed; the records in {} say why", run.records_path().string());
     });
 }
 

@@ -76,17 +76,38 @@ TEST(ProbeCells, WhatThereWasNothingToTryWithIsNoProtection) {
     const auto protection = protection_json(*find_strategy("strict"), Placement::user);
     std::uint64_t steps = 0;
     const ProbeCells::Step step = [&](std::uint64_t, std::uint64_t) { ++steps; };
-    ProbeCells cells{protection, 0, 2, step};
+    nlohmann::json result{{"metrics", {{"other", 7}}}};
+    ProbeCells cells{protection, 0, 2, result, step};
     const Pair pair{"kernel_from_driver", "driver", "devices"};
     cells.leave_out(pair, "write_messages", "no messages");
+    EXPECT_EQ(result["metrics"]["cells"], 1) << "each is there at once";
     cells.add(pair, "write_bars", {.accesses = 1, .reached = 1}, {{"answer", "done"}});
-    const auto result = cells.result();
     EXPECT_EQ(steps, 3u);
+    EXPECT_EQ(result["metrics"]["other"], 7);
     EXPECT_EQ(result["metrics"]["less_than_promised"], 1);
     EXPECT_EQ(result["probe"]["cells"][0]["verdict"], "not tried");
     EXPECT_EQ(result["probe"]["cells"][0]["reason"], "no messages");
     EXPECT_EQ(result["probe"]["cells"][1]["verdict"], "less than promised");
     EXPECT_EQ(result["probe"]["cells"][1]["answer"], "done");
+}
+
+TEST(ProbeCells, AreToldOfATrialThatBrokeOffAsWell) {
+    const auto protection = protection_json(*find_strategy("strict"), Placement::user);
+    const ProbeCells::Step step = [](std::uint64_t, std::uint64_t) {};
+    nlohmann::json record{{"trial", "t"}, {"status", "error"}};
+    EXPECT_FALSE(tell_cells(record).any);
+    ProbeCells cells{protection, 0, 4, record, step};
+    const Pair pair{"kernel_from_driver", "driver", "devices"};
+    cells.add(pair, "write_bars", {.accesses = 3, .reached = 2});
+    cells.add(pair, "write_rom", {.accesses = 3});
+    cells.leave_out(pair, "write_messages", "no messages");
+    cells.leave_out(kernel_from_driver, "foreign_write");
+    const ToldCells told = tell_cells(record);
+    EXPECT_TRUE(told.any);
+    ASSERT_EQ(told.broken.size(), 1u);
+    EXPECT_EQ(told.broken[0], "t: write_bars by the driver against the devices reached it 2 times of 3, promised: refused");
+    ASSERT_EQ(told.untried.size(), 1u) << "of what is not promised nobody asks";
+    EXPECT_EQ(told.untried[0], "t: write_messages by the driver against the devices shows nothing: no messages");
 }
 
 std::vector<std::byte> core_file(std::vector<Elf64_Phdr> parts) {
