@@ -333,7 +333,7 @@ bool holds_too_much(const std::string& status, const std::string& limits) {
     const auto limit = locked_limit(limits);
     for (const auto& line : lines(status)) {
         if (!line.starts_with(name)) continue;
-        return limit && std::strtoull(line.c_str() + name.size(), nullptr, 10) * 1024 > *limit;
+        return !limit || std::strtoull(line.c_str() + name.size(), nullptr, 10) * 1024 > *limit;
     }
     fail("The status of the driver process does not have its locked memory");
 }

@@ -27,8 +27,8 @@ const HostileCell* find_hostile_cell(const std::string& access);  // nullptr: th
 void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, nlohmann::json& record,
                         const std::function<void(std::uint64_t, std::uint64_t)>& step);
 
-// Of /proc/PID/status and /proc/PID/limits: whether the process holds more memory locked than it may. Throws
-// Failure if they do not say.
+// Of /proc/PID/status and /proc/PID/limits: whether the process holds more memory locked than it may, or nothing
+// keeps it from that. Throws Failure if they do not say.
 bool holds_too_much(const std::string& status, const std::string& limits);
 
 // Whether a line of the kernel's log says that it gave up an interrupt line.

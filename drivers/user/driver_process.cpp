@@ -54,7 +54,10 @@ constexpr std::size_t longest_report = 32768;
     }
     // Events on standard output are the supervisor's word.
     ::dup2(STDERR_FILENO, STDOUT_FILENO);
-    ::setrlimit(RLIMIT_MEMLOCK, &locked);
+    // With its parent's limit it might hold all memory there is.
+    if (::setrlimit(RLIMIT_MEMLOCK, &locked) != 0) {
+        ::_exit(126);
+    }
     if (cpus != nullptr && ::sched_setaffinity(0, sizeof(*cpus), cpus) != 0) {
         ::_exit(126);
     }
