@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <sstream>
@@ -33,33 +34,41 @@ constexpr const char* process = "process";
 constexpr const char* devices = "devices";
 constexpr const char* machine = "machine";
 
+// What Linux answers. That anything is done is no breach where it stays with the process's own.
+constexpr std::array done{0, 0};
+constexpr std::array no_such_memory{EFAULT, EFAULT};
+constexpr std::array no_right{EPERM, EACCES};
+constexpr std::array no_more_memory{ENOMEM, ENOMEM};
+constexpr std::array no_more_mappings{ENOSPC, ENOSPC};
+constexpr std::array no_such_place{EINVAL, EFAULT};
+
 // In the order in which they are tried.
 constexpr std::array cells{
-    HostileCell{"map_kernel_write", kernel},
-    HostileCell{"map_kernel_read", kernel},
-    HostileCell{"map_foreign_write", process},
-    HostileCell{"map_foreign_read", process},
-    HostileCell{"map_read_only", process},
-    HostileCell{"map_readable", process},
-    HostileCell{"process_read", process},
-    HostileCell{"process_write", process},
-    HostileCell{"process_file_read", process},
-    HostileCell{"process_file_write", process},
-    HostileCell{"trace_read", process},
-    HostileCell{"trace_write", process},
-    HostileCell{"machine_read", process},
-    HostileCell{"machine_write", process},
-    HostileCell{"exhaust_memory", machine},
-    HostileCell{"exhaust_mappings", machine},
-    HostileCell{"write_bars", devices},
-    HostileCell{"write_rom", devices},
-    HostileCell{"write_command", devices},
-    HostileCell{"write_messages", devices},
-    HostileCell{"power_down", devices},
-    HostileCell{"reach_beyond", devices},
-    HostileCell{"flood", machine},
-    HostileCell{"flood_line", machine},
-    HostileCell{"flood_kill", machine},
+    HostileCell{"map_kernel_write", kernel, no_such_memory},
+    HostileCell{"map_kernel_read", kernel, no_such_memory},
+    HostileCell{"map_foreign_write", process, no_such_memory},
+    HostileCell{"map_foreign_read", process, no_such_memory},
+    HostileCell{"map_read_only", process, no_such_memory},
+    HostileCell{"map_readable", process, done},
+    HostileCell{"process_read", process, no_right},
+    HostileCell{"process_write", process, no_right},
+    HostileCell{"process_file_read", process, no_right},
+    HostileCell{"process_file_write", process, no_right},
+    HostileCell{"trace_read", process, no_right},
+    HostileCell{"trace_write", process, no_right},
+    HostileCell{"machine_read", process, no_right},
+    HostileCell{"machine_write", process, no_right},
+    HostileCell{"exhaust_memory", machine, no_more_memory},
+    HostileCell{"exhaust_mappings", machine, no_more_mappings},
+    HostileCell{"write_bars", devices, done},
+    HostileCell{"write_rom", devices, done},
+    HostileCell{"write_command", devices, done},
+    HostileCell{"write_messages", devices, done},
+    HostileCell{"power_down", devices, done},
+    HostileCell{"reach_beyond", devices, no_such_place},
+    HostileCell{"flood", machine, done},
+    HostileCell{"flood_line", machine, done},
+    HostileCell{"flood_kill", machine, done},
 };
 
 // Where no strategy has its IOVAs, within what the narrowest IOMMU translates.
@@ -143,13 +152,20 @@ class Attack {
         const fs::path folder = system_paths().proc / std::to_string(pid);
         const bool too_much = holds_too_much(read_file(folder / "status"), read_file(folder / "limits"));
         add("exhaust_memory", too_much || answer.at("errno") == 0, answer);
-        act("release");
+        release();
         answer = act("exhaust_mappings");
-        const fs::path limit = system_paths().sys / "module/vfio_iommu_type1/parameters/dma_entry_limit";
-        const std::uint64_t most = std::strtoull(read_attribute(limit).value_or("0").c_str(), nullptr, 10);
-        add("exhaust_mappings", answer.at("mappings").get<std::uint64_t>() > most || answer.at("errno") == 0,
-            answer);
-        act("release");
+        const auto most =
+            read_attribute(system_paths().sys / "module/vfio_iommu_type1/parameters/dma_entry_limit");
+        const std::uint64_t made = answer.value("mappings", std::uint64_t{0});
+        if (!most)
+            leave_out("exhaust_mappings", "the kernel does not say how many mappings a container may have");
+        else if (made > std::strtoull(most->c_str(), nullptr, 10))
+            add("exhaust_mappings", true, answer);
+        else if (answer.at("errno") == 0)
+            leave_out("exhaust_mappings", fmt::format("a container may have {} mappings, and it tries {}", *most, made));
+        else
+            add("exhaust_mappings", false, answer);
+        release();
         require_copies();
     }
 
@@ -158,11 +174,8 @@ class Attack {
         const std::uint64_t another = registers_of_another(bdf_);
         const auto try_it = [&](const char* name, const std::string& parameters) {
             const json answer = act(name, parameters);
-            if (answer.contains("absent")) return leave_out(name, answer["absent"]);
             const auto changes = BusState{}.changes_since(before, bdf_);
-            json more = told(answer);
-            if (!changes.empty()) more["changes"] = changes;
-            result_.add(pair_of(name), name, {.accesses = 1, .reached = changes.empty() ? 0U : 1U}, more);
+            judge(name, {.accesses = 1, .reached = changes.empty() ? 0U : 1U}, answer, changes);
             act("restore_config");
         };
         const std::string there = fmt::format("address={}", another);
@@ -179,12 +192,10 @@ class Attack {
         require_as_before(before);
         const json answer = act("reach_beyond");
         const auto changes = BusState{}.changes_since(before, bdf_);
-        json more = told(answer);
-        if (!changes.empty()) more["changes"] = changes;
-        result_.add(pair_of("reach_beyond"), "reach_beyond",
-                    {.accesses = answer.at("tries"),
-                     .reached = answer.at("moved").get<std::uint64_t>() + (changes.empty() ? 0 : 1)},
-                    more);
+        judge("reach_beyond",
+              {.accesses = answer.value("tries", std::uint64_t{0}),
+               .reached = answer.value("moved", std::uint64_t{0}) + (changes.empty() ? 0 : 1)},
+              answer, changes);
         require_as_before(before);
         // How it has left its own device is its own affair; the next driver's it is not.
         start_over();
@@ -203,7 +214,7 @@ class Attack {
         if (interrupts < fewest_interrupts) fail("The flood was none: {} interrupts", interrupts);
         answer["answer"] = fmt::format("{} interrupts", interrupts);
         const auto judged = [&](const char* access, std::uint64_t harm) {
-            result_.add(pair_of(access), access, {.accesses = interrupts, .reached = harm}, told(answer));
+            judge(access, {.accesses = interrupts, .reached = harm}, answer);
         };
         judged("flood", ended.status == 0 ? 0 : 1);
         bool back = true;
@@ -242,7 +253,17 @@ class Attack {
         return more;
     }
     void add(const std::string& access, bool reached, const json& answer) {
-        result_.add(pair_of(access), access, {.accesses = 1, .reached = reached ? 1U : 0U}, told(answer));
+        judge(access, {.accesses = 1, .reached = reached ? 1U : 0U}, answer);
+    }
+    // What was reached is a breach whatever was answered.
+    void judge(const std::string& access, const Observation& seen, const json& answer,
+               const std::vector<std::string>& changes = {}) {
+        if (seen.reached == 0)
+            if (const std::string reason = shows_nothing(*find_hostile_cell(access), answer); !reason.empty())
+                return leave_out(access, reason);
+        json more = told(answer);
+        if (!changes.empty()) more["changes"] = changes;
+        result_.add(pair_of(access), access, seen, more);
     }
     void leave_out(const std::string& access, const std::string& reason) {
         result_.leave_out(pair_of(access), access, reason);
@@ -273,6 +294,11 @@ class Attack {
         page_.set_word(secret);
         const json answer = act(name, there + fmt::format(" word={}", next_secret()));
         add(name, page_.word() != secret, answer);
+    }
+
+    void release() {
+        if (const json answer = act("release"); answer.at("errno") != 0)
+            fail("The driver process could not unmap what it held too much of: {}", answer.dump());
     }
 
     void require_as_before(const BusState& before) const {
@@ -325,6 +351,13 @@ const HostileCell* find_hostile_cell(const std::string& access) {
     const auto found = std::find_if(cells.begin(), cells.end(),
                                     [&](const HostileCell& cell) { return access == cell.access; });
     return found == cells.end() ? nullptr : &*found;
+}
+
+std::string shows_nothing(const HostileCell& cell, const json& answer) {
+    if (answer.contains("absent")) return answer["absent"];
+    const int error = answer.at("errno");
+    if (std::find(cell.held.begin(), cell.held.end(), error) != cell.held.end()) return {};
+    return fmt::format("it was answered {}, which is not how it is held back", answer.at("answer").get<std::string>());
 }
 
 // "VmLck:      1234 kB"

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -19,6 +20,9 @@ namespace dmatoll::harness {
 struct HostileCell {
     const char* access;
     const char* asset;  // kernel, process (another one's memory), devices (the others), machine
+    // Error numbers that the attempt is answered with where the kernel holds it back, 0 being none. Any other is that
+    // of something else, and shows nothing.
+    std::array<int, 2> held;
 };
 std::span<const HostileCell> hostile_cells();
 const HostileCell* find_hostile_cell(const std::string& access);  // nullptr: there is none
@@ -26,6 +30,10 @@ const HostileCell* find_hostile_cell(const std::string& access);  // nullptr: th
 // Tries all of it with the driver of that device. Adds to the record, throws and calls as run_probe().
 void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, nlohmann::json& record,
                         const std::function<void(std::uint64_t, std::uint64_t)>& step);
+
+// Why an attempt that reached nothing does not show that it was held back, by what the process says of it; empty: it
+// does.
+std::string shows_nothing(const HostileCell& cell, const nlohmann::json& answer);
 
 // Of /proc/PID/status and /proc/PID/limits: whether the process holds more memory locked than it may, or nothing
 // keeps it from that. Throws Failure if they do not say.

@@ -58,7 +58,21 @@ class Mapping {
     int error_;
 };
 
+// It never came to the attempt.
+int without_memory(const Mapping& memory, json& answer) {
+    answer["absent"] = std::string{"the process has no memory to map: "} + std::strerror(memory.error());
+    return memory.error();
+}
+
 constexpr int private_memory = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
+
+// Error number of a transfer. One that was cut short has none of its own.
+int outcome(ssize_t moved, std::size_t bytes) {
+    if (moved < 0) {
+        return errno;
+    }
+    return moved == static_cast<ssize_t>(bytes) ? 0 : EIO;
+}
 
 std::uint32_t dword_at(std::span<const std::byte> config, std::uint32_t at) {
     std::uint32_t value = 0;
@@ -117,9 +131,9 @@ int HostileDriver::perform(const HostileCommand& command, json& answer) {
         case Act::map_kernel:
             return map(iova, address, page_bytes, writable);
         case Act::map_read_only:
-            return map_file(iova, writable);
+            return map_file(iova, writable, answer);
         case Act::map_readable:
-            return map_file(iova, readable);
+            return map_file(iova, readable, answer);
         case Act::unmap:
             return unmap(iova, page_bytes);
         case Act::exhaust_memory:
@@ -205,13 +219,13 @@ int HostileDriver::map_own(std::uint64_t iova, json& answer) {
     return map(iova, page.address(), page_bytes, writable);
 }
 
-int HostileDriver::map_file(std::uint64_t iova, std::uint32_t access) const {
+int HostileDriver::map_file(std::uint64_t iova, std::uint32_t access, json& answer) const {
     const Descriptor file{::open(readable_.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file.valid()) {
         throw system_failure("cannot read " + readable_, errno);
     }
     const Mapping page{page_bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, file.get()};
-    return page.error() != 0 ? page.error() : map(iova, page.address(), page_bytes, access);
+    return page.error() != 0 ? without_memory(page, answer) : map(iova, page.address(), page_bytes, access);
 }
 
 int HostileDriver::exhaust(std::uint64_t address, std::uint64_t bytes, json& answer) {
@@ -230,7 +244,7 @@ int HostileDriver::exhaust(std::uint64_t address, std::uint64_t bytes, json& ans
 
 int HostileDriver::exhaust_memory(json& answer) {
     const Mapping memory{huge_page_bytes, PROT_READ | PROT_WRITE, private_memory, -1};
-    return memory.error() != 0 ? memory.error() : exhaust(memory.address(), huge_page_bytes, answer);
+    return memory.error() != 0 ? without_memory(memory, answer) : exhaust(memory.address(), huge_page_bytes, answer);
 }
 
 int HostileDriver::release() {
@@ -250,12 +264,10 @@ int HostileDriver::save_config() {
     if (const int error = describe_region(device_fd_, VFIO_PCI_CONFIG_REGION_INDEX, info); error != 0) {
         return error;
     }
-    if (::pread(device_fd_, config_.data(), config_.size(), static_cast<off_t>(info.offset)) !=
-        static_cast<ssize_t>(config_.size())) {
-        return errno;
-    }
-    config_saved_ = true;
-    return 0;
+    const int error = outcome(
+        ::pread(device_fd_, config_.data(), config_.size(), static_cast<off_t>(info.offset)), config_.size());
+    config_saved_ = error == 0;
+    return error;
 }
 
 int HostileDriver::write_config(std::uint32_t at, std::uint32_t value, std::size_t bytes) const {
@@ -263,10 +275,7 @@ int HostileDriver::write_config(std::uint32_t at, std::uint32_t value, std::size
     if (const int error = describe_region(device_fd_, VFIO_PCI_CONFIG_REGION_INDEX, info); error != 0) {
         return error;
     }
-    return ::pwrite(device_fd_, &value, bytes, static_cast<off_t>(info.offset + at)) ==
-                   static_cast<ssize_t>(bytes)
-               ? 0
-               : errno;
+    return outcome(::pwrite(device_fd_, &value, bytes, static_cast<off_t>(info.offset + at)), bytes);
 }
 
 int HostileDriver::write_bars(std::uint32_t address) {
@@ -375,7 +384,9 @@ int HostileDriver::reach_beyond(json& answer) const {
          {std::uint32_t{VFIO_PCI_CONFIG_REGION_INDEX}, std::uint32_t{VFIO_PCI_BAR0_REGION_INDEX}}) {
         vfio_region_info info;
         if (const int error = describe_region(device_fd_, index, info); error != 0) {
-            return error;
+            answer["absent"] = std::string{"VFIO does not say where its regions end: "} + std::strerror(error);
+            first = error;
+            break;
         }
         // Behind its end, and as far as what VFIO keeps apart for a region.
         for (const std::uint64_t beyond : std::array<std::uint64_t, 3>{

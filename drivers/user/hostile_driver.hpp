@@ -31,7 +31,7 @@ class HostileDriver {
 
     // Follows a line of hostile_command.hpp. The answer is a JSON object on one line: act, asset and what is
     // tried if it is an attack, errno (0: done), answer (its name), and what the act has beside; `absent`,
-    // why the device has nothing to try it with; or error, what is wrong with the line.
+    // why there is nothing to try it with; or error, what is wrong with the line.
     std::string follow(std::string_view line);
 
   private:
@@ -43,7 +43,7 @@ class HostileDriver {
                           std::uint32_t access) const;
     int unmap(std::uint64_t iova, std::uint64_t bytes) const;
     int map_own(std::uint64_t iova, nlohmann::json& answer);
-    [[nodiscard]] int map_file(std::uint64_t iova, std::uint32_t access) const;
+    [[nodiscard]] int map_file(std::uint64_t iova, std::uint32_t access, nlohmann::json& answer) const;
     int exhaust(std::uint64_t address, std::uint64_t bytes, nlohmann::json& answer);
     int exhaust_memory(nlohmann::json& answer);
     int release();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <linux/pci_regs.h>
 
+#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -48,6 +49,22 @@ TEST(HostileDriver, OneInTheKernelIsNoTrial) {
     trial.placement = "kernel";
     ASSERT_NE(impossible(trial), std::nullopt);
     EXPECT_NE(impossible(trial)->find("nothing holds it back"), std::string::npos);
+}
+
+TEST(HostileDriver, IsHeldBackByWhatHoldsItBackOnly) {
+    const auto reason = [](const char* access, int error, const char* answer) {
+        return shows_nothing(*find_hostile_cell(access), {{"errno", error}, {"answer", answer}});
+    };
+    EXPECT_EQ(reason("map_kernel_write", EFAULT, "EFAULT"), "");
+    EXPECT_EQ(reason("process_read", EPERM, "EPERM"), "");
+    EXPECT_EQ(reason("process_file_read", EACCES, "EACCES"), "");
+    EXPECT_EQ(reason("write_bars", 0, "done"), "");
+    EXPECT_NE(reason("process_read", ENOSYS, "ENOSYS").find("answered ENOSYS"), std::string::npos);
+    EXPECT_NE(reason("map_foreign_read", ENOMEM, "ENOMEM").find("ENOMEM"), std::string::npos);
+    EXPECT_NE(reason("trace_write", 0, "done").find("done"), std::string::npos) << "it was not refused";
+    EXPECT_EQ(shows_nothing(*find_hostile_cell("exhaust_memory"),
+                            {{"errno", ENOMEM}, {"answer", "ENOMEM"}, {"absent", "no memory of its own"}}),
+              "no memory of its own");
 }
 
 TEST(HostileDriver, HoldsNoMoreLockedThanItMay) {
