@@ -81,6 +81,7 @@ def blocks(run, section):
 ATTACK_TEXT = [
     "A driver process attacks by itself as well, with its VFIO container, its device and a process's system calls. Whether it reached anything is looked for where that "
     "would be: in a page and a file of another process, in the configuration of every PCI function as sysfs shows it, in the kernel's log, and in work that must go on. "
+    "How many mappings it made, and what it moved behind its regions, is by its own account. "
     "Behind it stands what the attempt itself was answered; “done” is no breach where what was done stayed with its own. That it programs its device with addresses that "
     "it was never given are the foreign accesses of the driver."
 ]

@@ -78,6 +78,8 @@ constexpr double patience_seconds = 60;
 constexpr const char* work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
 // Interrupts that make a flood, at the least: a driver that works takes that many a second.
 constexpr std::uint64_t fewest_interrupts = 100;
+// Linux's note_interrupt() judges a line by so many.
+constexpr std::uint64_t counted_together = 100'000;
 // The flood's, where CPUs take turns: one that never rests would keep the others from theirs.
 constexpr std::uint64_t rest_after = 64;
 
@@ -234,8 +236,11 @@ class Attack {
             back = false;
         }
         const auto complaints = log.complaints();
-        judged("flood_line", static_cast<std::uint64_t>(
-                                 std::count_if(complaints.begin(), complaints.end(), tells_of_a_dead_line)));
+        const std::uint64_t dead = dead_lines_among(complaints);
+        if (const std::string blind = blind_to_dead_lines(interrupts, complaints); dead == 0 && !blind.empty())
+            leave_out("flood_line", blind);
+        else
+            judged("flood_line", dead);
         judged("flood_kill", back ? 0 : 1);
     }
 
@@ -384,9 +389,21 @@ bool holds_too_much(const std::string& status, const std::string& limits) {
     fail("The status of the driver process does not have its locked memory");
 }
 
-bool tells_of_a_dead_line(const std::string& complaint) {
-    return complaint.find("nobody cared") != std::string::npos ||
-           complaint.find("Disabling IRQ") != std::string::npos;
+std::uint64_t dead_lines_among(const std::vector<std::string>& complaints) {
+    return static_cast<std::uint64_t>(
+        std::count_if(complaints.begin(), complaints.end(), [](const std::string& complaint) {
+            return complaint.find("nobody cared") != std::string::npos ||
+                   complaint.find("Disabling IRQ") != std::string::npos;
+        }));
+}
+
+std::string blind_to_dead_lines(std::uint64_t interrupts, const std::vector<std::string>& complaints) {
+    if (interrupts < counted_together)
+        return fmt::format("{} interrupts: Linux gives a line up after 99900 of {} that nobody served", interrupts,
+                           counted_together);
+    if (std::find(complaints.begin(), complaints.end(), overwritten) != complaints.end())
+        return "the kernel's log was overwritten before it was read";
+    return {};
 }
 
 void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const std::string& bdf, json& record,

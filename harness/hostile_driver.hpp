@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The driver process as an attacker: it is told to try what it has no business to do
-// (drivers/user/hostile_command.hpp has the acts), and what it reached is looked for where it would be.
+// (drivers/user/hostile_command.hpp has the acts), and what it reached is looked for where it would be. Of two acts
+// nobody else knows: how often it moved something behind its regions, and how many mappings it made. There its own
+// word is taken; for the first the configuration of all functions is looked at as well.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,6 +12,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "plan.hpp"
 #include "traffic.hpp"
@@ -39,7 +42,10 @@ std::string shows_nothing(const HostileCell& cell, const nlohmann::json& answer)
 // keeps it from that. Throws Failure if they do not say.
 bool holds_too_much(const std::string& status, const std::string& limits);
 
-// Whether a line of the kernel's log says that it gave up an interrupt line.
-bool tells_of_a_dead_line(const std::string& complaint);
+// How many complaints of the kernel's say that it gave up an interrupt line.
+std::uint64_t dead_lines_among(const std::vector<std::string>& complaints);
+
+// Why it may have had no reason to give one up, or may have said so unheard; empty: it would be known.
+std::string blind_to_dead_lines(std::uint64_t interrupts, const std::vector<std::string>& complaints);
 
 }  // namespace dmatoll::harness

@@ -35,7 +35,7 @@ std::vector<std::string> KernelLog::complaints() {
             if (auto text = complaint_of({record, static_cast<std::size_t>(got)}); !text.empty())
                 result.push_back(std::move(text));
         } else if (got < 0 && errno == EPIPE) {
-            result.emplace_back("(messages were overwritten before they were read)");
+            result.emplace_back(overwritten);
         } else if (got < 0 && errno == EINTR) {
             continue;
         } else {

@@ -11,6 +11,9 @@
 
 namespace dmatoll::harness {
 
+// Among complaints: there were messages that nobody knows.
+inline constexpr const char* overwritten = "(messages were overwritten before they were read)";
+
 // Messages of /dev/kmsg from the construction on.
 class KernelLog {
   public:

@@ -144,12 +144,8 @@ int HostileDriver::perform(const HostileCommand& command, json& answer) {
             return release();
         case Act::write_bars:
             return write_bars(on_bus);
-        case Act::write_rom: {
-            const int error = save_config();
-            return error != 0 ? error
-                              : write_config(PCI_ROM_ADDRESS, on_bus | PCI_ROM_ADDRESS_ENABLE,
-                                             sizeof(std::uint32_t));
-        }
+        case Act::write_rom:
+            return write_rom(on_bus, answer);
         case Act::write_command: {
             const int error = save_config();
             return error != 0 ? error : write_config(PCI_COMMAND, 0xffff, sizeof(std::uint16_t));
@@ -285,6 +281,21 @@ int HostileDriver::write_bars(std::uint32_t address) {
             write_config(PCI_BASE_ADDRESS_0 + bar * sizeof(std::uint32_t), address, sizeof(std::uint32_t));
     }
     return error;
+}
+
+int HostileDriver::write_rom(std::uint32_t address, json& answer) {
+    if (const int error = save_config(); error != 0) {
+        return error;
+    }
+    vfio_region_info info;
+    if (const int error = describe_region(device_fd_, VFIO_PCI_ROM_REGION_INDEX, info); error != 0) {
+        return error;
+    }
+    if (info.size == 0) {
+        answer["absent"] = "the device has no expansion ROM to be moved";
+        return 0;
+    }
+    return write_config(PCI_ROM_ADDRESS, address | PCI_ROM_ADDRESS_ENABLE, sizeof(std::uint32_t));
 }
 
 std::uint32_t HostileDriver::capability(std::uint8_t id) const {

@@ -51,6 +51,7 @@ class HostileDriver {
     int save_config();
     [[nodiscard]] int write_config(std::uint32_t at, std::uint32_t value, std::size_t bytes) const;
     int write_bars(std::uint32_t address);
+    int write_rom(std::uint32_t address, nlohmann::json& answer);
     int write_messages(std::uint32_t address, nlohmann::json& answer);
     int power_down(nlohmann::json& answer);
     int restore_config();

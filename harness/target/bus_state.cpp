@@ -32,17 +32,25 @@ std::size_t power_state_of(const std::string& config) {
     return 0;
 }
 
-// A register that tells addresses, or where messages go, and changes by nobody's doing but a driver's.
-bool is_fixed(const std::string& config, std::size_t at, bool own) {
-    if (at == PCI_COMMAND || at == PCI_COMMAND + 1) return !own;
-    if (at < PCI_BASE_ADDRESS_0) return false;
+// Of the command register, what says how the function itself answers, asks, reports errors and interrupts. Not what
+// has it look at or rely upon others: special cycles, palette snooping, stepping, fast transfers back to back.
+constexpr unsigned own_command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INVALIDATE |
+                                 PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
+
+constexpr unsigned all = 0xff;
+
+// The bits there that tell addresses, or where messages go, and change by nobody's doing but a driver's.
+unsigned fixed_bits(const std::string& config, std::size_t at, bool own) {
+    if (at == PCI_COMMAND) return own ? all & ~own_command : all;
+    if (at == PCI_COMMAND + 1) return own ? all & ~(own_command >> 8) : all;
+    if (at < PCI_BASE_ADDRESS_0) return 0;
     // The state of the bus behind a bridge.
     const bool bridge = (byte_at(config, PCI_HEADER_TYPE) & type_mask) == PCI_HEADER_TYPE_BRIDGE;
-    if (bridge && (at == PCI_SEC_STATUS || at == PCI_SEC_STATUS + 1)) return false;
-    if (at < PCI_STD_HEADER_SIZEOF) return true;
+    if (bridge && (at == PCI_SEC_STATUS || at == PCI_SEC_STATUS + 1)) return 0;
+    if (at < PCI_STD_HEADER_SIZEOF) return all;
     // Others' capabilities have state of their own.
     const std::size_t power = power_state_of(config);
-    return own && !(power != 0 && at >= power && at < power + 4);
+    return own && !(power != 0 && at >= power && at < power + 4) ? all : 0;
 }
 
 }  // namespace
@@ -76,7 +84,7 @@ std::vector<std::string> BusState::changes_since(const BusState& before, const s
         if (now.config.size() != was.config.size())
             changes.push_back(bdf + ": its configuration has another length");
         for (std::size_t at = 0; at < std::min(was.config.size(), now.config.size()); ++at)
-            if (is_fixed(was.config, at, bdf == own) && now.config[at] != was.config[at])
+            if (((byte_at(now.config, at) ^ byte_at(was.config, at)) & fixed_bits(was.config, at, bdf == own)) != 0)
                 changes.push_back(fmt::format("{}: byte {:#x} is {:#04x} and was {:#04x}", bdf, at,
                                               byte_at(now.config, at), byte_at(was.config, at)));
     }

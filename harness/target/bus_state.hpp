@@ -14,8 +14,8 @@ class BusState {
     // As it is now. Throws Failure if no function can be read.
     BusState();
 
-    // What differs from `before`, one line each. Of the function `own` its command register and power state
-    // are its driver's to change; its addresses and where its messages go are not.
+    // What differs from `before`, one line each. Of the function `own` the power state, and in the command
+    // register what concerns itself alone, are its driver's to change; its addresses and where its messages go are not.
     [[nodiscard]] std::vector<std::string> changes_since(const BusState& before,
                                                          const std::string& own) const;
 

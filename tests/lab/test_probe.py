@@ -127,8 +127,10 @@ ANSWERS = {
     "exhaust_memory": "ENOMEM", "exhaust_mappings": "ENOSPC",
 }  # fmt: skip
 # What is done all the same, and stays with the process's own.
-DONE = ("map_readable", "write_bars", "write_rom", "write_command")
+DONE = ("map_readable", "write_bars", "write_command")
 NOT_IN_AN_82540EM = ("write_messages", "power_down")
+# What shows nothing in the lab: its parts have no ROM, and Linux gives a line up after 99,900 interrupts that nobody served, of which a flood there has some thousands.
+NOT_IN_THE_LAB = {"write_rom": "no expansion ROM", "flood_line": "interrupts: Linux gives a line up"}
 
 
 def test_a_driver_process_that_attacks_is_held(attacked):
@@ -145,7 +147,7 @@ def test_what_a_driver_process_tries_reaches_nothing(attacked, attacker):
     assert {cell["asset"] for cell in cells.values()} == {"kernel", "process", "devices", "machine"}
     for access, cell in cells.items():
         assert cell["attacker"] == "driver" and cell["promised"] == "refused" and cell["reached"] == 0, cell
-        absent = attacker[0] == "82540EM" and access in NOT_IN_AN_82540EM
+        absent = access in NOT_IN_THE_LAB or (attacker[0] == "82540EM" and access in NOT_IN_AN_82540EM)
         assert cell["verdict"] == ("not tried" if absent else "as promised"), cell
         assert absent == bool(cell.get("reason")) and (absent or cell["accesses"] > 0), cell
     for access, answer in ANSWERS.items():
@@ -153,4 +155,6 @@ def test_what_a_driver_process_tries_reaches_nothing(attacked, attacker):
     for access in (*DONE, *(() if attacker[0] == "82540EM" else NOT_IN_AN_82540EM)):
         assert cells[access]["answer"] == "done", cells[access]
     # A flood, and what it did not do.
-    assert cells["flood"]["accesses"] == cells["flood_line"]["accesses"] == cells["flood_kill"]["accesses"] >= 100
+    assert cells["flood"]["accesses"] == cells["flood_kill"]["accesses"] >= 100
+    for access, reason in NOT_IN_THE_LAB.items():
+        assert reason in cells[access]["reason"], cells[access]

@@ -82,9 +82,12 @@ TEST(HostileDriver, HoldsNoMoreLockedThanItMay) {
 }
 
 TEST(HostileDriver, TheKernelsLogTellsOfALineThatItGaveUp) {
-    EXPECT_TRUE(tells_of_a_dead_line("irq 16: nobody cared (try booting with the \"irqpoll\" option)"));
-    EXPECT_TRUE(tells_of_a_dead_line("Disabling IRQ #16"));
-    EXPECT_FALSE(tells_of_a_dead_line("vfio-pci 0000:00:04.0: resetting"));
+    EXPECT_EQ(dead_lines_among({"irq 16: nobody cared (try booting with the \"irqpoll\" option)",
+                                "vfio-pci 0000:00:04.0: resetting", "Disabling IRQ #16"}),
+              2u);
+    EXPECT_EQ(blind_to_dead_lines(100'000, {"vfio-pci 0000:00:04.0: resetting"}), "");
+    EXPECT_NE(blind_to_dead_lines(99'999, {}).find("99999 interrupts"), std::string::npos) << "it gives none up yet";
+    EXPECT_NE(blind_to_dead_lines(100'000, {overwritten}).find("overwritten"), std::string::npos);
     EXPECT_EQ(
         faults_among({"DMAR: [DMA Write] Request device [00:04.0] fault addr 0x1000", "Disabling IRQ #16"}),
         1u);
@@ -166,10 +169,10 @@ class BusTest : public TargetTest {
     void write(const char* bdf, const std::string& config) {
         put("sys/bus/pci/devices/" + std::string{bdf} + "/config", config);
     }
-    std::vector<std::string> after(const char* bdf, std::size_t at) {
+    std::vector<std::string> after(const char* bdf, std::size_t at, char byte = '\x1f') {
         const BusState before;
         std::string changed = config_;
-        changed[at] = '\x1f';
+        changed[at] = byte;
         write(bdf, changed);
         const auto changes = BusState{}.changes_since(before, nic);
         write(bdf, config_);
@@ -191,9 +194,13 @@ TEST_F(BusTest, NobodysAddressesChange) {
         }
 }
 
-TEST_F(BusTest, ItsCommandRegisterAndItsSleepAreADriversOwn) {
-    EXPECT_TRUE(after(nic, PCI_COMMAND).empty());
-    EXPECT_FALSE(after(other, PCI_COMMAND).empty());
+TEST_F(BusTest, WhatConcernsItselfAndItsSleepAreADriversOwn) {
+    EXPECT_TRUE(after(nic, PCI_COMMAND, '\x57').empty()) << "how it answers and asks";
+    EXPECT_TRUE(after(nic, PCI_COMMAND + 1, '\x05').empty()) << "what it reports, and its line";
+    for (const char others : {PCI_COMMAND_SPECIAL, PCI_COMMAND_VGA_PALETTE})
+        EXPECT_FALSE(after(nic, PCI_COMMAND, others).empty());
+    EXPECT_FALSE(after(nic, PCI_COMMAND + 1, PCI_COMMAND_FAST_BACK >> 8).empty());
+    EXPECT_FALSE(after(other, PCI_COMMAND, PCI_COMMAND_IO).empty());
     EXPECT_TRUE(after(nic, 0x50 + PCI_PM_CTRL).empty());
     EXPECT_FALSE(after(nic, 0x60).empty()) << "where its messages go may be there";
 }
