@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Who judges a driver process that attacks, before one that gets at everything and one that is held back.
 #include <gtest/gtest.h>
+#include <linux/pci_regs.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -31,6 +34,7 @@ class FakeDriver : public Driver {
     bool reads_files = true;
     bool writes_files = true;
     std::uint64_t mappings = 7;
+    std::function<void()> beyond = [] {};  // what an access behind its regions does
 
     Counts counters() override { return {}; }
     [[nodiscard]] std::string counter_source() const override { return {}; }
@@ -59,6 +63,10 @@ class FakeDriver : public Driver {
         const int error = found == refused.end() ? 0 : found->second;
         json answer{{"errno", error}, {"answer", error == 0 ? "done" : ::strerrorname_np(error)}};
         if (act.starts_with("exhaust")) answer["mappings"] = mappings;
+        if (act == "reach_beyond") {
+            beyond();
+            answer.update({{"tries", 14}, {"moved", 0}});
+        }
         if (error == 0) follow(act, values, answer);
         if (act.ends_with("_read") && !answer.contains("word")) answer["word"] = 0;
         return answer;
@@ -191,6 +199,22 @@ TEST_F(AttackTest, WhatItHeldHasToComeBack) {
     driver_.refused["release"] = EINVAL;
     broken_off_ = "could not unmap";
     EXPECT_EQ(cells().at("exhaust_memory")["verdict"], "as promised");
+}
+
+TEST_F(AttackTest, ABusThatIsAnotherBehindAnAccessWasReachedAndEndsTheTrial) {
+    hold_back();
+    driver_.refused["reach_beyond"] = EINVAL;
+    const std::string config = std::string{"sys/bus/pci/devices/"} + nic + "/config";
+    std::string registers(256, '\0');
+    put(config, registers);
+    driver_.beyond = [&] {
+        registers[PCI_BASE_ADDRESS_0 + 3] = '\x1f';
+        put(config, registers);
+    };
+    broken_off_ = "The bus is not as it was";
+    const auto cell = cells().at("reach_beyond");
+    EXPECT_EQ(cell["verdict"], "less than promised");
+    EXPECT_EQ(cell["changes"].size(), 1u) << cell;
 }
 
 }  // namespace
