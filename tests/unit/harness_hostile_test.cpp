@@ -143,13 +143,18 @@ std::vector<std::byte> core_file(std::vector<Elf64_Phdr> parts) {
     return bytes;
 }
 
+Elf64_Phdr part_of_memory(Elf64_Addr address, Elf64_Addr physical, Elf64_Xword bytes) {
+    Elf64_Phdr part{};
+    part.p_type = PT_LOAD;
+    part.p_vaddr = address;
+    part.p_paddr = physical;
+    part.p_memsz = bytes;
+    return part;
+}
+
 TEST(KernelAddress, IsWhereTheKernelHasThatMemory) {
-    const Elf64_Phdr nowhere{.p_type = PT_LOAD,
-                             .p_vaddr = 0xffffc90000000000,
-                             .p_paddr = ~Elf64_Addr{0},
-                             .p_memsz = ~Elf64_Xword{0}};
-    const Elf64_Phdr memory{
-        .p_type = PT_LOAD, .p_vaddr = 0xffff888000100000, .p_paddr = 0x100000, .p_memsz = 0x1000};
+    const Elf64_Phdr nowhere = part_of_memory(0xffffc90000000000, ~Elf64_Addr{0}, ~Elf64_Xword{0});
+    const Elf64_Phdr memory = part_of_memory(0xffff888000100000, 0x100000, 0x1000);
     const auto bytes = core_file({nowhere, memory});
     EXPECT_EQ(kernel_address_in(bytes, 0x100008), 0xffff888000100008);
     EXPECT_EQ(kernel_address_in(bytes, 0x101000), std::nullopt);
