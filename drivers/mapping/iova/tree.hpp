@@ -2,12 +2,17 @@
 // IOVA ranges by a balanced tree of those that are out, from the top of the space downwards: the allocator that
 // Linux has had since it drives IOMMUs [drivers/iommu/iova.c], in two searches.
 //
-// Search::linear is that of Linux before 4.7: from the range that was handed out last (or that lay above the last
-// one that came back higher) it goes down gap by gap until one is wide enough, and starts again at the top if
-// there is none. Where rings are served in order the first look succeeds. Where buffers of several sizes come and
-// go, as with reception and transmission together, the cached range jumps to the top again and again, and each
-// search passes all the ranges of a ring: linear time (Malka et al., FAST 2015). It is kept as it was, to be
-// measured.
+// Search::linear is after that of Linux before 4.7: from the range that was handed out last (or that lay above the
+// last one that came back higher) it goes down gap by gap until one is wide enough. Where rings are served in order
+// the first look succeeds. Where buffers of several sizes come and go, as with reception and transmission together,
+// the cached range jumps to the top again and again, and each search passes all the ranges of a ring: linear time
+// (Malka et al., FAST 2015).
+//
+// It differs in two things. That Linux kept a cached range for requests below 4 GiB only, which come first, and
+// searched from the highest range of all for those of the whole width, which come if the first fail; here one cached
+// range serves the whole width. And where nothing below the cached range was wide enough, that Linux gave up (it
+// starts again at the top since 5.11); here the search starts again at the top, or IOVAs above a cached range that
+// is low would be out of reach. As long as space below it lasts, the steps are the same.
 //
 // Search::by_gap finds the highest gap that is wide enough by the tree itself: each node knows the widest gap
 // below any range of its subtree. Logarithmic, except where gaps are wide enough and do not hold the alignment.
@@ -77,7 +82,11 @@ class Tree {
             nodes_[top_].gap = nodes_[top_].first;
             nodes_[top_].widest = nodes_[top_].first;
         }
-        for_each_hole(space, [this](std::uint64_t first, std::uint64_t end) { insert(take(first, end), top_); });
+        fixed_ = top_;
+        for_each_hole(space, [this](std::uint64_t first, std::uint64_t end) {
+            fixed_ = take(first, end);
+            insert(fixed_, top_);
+        });
         return {};
     }
 
@@ -104,14 +113,14 @@ class Tree {
         return Iova{first * page_bytes};
     }
 
-    // Takes back what allocate() gave; what it did not give changes nothing.
+    // Takes back what allocate() gave; where nothing that it gave begins, holes and the top included, changes nothing.
     void free(Iova iova, std::uint64_t) {
         const std::uint64_t first = iova.value / page_bytes;
         std::uint32_t node = root_;
         while (node != none && nodes_[node].first != first) {
             node = first < nodes_[node].first ? nodes_[node].left : nodes_[node].right;
         }
-        if (node == none) return;
+        if (node <= fixed_) return;  // or none
         const std::uint32_t above = next(node);
         if constexpr (search == Search::linear) {
             if (nodes_[node].first >= nodes_[cached_].first) cached_ = above;
@@ -328,6 +337,7 @@ class Tree {
     std::uint32_t count_ = 0;
     std::uint32_t root_ = none;
     std::uint32_t top_ = none;
+    std::uint32_t fixed_ = none;  // the top and the holes are the nodes up to this one
     std::uint32_t spare_ = none;
     std::uint32_t cached_ = none;  // Search::linear: where the next search begins, below it
 };
