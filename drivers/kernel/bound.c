@@ -64,27 +64,32 @@ static void list_names(char* names, size_t size, const char* (*name_at)(int numb
     }
 }
 
+/* The number of what a parameter names, or a negative errno. */
+static int choose_by_name(struct device* device, const char* parameter, char* const* value,
+                          int (*find)(const char* name), const char* (*name_at)(int number)) {
+    char name[32], names[256] = "";
+    int number;
+
+    kernel_param_lock(THIS_MODULE);
+    strscpy(name, *value, sizeof(name));
+    kernel_param_unlock(THIS_MODULE);
+    /* What is echoed into the parameter ends in a newline. */
+    number = find(strim(name));
+    if (number >= 0) return number;
+    list_names(names, sizeof(names), name_at);
+    dev_err(device, "unknown %s \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME "/parameters/%s\n",
+            parameter, strim(name), names, parameter);
+    return -EINVAL;
+}
+
 static bool wants_own_domain(int number) { return !strcmp(dmatoll_strategy_domain(number), "own"); }
 
 /* The parameter's strategy, checked against the driver that was asked for; or a negative errno. */
 static int choose_strategy(struct device* device, bool own) {
     const char* driver = own ? dmatoll_kind.own_driver : dmatoll_kind.linux_driver;
-    char name[32], names[256] = "";
-    int number;
+    int number = choose_by_name(device, "strategy", &strategy, dmatoll_strategy_find, dmatoll_strategy_name);
 
-    kernel_param_lock(THIS_MODULE);
-    strscpy(name, strategy, sizeof(name));
-    kernel_param_unlock(THIS_MODULE);
-    /* What is echoed into the parameter ends in a newline. */
-    number = dmatoll_strategy_find(strim(name));
-    if (number < 0) {
-        list_names(names, sizeof(names), dmatoll_strategy_name);
-        dev_err(device,
-                "unknown strategy \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
-                "/parameters/strategy\n",
-                strim(name), names);
-        return -EINVAL;
-    }
+    if (number < 0) return number;
     if (wants_own_domain(number) != own) {
         dev_err(device,
                 "strategy %s does not run under driver %s: write %s into driver_override and bind again, or "
@@ -133,22 +138,11 @@ static int check_strategy_parameters(struct device* device, const struct dmatoll
 /* The parameter's allocator, checked against the strategy; or a negative errno. */
 static int choose_iova_allocator(struct device* device, int strategy_number, bool own,
                                  const struct dmatoll_strategy_settings* settings) {
-    char name[32], names[128] = "";
     const char* refusal;
-    int number;
+    int number = choose_by_name(device, "iova_allocator", &iova_allocator, dmatoll_iova_allocator_find,
+                                dmatoll_iova_allocator_name);
 
-    kernel_param_lock(THIS_MODULE);
-    strscpy(name, iova_allocator, sizeof(name));
-    kernel_param_unlock(THIS_MODULE);
-    number = dmatoll_iova_allocator_find(strim(name));
-    if (number < 0) {
-        list_names(names, sizeof(names), dmatoll_iova_allocator_name);
-        dev_err(device,
-                "unknown iova_allocator \"%s\"; there are:%s. Write one into /sys/module/" KBUILD_MODNAME
-                "/parameters/iova_allocator\n",
-                strim(name), names);
-        return -EINVAL;
-    }
+    if (number < 0) return number;
     /* Linux's domains have Linux's allocator, whatever the parameter is. */
     if (!own) return number;
     refusal = dmatoll_iova_allocator_refusal(number, strategy_number, dmatoll_kind.maps_lists, settings);
