@@ -44,7 +44,7 @@ inline constexpr std::array catalogue{
     IovaAllocatorEntry{IovaAllocatorKind::tree, "tree",
                        "balanced tree of the ranges that are out, which knows its widest gaps; from the top"},
     IovaAllocatorEntry{IovaAllocatorKind::tree_linear, "tree-linear",
-                       "the same tree, gap after gap from a cached range downwards, as Linux before 4.7"},
+                       "the same tree, gap after gap from a cached range downwards, after Linux before 4.7"},
     IovaAllocatorEntry{IovaAllocatorKind::eiovar, "eiovar", "free lists by exact size in front of the tree"},
     IovaAllocatorEntry{IovaAllocatorKind::magazines, "magazines",
                        "two magazines of 127 ranges for each CPU and size, a depot, the tree behind"},

@@ -2,12 +2,17 @@
 // IOVA ranges by a balanced tree of those that are out, from the top of the space downwards: the allocator that
 // Linux has had since it drives IOMMUs [drivers/iommu/iova.c], in two searches.
 //
-// Search::linear is that of Linux before 4.7: from the range that was handed out last (or that lay above the last
-// one that came back higher) it goes down gap by gap until one is wide enough, and starts again at the top if
-// there is none. Where rings are served in order the first look succeeds. Where buffers of several sizes come and
-// go, as with reception and transmission together, the cached range jumps to the top again and again, and each
-// search passes all the ranges of a ring: linear time (Malka et al., FAST 2015). It is kept as it was, to be
-// measured.
+// Search::linear is after that of Linux before 4.7: from the range that was handed out last (or that lay above the
+// last one that came back higher) it goes down gap by gap until one is wide enough. Where rings are served in order
+// the first look succeeds. Where buffers of several sizes come and go, as with reception and transmission together,
+// the cached range jumps to the top again and again, and each search passes all the ranges of a ring: linear time
+// (Malka et al., FAST 2015).
+//
+// It differs in two things. That Linux kept a cached range for requests below 4 GiB only, which come first, and
+// searched from the highest range of all for those of the whole width, which come if the first fail; here one cached
+// range serves the whole width. And where nothing below the cached range was wide enough, that Linux gave up (it
+// starts again at the top since 5.11); here the search starts again at the top, or IOVAs above a cached range that
+// is low would be out of reach. As long as space below it lasts, the steps are the same.
 //
 // Search::by_gap finds the highest gap that is wide enough by the tree itself: each node knows the widest gap
 // below any range of its subtree. Logarithmic, except where gaps are wide enough and do not hold the alignment.
