@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -53,6 +54,14 @@ class AllocatorTest : public testing::Test {
         std::set<std::uint64_t> sorted{pages.begin(), pages.end()};
         EXPECT_EQ(sorted.size(), pages.size()) << "a page was handed out twice";
         return sorted;
+    }
+    // The page numbers from first to last, added to others.
+    static std::set<std::uint64_t> pages_of(std::uint64_t first, std::uint64_t last,
+                                            std::set<std::uint64_t> others = {}) {
+        for (std::uint64_t page = first;; ++page) {
+            others.insert(page);
+            if (page == last) return others;
+        }
     }
 
     Kind kind = Kind::size_classes;
@@ -143,15 +152,16 @@ TEST_P(AllocatorProperty, RandomSizesNeverCollide) {
 }
 
 TEST_P(EveryAllocator, PageZeroIsLeftOut) {
-    ASSERT_TRUE(set_up({{0, 3 * page_bytes - 1}}, {}, 39).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 2}));
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}}, {}, 39).ok());
+    EXPECT_EQ(all_pages_sorted(), pages_of(1, 255));
 }
 
 TEST_P(EveryAllocator, ExhaustionIsAnErrorAndFreeingEndsIt) {
-    ASSERT_TRUE(set_up({{page_bytes, 5 * page_bytes - 1}}, {}, 39).ok());
+    ASSERT_TRUE(set_up({{page_bytes, 257 * page_bytes - 1}}, {}, 39).ok());
     const std::vector<std::uint64_t> taken = all_pages();
-    EXPECT_EQ(taken.size(), 4u);
-    const Iova freed{taken[2] * page_bytes};
+    EXPECT_EQ(taken.size(), 256u);
+    // One that is in no block of `contiguous`, whose pages come back together.
+    const Iova freed{taken[254] * page_bytes};
     free(freed, 1);
     const Result<Iova> again = allocate(1);
     ASSERT_TRUE(again.ok());
@@ -186,9 +196,9 @@ TEST_P(EveryAllocator, RoundsOfMixedSizesNeverUseTheSpaceUp) {
 
 TEST_P(EveryAllocator, WidthCutsTheRange) {
     // 57 bits reported, 39 translated: what lies above is not handed out.
-    const std::uint64_t first = (std::uint64_t{1} << 39) - 2 * page_bytes;
+    const std::uint64_t first = (std::uint64_t{1} << 39) - 256 * page_bytes;
     ASSERT_TRUE(set_up({{first, (std::uint64_t{1} << 57) - 1}}, {}, 39).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{first / page_bytes, first / page_bytes + 1}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(first / page_bytes, first / page_bytes + 255));
 }
 
 TEST_P(EveryAllocator, NothingUsableIsRefused) {
@@ -207,28 +217,28 @@ TEST_P(EveryAllocator, NothingUsableIsRefused) {
 
 TEST_P(EveryAllocator, TopOfSixtyFourBitsDoesNotWrap) {
     const std::uint64_t top = ~std::uint64_t{0} / page_bytes;
-    ASSERT_TRUE(set_up({{~std::uint64_t{0} - 2 * page_bytes + 1, ~std::uint64_t{0}}}, {}, 64).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{top - 1, top}));
+    ASSERT_TRUE(set_up({{~std::uint64_t{0} - 256 * page_bytes + 1, ~std::uint64_t{0}}}, {}, 64).ok());
+    EXPECT_EQ(all_pages_sorted(), pages_of(top - 255, top));
 }
 
 TEST_P(EveryAllocator, ReservedRangesMayOverlapAndComeInAnyOrder) {
-    ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}},
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}},
                        {{8 * page_bytes, 11 * page_bytes - 1},
                         {2 * page_bytes, 3 * page_bytes + 17},
                         {3 * page_bytes, 8 * page_bytes},
                         {12 * page_bytes + 5, 12 * page_bytes + 5}},
                        39)
                     .ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 11, 13, 14, 15}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(13, 255, {1, 11}));
 }
 
 TEST_P(EveryAllocator, RangesMayAdjoinAndComeInAnyOrder) {
-    ASSERT_TRUE(set_up({{8 * page_bytes, 10 * page_bytes - 1},
+    ASSERT_TRUE(set_up({{8 * page_bytes, 200 * page_bytes - 1},
                         {2 * page_bytes, 3 * page_bytes - 1},
                         {6 * page_bytes, 8 * page_bytes - 1}},
                        {}, 39)
                     .ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{2, 6, 7, 8, 9}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(6, 199, {2}));
 }
 
 TEST_P(EveryAllocator, AGigabyteIsOneRange) {
@@ -304,17 +314,18 @@ TEST_P(EveryAllocator, ADomainMapsAndUnmapsByIt) {
 }
 
 TEST_P(EveryAllocator, ARefusedMappingGivesItsRangeBack) {
-    ASSERT_TRUE(set_up({{0, 5 * page_bytes - 1}}, {}, 39).ok());
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}}, {}, 39).ok());
     model::SoftwareIommu iommu{machine.memory};
     ModelDomain domain{iommu, allocator};
     const Memory memory = machine.memory.allocate_pages(4);
-    for (int i = 0; i < 20; ++i) {
+    // As many as a block of `contiguous` has, which then begins anew.
+    for (std::uint64_t i = 0; i < iova::Contiguous::block_pages; ++i) {
         iommu.refuse_maps(0);
         EXPECT_EQ(domain.map_pages(memory, page_bytes, Direction::to_device).error(), Error::mapping_failed);
     }
     EXPECT_EQ(domain.live(), 0u);
-    EXPECT_EQ(domain.counters().failures, 20u);
-    EXPECT_EQ(all_pages_sorted().size(), 4u);
+    EXPECT_EQ(domain.counters().failures, iova::Contiguous::block_pages);
+    EXPECT_EQ(all_pages_sorted(), pages_of(1, 255));
 }
 
 // Strategy contiguous lays its IOVAs out itself, in blocks of 64 pages that it takes from the domain.
@@ -591,6 +602,18 @@ TEST_F(ContiguousIovasTest, ABlockIsUsedAgainWhenAllOfItIsBack) {
     for (std::uint64_t i = 0; i < block; ++i) EXPECT_EQ(allocate(1).value(), first[i]);
 }
 
+TEST_F(ContiguousIovasTest, ASpaceThatHasNoRoomForABlockIsRefused) {
+    EXPECT_EQ(set_up({{0, 2 * block * page_bytes - 1}}, {}, 39).error(), Error::invalid_argument)
+        << "half of it is less than a block";
+    std::vector<IovaRange> pieces;
+    for (std::uint64_t i = 1; i <= 16; ++i) {
+        pieces.push_back({i * block * page_bytes, (i * block + block - 1) * page_bytes - 1});
+    }
+    EXPECT_EQ(set_up(pieces, {}, 39).error(), Error::invalid_argument) << "no piece is as long";
+    EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
+    EXPECT_TRUE(set_up({{0, 3 * block * page_bytes - 1}}, {}, 39).ok());
+}
+
 // ---- identity ----
 
 class IdentityTest : public testing::Test {
@@ -602,7 +625,9 @@ class IdentityTest : public testing::Test {
         const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};
         EXPECT_TRUE(allocator
                         .set_up(machine.platform, {&range, 1}, {&reserved, 1}, 39, 1,
-                                {.kind = Kind::identity, .last = Memory{machine.memory.bytes() - 1}})
+                                {.kind = Kind::identity,
+                                 .last = Memory{machine.memory.bytes() - 1},
+                                 .clears_without_invalidating = model::SoftwareIommu::clears_without_invalidating})
                         .ok());
     }
     ~IdentityTest() override {
@@ -707,7 +732,8 @@ TEST_F(IdentityTest, MemoryBeyondAQuarterOfTheSpaceIsRefused) {
     const IovaRange range{0, ~std::uint64_t{0}};
     const auto set_up = [&](std::uint64_t last) {
         return other
-            .set_up(machine.platform, {&range, 1}, {}, 30, 1, {.kind = Kind::identity, .last = Memory{last}})
+            .set_up(machine.platform, {&range, 1}, {}, 30, 1,
+                    {.kind = Kind::identity, .last = Memory{last}, .clears_without_invalidating = true})
             .error();
     };
     EXPECT_EQ(set_up(gigabyte / 4), Error::invalid_argument);
@@ -741,6 +767,24 @@ TEST(IovaAllocatorCatalogue, EachIsThereOnceAndSaysWhereItIsNot) {
     EXPECT_EQ(names.size(), iova_allocators::catalogue.size());
     EXPECT_EQ(kinds.size(), iova_allocators::catalogue.size());
     EXPECT_EQ(iova_allocators::find(iova_allocators::default_name)->kind, IovaAllocator::usual_kind);
+}
+
+TEST(IovaAllocatorCatalogue, AFailureNamesItsCause) {
+    const auto says = [](Error error, Kind kind, const Strategy& strategy, const char* word) {
+        const std::string text = iova_allocators::failure(error, kind, {.strategy = &strategy});
+        return text.find(word) != std::string::npos;
+    };
+    for (const IovaAllocatorEntry& entry : iova_allocators::catalogue) {
+        EXPECT_TRUE(says(Error::no_memory, entry.kind, strategies::strict, "memory for the tables")) << entry.name;
+        EXPECT_TRUE(says(Error::not_supported, entry.kind, strategies::strict, "does not work")) << entry.name;
+        EXPECT_FALSE(says(Error::no_memory, entry.kind, strategies::passthrough, "leaves no")) << entry.name;
+        const bool has_its_own = entry.kind == Kind::identity || entry.kind == Kind::contiguous;
+        EXPECT_EQ(says(Error::invalid_argument, entry.kind, strategies::strict, entry.name), has_its_own)
+            << entry.name;
+        EXPECT_NE(says(Error::invalid_argument, entry.kind, strategies::strict, "leaves no"), has_its_own)
+            << entry.name;
+    }
+    EXPECT_TRUE(says(Error::invalid_argument, Kind::size_classes, strategies::passthrough, "linux-identity"));
 }
 
 TEST(IovaAllocatorCatalogue, OutsideOfLinuxThereIsNoneOfLinux) {
