@@ -204,6 +204,7 @@ class Domain {
         if (ranges.empty()) return;
         if constexpr (Backend::clears_without_invalidating) {
             if (!backend_.invalidate_all().ok()) [[unlikely]] {
+                if (leaves_pages_in_place()) lose_in_place(ranges);
                 give_up(ranges.size());
                 return;
             }
@@ -368,12 +369,18 @@ class Domain {
     Result<Iova> map_in_place(Memory memory, std::uint64_t bytes, Direction direction, bool first_touch) {
         Cell& cell = shared();
         cell.lock.lock();
-        const Result<Iova> iova = allocator_.identity().map(backend_, memory, bytes / page_bytes, direction);
+        bool is_lost = false;
+        const Result<Iova> iova =
+            allocator_.identity().map(backend_, memory, bytes / page_bytes, direction, is_lost);
         if (iova.ok()) {
             cell.maps.add(1);
             if (first_touch) cell.first_touches.add(1);
         } else {
             cell.failures.add(1);
+            if (is_lost) {
+                cell.maps.add(1);
+                cell.quarantined.add(1);
+            }
         }
         cell.lock.unlock();
         return iova;
@@ -402,6 +409,14 @@ class Domain {
         shared().lock.unlock();
         if (!cleared.ok()) give_up(1);
         return cleared.error();
+    }
+
+    [[gnu::noinline]] void lose_in_place(std::span<const PageRange> ranges) {
+        shared().lock.lock();
+        for (const PageRange& range : ranges) {
+            allocator_.identity().lose(range.iova, range.bytes / page_bytes);
+        }
+        shared().lock.unlock();
     }
 
     // ---- unmapping in two steps ----
