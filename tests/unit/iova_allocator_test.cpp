@@ -456,6 +456,15 @@ TEST_P(BothTrees, WhatWasNeverHandedOutIsNotTakenBack) {
     EXPECT_EQ(all_pages_sorted().count(first.value / page_bytes + 1), 0u);
 }
 
+// The tree has nodes for both, as ranges that are out for good.
+TEST_P(BothTrees, AHoleAndTheTopAreNobodysToGiveBack) {
+    ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}}, {{4 * page_bytes, 6 * page_bytes - 1}}, 39).ok());
+    free(Iova{0}, 1);
+    free(Iova{4 * page_bytes}, 2);
+    free(Iova{16 * page_bytes}, 1);
+    EXPECT_EQ(all_pages_sorted(), pages_of(6, 15, {1, 2, 3}));
+}
+
 // ---- EiovaR ----
 
 class EiovarTest : public AllocatorTest {
