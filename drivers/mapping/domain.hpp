@@ -77,8 +77,9 @@ class Domain {
         return mapped.error();
     }
 
-    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Errors: no_iova_space,
-    // and not_supported: the allocator leaves pages where they are.
+    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Whichever the
+    // allocator is, 64 pages are aligned to their size. Errors: no_iova_space, and not_supported: the allocator leaves
+    // pages where they are.
     Result<Iova> reserve(std::uint64_t pages) {
         return with_space([pages](auto space) {
             space.cell.lock.lock();
@@ -216,8 +217,9 @@ class Domain {
             });
         } else {
             sort_by_iova(ranges);
-            // From the top downwards: the allocator hands out first what came back last, so that the next
-            // buffers get ascending addresses, adjoin again, and are unmapped together.
+            // From the top downwards: size-classes, eiovar and magazines hand out first what came back last, so that
+            // the next buffers get ascending addresses, adjoin again, and are unmapped together. Trees and blocks go
+            // by the address, and to them the order is all the same.
             while (!ranges.empty()) {
                 const std::span<PageRange> run = ranges.last(run_length_at_end(ranges));
                 ranges = ranges.first(ranges.size() - run.size());

@@ -329,6 +329,18 @@ TEST_P(EveryAllocator, ARefusedMappingGivesItsRangeBack) {
     EXPECT_EQ(all_pages_sorted(), pages_of(1, 255));
 }
 
+// What Domain::reserve() promises, whatever was handed out before.
+TEST_P(EveryAllocator, SixtyFourPagesAreAligned) {
+    ASSERT_TRUE(set_up({{page_bytes, gigabyte - 1}}, {{100 * page_bytes, 101 * page_bytes - 1}}, 39).ok());
+    for (const std::uint64_t pages : {1u, 3u, 33u, 63u, 65u, 100u}) {
+        ASSERT_TRUE(allocate(pages, Direction::bidirectional).ok());
+        const Result<Iova> block = allocate(64, Direction::bidirectional);
+        ASSERT_TRUE(block.ok());
+        EXPECT_EQ(block.value().value % (64 * page_bytes), 0u) << "after " << pages;
+        if (pages % 2 == 1) free(block.value(), 64);
+    }
+}
+
 // Strategy contiguous lays its IOVAs out itself, in blocks of 64 pages that it takes from the domain.
 TEST_P(EveryAllocator, AStrategyTakesBlocksFromItAndGivesThemBack) {
     ASSERT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {{0, 9 * page_bytes - 1}}, 39, 4096).ok());

@@ -131,8 +131,9 @@ class Any {
     // While kind() is identity, of which allocate() and free() know nothing.
     [[nodiscard]] Identity& identity() { return identity_; }
 
-    // A range of at least `pages` pages. All but `contiguous` align it to the power of two that holds it. Error:
-    // no_iova_space. It is called, so that a data path which is inlined as a whole does not hold every kind.
+    // A range of at least `pages` pages. All but `contiguous` align it to the power of two that holds it; that one does
+    // so with 64 pages and more. Error: no_iova_space. It is called, so that a data path which is inlined as a whole
+    // does not hold every kind.
     [[gnu::noinline]] Result<Iova> allocate(std::uint64_t pages, Direction direction, std::uint32_t cpu) {
         switch (kind_) {
             case IovaAllocatorKind::size_classes:
