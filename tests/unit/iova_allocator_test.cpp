@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <map>
+#include <mutex>
 #include <random>
 #include <set>
 #include <span>
@@ -339,6 +341,107 @@ TEST_P(EveryAllocator, SixtyFourPagesAreAligned) {
         EXPECT_EQ(block.value().value % (64 * page_bytes), 0u) << "after " << pages;
         if (pages % 2 == 1) free(block.value(), 64);
     }
+}
+
+// Buffers that one CPU maps and another unmaps, as frames are that are transmitted on one and reclaimed on another: each
+// thread puts what it maps into a pool of its own, and unmaps what its neighbour has put into another.
+class MovedBetweenCpus : public AllocatorTest, public testing::WithParamInterface<Kind> {
+  protected:
+    MovedBetweenCpus() {
+        kind = GetParam();
+        EXPECT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {}, 39, 4096).ok());
+        for (std::uint64_t page = 0; page < page_count; ++page) {
+            *machine.at(pages + page * page_bytes) = static_cast<std::byte>(page);
+        }
+    }
+
+    struct Use {
+        Iova iova;  // 0: could not be mapped
+        std::uint64_t page;
+    };
+    struct Pool {
+        std::mutex mutex;
+        std::vector<Use> uses;
+    };
+
+    template <class M>
+    void exchange(M& mapper) {
+        constexpr std::uint32_t rounds = 5'000;
+        std::array<Pool, 4> pools;
+        std::atomic<std::uint64_t> refused = 0;
+        std::atomic<std::uint64_t> strayed = 0;
+        const auto map_into = [&](Pool& pool, std::mt19937& random) {
+            const std::scoped_lock guard{pool.mutex};
+            if (pool.uses.size() == 100) return false;
+            const std::uint64_t page = random() % page_count;
+            const Result<Iova> iova = mapper.map(pages + page * page_bytes, page_bytes, Direction::to_device);
+            pool.uses.push_back({iova.ok() ? iova.value() : Iova{}, page});
+            return true;
+        };
+        const auto unmap_from = [&](Pool& pool, std::mt19937& random) {
+            Use use{};
+            {
+                const std::scoped_lock guard{pool.mutex};
+                if (pool.uses.empty()) return false;
+                std::swap(pool.uses[random() % pool.uses.size()], pool.uses.back());
+                use = pool.uses.back();
+                pool.uses.pop_back();
+            }
+            if (use.iova == Iova{}) {
+                ++refused;
+                return true;
+            }
+            Bytes read(1);
+            if (!iommu.read(use.iova, read) || read[0] != static_cast<std::byte>(use.page)) ++strayed;
+            mapper.unmap(use.iova, page_bytes, Direction::to_device, 0);
+            return true;
+        };
+        std::vector<std::thread> threads;
+        for (std::uint32_t i = 0; i < pools.size(); ++i) {
+            threads.emplace_back([&, i] {
+                std::mt19937 random{i};
+                std::uint32_t mapped = 0;
+                std::uint32_t unmapped = 0;
+                while (mapped < rounds || unmapped < rounds) {
+                    const bool maps = mapped < rounds && map_into(pools[i], random);
+                    const bool unmaps = unmap_from(pools[(i + 1) % pools.size()], random);
+                    mapped += maps ? 1 : 0;
+                    unmapped += unmaps ? 1 : 0;
+                    if (!maps && !unmaps) std::this_thread::yield();
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        mapper.release_all();
+        EXPECT_EQ(strayed.load(), 0u) << "an IOVA led to another's page, or nowhere";
+        EXPECT_EQ(refused.load(), 0u) << "ranges were lost, or handed out twice";
+        const MappingCounters counters = domain.counters();
+        EXPECT_EQ(counters.maps, pools.size() * rounds);
+        EXPECT_EQ(counters.unmaps, counters.maps);
+        EXPECT_EQ(counters.failures, 0u);
+        EXPECT_EQ(domain.live(), 0u);
+        EXPECT_EQ(domain.quarantined(), 0u);
+        EXPECT_EQ(iommu.mapped_pages(), 0u);
+        EXPECT_TRUE(iommu.stale_accesses().empty()) << "used again ahead of its invalidation";
+    }
+
+    static constexpr std::uint64_t page_count = 251;
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    Memory pages = machine.memory.allocate_pages(page_count);
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, MovedBetweenCpus, testing::Values(Kind::size_classes, Kind::magazines),
+                         [](const auto& chosen) { return name_of_kind(chosen.param); });
+
+TEST_P(MovedBetweenCpus, UnderStrict) {
+    StrictMapper mapper{domain};
+    exchange(mapper);
+}
+
+TEST_P(MovedBetweenCpus, UnderDeferred) {
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 32}).ok());
+    exchange(mapper);
 }
 
 // Strategy contiguous lays its IOVAs out itself, in blocks of 64 pages that it takes from the domain.
