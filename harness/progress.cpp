@@ -30,13 +30,12 @@ void Progress::line(const std::string& text, bool keep) {
 }
 
 double Progress::seconds_left() const {
+    // What the plan estimates counts as much as what was seen of a fiftieth of the run.
+    constexpr double prior = 0.02;
     const double passed = now_seconds() - begun_;
     const double share = weight_total_ > 0 ? weight_done_ / weight_total_ : 0;
-    // At first the plan's estimate counts, later what was seen.
-    const double planned = estimated_ * (1 - share);
     if (share <= 0) return std::max(0.0, estimated_ - passed);
-    const double seen = passed / share - passed;
-    return planned * (1 - share) + seen * share;
+    return (passed + prior * estimated_) / (share + prior) * (1 - share);
 }
 
 void Progress::started(const Trial& trial) {
