@@ -90,8 +90,9 @@ class MapBench {
     bool step(std::uint32_t thread) {
         Worker& worker = workers_[thread];
         if (worker.finished) return false;
-        // So that surroundings look after other things after a number of pages, not of pairs.
-        const std::uint32_t turns = plan_.pages < pages_a_step ? pages_a_step / plan_.pages : 1;
+        // So that surroundings look after other things after a number of pages or one wait, not of pairs.
+        const bool one = plan_.hold_us != 0 || plan_.pages >= pages_a_step;
+        const std::uint32_t turns = one ? 1 : pages_a_step / plan_.pages;
         for (std::uint32_t i = 0; i < turns && !worker.finished; ++i) turn(worker);
         if (!worker.finished || unfinished_.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
         for (std::uint32_t i = 1; i < plan_.threads; ++i) {

@@ -114,6 +114,30 @@ TEST(MapBench, ABufferStaysMappedForAsLongAsItIsToldTo) {
     bench.stop_and_expect_nothing_left();
 }
 
+// A process looks at its commands by a system call between so many steps: it would be most of a large buffer's cost
+// if it came with each.
+TEST(MapBench, AStepIsASmallShareOfWhatSurroundingsDoBetweenTwoLooks) {
+    for (const auto& [line, pairs] : std::vector<std::pair<std::string, std::uint64_t>>{
+             {"bench", 64}, {"bench pages=16", 4}, {"bench pages=1024", 1}, {"bench hold_us=100", 1}}) {
+        CopyBench<StrictMapper> bench;
+        ASSERT_TRUE(bench.start().ok());
+        bench.follow(line);
+        const std::uint64_t before = bench.driver->mapping_counters().maps;
+        bench.driver->step();
+        EXPECT_EQ(bench.driver->mapping_counters().maps - before, pairs) << line;
+        EXPECT_FALSE(bench.driver->is_slow()) << line;
+        bench.stop_and_expect_nothing_left();
+    }
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("bench_parts");
+    EXPECT_FALSE(bench.driver->is_slow());
+    bench.follow("end");
+    bench.follow("reach");
+    EXPECT_TRUE(bench.driver->is_slow());
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(MapBench, APageByPageStrategyIsCalledForEachPage) {
     CopyBench<SharedMapper> bench;
     ASSERT_TRUE(bench.start().ok());
