@@ -29,19 +29,18 @@ class LinuxDma {
     std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
-        Calls& calls = calls_[static_cast<std::size_t>(direction)];
         Iova iova{};
         if (!dmatoll_dma_map(device_, memory.address, length, to_glue(direction), &iova.value)) [[unlikely]] {
-            calls.failures.add(1);
+            own_calls(direction).failures.add(1);
             return Error::mapping_failed;
         }
-        calls.maps.add(1);
+        own_calls(direction).maps.add(1);
         return iova;
     }
 
     void unmap(Iova iova, std::uint32_t length, Direction direction, std::uint32_t) {
         dmatoll_dma_unmap(device_, iova.value, length, to_glue(direction));
-        calls_[static_cast<std::size_t>(direction)].unmaps.add(1);
+        own_calls(direction).unmaps.add(1);
     }
 
     // For map_list(): that many lists at a time, each of up to that many segments. May sleep; not together
@@ -124,23 +123,35 @@ class LinuxDma {
         MappingCounters sum{.maps = list_maps_.load(std::memory_order_relaxed),
                             .unmaps = list_unmaps_.load(std::memory_order_relaxed),
                             .failures = list_failures_.load(std::memory_order_relaxed)};
-        for (const Calls& calls : calls_) {
-            sum.maps += calls.maps.read();
-            sum.unmaps += calls.unmaps.read();
-            sum.failures += calls.failures.read();
+        for (const PerCpu& cpu : calls_) {
+            for (const Calls& calls : cpu.by_direction) {
+                sum.maps += calls.maps.read();
+                sum.unmaps += calls.unmaps.read();
+                sum.failures += calls.failures.read();
+            }
         }
         return sum;
     }
 
   private:
     // A counter has one writer: frames to the device are mapped by the transmit side and unmapped by the
-    // reclaim side, buffers from the device are mapped and unmapped by the receive side. A benchmark's threads, which
-    // all map towards the device, may lose a count, and have their own.
+    // reclaim side, buffers from the device are mapped and unmapped by the receive side. A benchmark's threads all map
+    // towards the device, each on a CPU of its own: so every CPU has a cache line of its own, as our strategies'
+    // allocators have, and what is compared waits for no other's.
     struct Calls {
         Counter maps;
+        Counter unmaps;
         Counter failures;
-        alignas(64) Counter unmaps;
     };
+    struct alignas(64) PerCpu {
+        Calls by_direction[3];
+    };
+    // As many as a benchmark has threads at most; CPUs beyond that share one.
+    static constexpr std::uint32_t most_cpus = 64;
+
+    Calls& own_calls(Direction direction) {
+        return calls_[dmatoll_cpu() % most_cpus].by_direction[static_cast<std::size_t>(direction)];
+    }
 
     [[nodiscard]] void* list(std::uint32_t number) const { return lists_ + (number - 1) * list_bytes_; }
 
@@ -176,7 +187,7 @@ class LinuxDma {
     std::atomic<std::uint64_t> list_maps_{0};
     std::atomic<std::uint64_t> list_unmaps_{0};
     std::atomic<std::uint64_t> list_failures_{0};
-    alignas(64) Calls calls_[3];
+    PerCpu calls_[most_cpus];
 };
 
 static_assert(ScatterMapper<LinuxDma>);
