@@ -61,7 +61,7 @@ def blocks(section):
     if page_curves(usual):
         block.drawings.append(Drawing("map-unmap-pages", "Map and unmap by pages", functools.partial(draw_pages, usual, unit), "Both axes are logarithmic: what grows in proportion rises as the grey line does."))
     if thread_curves(whole):
-        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), ""))
+        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), "Threads begin together, and all go on until the slowest has had its rounds."))
     return [block]
 
 

@@ -52,6 +52,7 @@ void both(benchmark::State& state) {
     const e1000::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)),
                                 .rounds = rounds,
                                 .threads = static_cast<std::uint32_t>(state.range(1))};
+    std::uint64_t pairs = 0;
     for ([[maybe_unused]] auto _ : state) {
         require(bench.begin(plan, provider(machine), taker(machine)));
         std::vector<std::jthread> threads;
@@ -63,9 +64,10 @@ void both(benchmark::State& state) {
         require(bench.error());
         show(state, "map", bench.maps());
         show(state, "unmap", bench.unmaps());
+        pairs += bench.maps().count();
         bench.end(taker(machine));
     }
-    state.SetItemsProcessed(state.iterations() * rounds * plan.threads);
+    state.SetItemsProcessed(static_cast<std::int64_t>(pairs));
 }
 
 BENCHMARK(parts)->Name("ticks/parts")->ArgName("pages")->Arg(1)->Arg(16)->Arg(256)->Arg(1024);

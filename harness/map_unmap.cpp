@@ -123,9 +123,11 @@ json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
 
     const json maps = tick_summary(answer, "map");
     const json unmaps = tick_summary(answer, "unmap");
-    const std::uint64_t pairs = rounds * trial.parameters.at("threads");
-    if (maps["n"] != pairs || unmaps["n"] != pairs)
-        fail("{} maps and {} unmaps were timed, and not {} of each", maps["n"].dump(), unmaps["n"].dump(), pairs);
+    // Threads go on until the slowest has had its rounds.
+    const std::uint64_t pairs = maps["n"];
+    const std::uint64_t least = rounds * trial.parameters.at("threads");
+    if (unmaps["n"] != pairs || pairs < least)
+        fail("{} maps and {} unmaps were timed, and not as many of each, {} at least", pairs, unmaps["n"].dump(), least);
     json metrics{{"pairs", pairs},
                  {"map_ticks", maps},
                  {"unmap_ticks", unmaps},

@@ -24,7 +24,8 @@ struct BenchPlan {
     std::uint32_t skew = 0;
     std::uint32_t held = 1;      // buffers mapped at a time, by each thread
     std::uint32_t hold_us = 0;   // for which each stays mapped, at least
-    std::uint32_t rounds = 1000;  // maps, and as many unmaps, of each thread
+    // Maps, and as many unmaps, of each thread: at least, since all go on until the slowest has them.
+    std::uint32_t rounds = 1000;
     std::uint32_t threads = 1;
 
     static constexpr std::uint32_t most_pages = 1024;  // of a buffer and what is ahead of it
@@ -72,7 +73,7 @@ class MapBench {
                 return taken;
             }
         }
-        unfinished_.store(plan_.threads, std::memory_order_relaxed);
+        for (auto* count : {&absent_, &behind_, &unfinished_}) count->store(plan_.threads, std::memory_order_relaxed);
         return {};
     }
 
@@ -85,11 +86,17 @@ class MapBench {
         workers_ = nullptr;
     }
 
-    // Some pairs of that thread. True for one caller: it was the last one to be through, and what all have found is
-    // together. Any error ends its thread's rounds.
+    // Some pairs of that thread, or none: until all threads have come, and when it is through. True for one caller:
+    // it was the last one to be through, and what all have found is together. Any error ends its thread's rounds.
     bool step(std::uint32_t thread) {
         Worker& worker = workers_[thread];
         if (worker.finished) return false;
+        if (!worker.present) {
+            worker.present = true;
+            absent_.fetch_sub(1, std::memory_order_relaxed);
+        }
+        // What is timed was timed while all ran.
+        if (absent_.load(std::memory_order_relaxed) != 0) return false;
         // So that surroundings look after other things after a number of pages or one wait, not of pairs.
         const bool one = plan_.hold_us != 0 || plan_.pages >= pages_a_step;
         const std::uint32_t turns = one ? 1 : pages_a_step / plan_.pages;
@@ -133,7 +140,9 @@ class MapBench {
         Buffer* buffers;  // as many as are held
         std::uint32_t provided;
         std::uint32_t turn;
+        std::uint32_t mapped;  // turns that did
         std::uint32_t oldest;
+        bool present;
         bool finished;
         Error error;
     };
@@ -176,20 +185,23 @@ class MapBench {
             unmap(buffer);
             worker.unmaps.add(read_ticks() - begun);
         }
-        if (worker.turn < plan_.rounds) {
+        if (worker.turn < plan_.rounds || behind_.load(std::memory_order_relaxed) != 0) {
             const std::uint64_t begun = read_ticks();
             worker.error = map(buffer).error();
             const std::uint64_t ended = read_ticks();
             worker.clock.add(read_ticks() - ended);
             if (worker.error != Error::none) [[unlikely]] {
+                if (worker.turn < plan_.rounds) behind_.fetch_sub(1, std::memory_order_relaxed);
                 worker.finished = true;
                 return;
             }
             worker.maps.add(ended - begun);
+            ++worker.mapped;
             if (plan_.hold_us != 0) buffer.mapped_at_ns = platform_.now_ns();
         }
         worker.oldest = worker.oldest + 1 == plan_.held ? 0 : worker.oldest + 1;
-        worker.finished = ++worker.turn == plan_.rounds + plan_.held;
+        if (++worker.turn == plan_.rounds) behind_.fetch_sub(1, std::memory_order_relaxed);
+        worker.finished = worker.turn == worker.mapped + plan_.held;
     }
 
     // As a driver does it: in as many pieces as the strategy makes of it.
@@ -223,6 +235,9 @@ class MapBench {
     M& mapper_;
     BenchPlan plan_{};
     Worker* workers_ = nullptr;
+    // Threads that have not come yet, that have fewer rounds than they are to have, and that are not through.
+    std::atomic<std::uint32_t> absent_{0};
+    std::atomic<std::uint32_t> behind_{0};
     std::atomic<std::uint32_t> unfinished_{0};
 };
 

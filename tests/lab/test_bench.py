@@ -112,8 +112,9 @@ def test_each_map_and_each_unmap_is_timed(run, placement, strategy):
     for record in select(run, placement=placement, strategy=strategy):
         metrics = metrics_of(record)
         parameters = record["workload"]["parameters"]
-        pairs = parameters["rounds"] * parameters["threads"]
-        assert metrics["pairs"] == pairs
+        pairs = metrics["pairs"]
+        # Of several threads the fastest go on until the slowest is through.
+        assert pairs == parameters["rounds"] if parameters["threads"] == 1 else pairs >= parameters["rounds"] * parameters["threads"]
         for what in ("map_ticks", "unmap_ticks", "clock_ticks"):
             in_order(metrics[what], pairs)
         # What they contain.
@@ -159,7 +160,7 @@ def test_parts_are_those_that_the_placement_has(run, placement, strategy):
 def test_threads_count_together(run):
     for strategy in ("strict", "linux-strict"):
         (record,) = select(run, placement="kernel", strategy=strategy, threads=2)
-        assert metrics_of(record)["pairs"] == metrics_of(record)["iommu"]["maps"] == metrics_of(record)["iommu"]["unmaps"] == 2 * ROUNDS
+        assert metrics_of(record)["pairs"] == metrics_of(record)["iommu"]["maps"] == metrics_of(record)["iommu"]["unmaps"] >= 2 * ROUNDS
 
 
 def test_what_cannot_be_is_excluded_by_name(dmatoll, tmp_path):
