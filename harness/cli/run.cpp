@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../cpus.hpp"
 #include "../failure.hpp"
 #include "../file.hpp"
 #include "../map_unmap.hpp"
@@ -59,7 +60,8 @@ RunDirectory open_run(const Options& options) {
             "--target local needs --device, and --peer: PCI addresses of two connected network cards, or of one "
             "controller of disks alone; `dmatoll devices` lists them");
     if (options.resume.empty()) {
-        const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter);
+        const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter,
+                                    options.target == "lab" ? std::nullopt : std::optional{machine_cpus()});
         return RunDirectory::create(options.output, plan, make_manifest(options));
     }
     RunDirectory run = RunDirectory::open(options.resume);

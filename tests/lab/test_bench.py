@@ -163,6 +163,13 @@ def test_threads_count_together(run):
         assert metrics_of(record)["pairs"] == metrics_of(record)["iommu"]["maps"] == metrics_of(record)["iommu"]["unmaps"] >= 2 * ROUNDS
 
 
+def test_more_threads_than_cpus_are_not_planned(dmatoll, tmp_path):
+    (tmp_path / "times.toml").write_text(SUITE.replace("threads = 2", "threads = [2, 4]"))
+    plan = program.run(dmatoll, "plan", tmp_path / "times.toml", cwd=tmp_path)
+    assert plan.returncode == 0, plan
+    assert "4 threads need a CPU each, and the guest (vcpus) has 2" in plan.stdout and "threads=4" not in plan.stdout
+
+
 def test_what_cannot_be_is_excluded_by_name(dmatoll, tmp_path):
     (tmp_path / "times.toml").write_text(SUITE)
     plan = program.run(dmatoll, "plan", tmp_path / "times.toml", cwd=tmp_path)

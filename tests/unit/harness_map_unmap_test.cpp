@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <set>
+
 #include "failure.hpp"
 #include "map_unmap.hpp"
 #include "suite.hpp"
@@ -96,6 +99,25 @@ TEST(MapUnmap, TheSuiteIsPlannedAndLeavesOutWhatCannotBe) {
     EXPECT_NE(reason("held_buffers", 4097).find("4096"), std::string::npos);
     trial.placement = "kernel";
     EXPECT_EQ(reason("threads", 2), "");
+    EXPECT_NE(reason("threads", 4).find("4 threads need a CPU each, and the guest (vcpus) has 2"), std::string::npos);
+    trial.guest.vcpus = 4;
+    EXPECT_EQ(reason("threads", 4), "");
+}
+
+// Where it runs is no guest: what the suite says of one does not count.
+TEST(MapUnmap, ThreadsArePlannedUpToTheMachinesCpus) {
+    const auto threads_of = [](std::optional<std::uint32_t> cpus) {
+        const Plan plan = make_plan(load_suite("bench"), 1, "part=threads,strategy=strict,repetition=0", cpus);
+        std::set<std::uint64_t> threads;
+        for (const Trial& trial : plan.trials) threads.insert(trial.parameters.at("threads"));
+        const bool told = std::any_of(plan.excluded.begin(), plan.excluded.end(), [](const Excluded& excluded) {
+            return excluded.reason.find("this machine has") != std::string::npos;
+        });
+        return std::pair{threads, told};
+    };
+    EXPECT_EQ(threads_of(std::nullopt), (std::pair{std::set<std::uint64_t>{1, 2, 4}, false}));
+    EXPECT_EQ(threads_of(64), (std::pair{std::set<std::uint64_t>{1, 2, 4}, false}));
+    EXPECT_EQ(threads_of(3), (std::pair{std::set<std::uint64_t>{1, 2}, true}));
 }
 
 }  // namespace
