@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "e1000/bench_names.hpp"
+#include "core/map_work.hpp"
 #include "e1000/map_bench.hpp"
 #include "e1000/part_bench.hpp"
 #include "mapping/strict.hpp"
@@ -35,9 +35,9 @@ void parts(benchmark::State& state) {
     for ([[maybe_unused]] auto _ : state) {
         require(bench.begin(plan, provider(machine), taker(machine)));
         while (!bench.finished()) require(bench.step());
-        for (std::size_t i = 0; i < e1000::works; ++i) {
-            const TickHistogram& found = bench.found(static_cast<e1000::Work>(i));
-            if (found.count() != 0) show(state, e1000::part_names[i], found);
+        for (std::size_t i = 0; i < works; ++i) {
+            const TickHistogram& found = bench.found(static_cast<Work>(i));
+            if (found.count() != 0) show(state, work_names[i], found);
         }
         bench.end(taker(machine));
     }

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
 
+#include "../drivers/core/map_work.hpp"
+#include "../drivers/core/tick_histogram.hpp"
 #include "catalogue.hpp"
 #include "failure.hpp"
 #include "process.hpp"
@@ -19,12 +21,6 @@ using nlohmann::json;
 constexpr double patience_seconds = 3600;
 // What asks costs the driver's CPU: not more often than that.
 constexpr double look_seconds = 0.02;
-
-constexpr std::array percentiles{"min", "p50", "p90", "p99", "p99_9", "max"};
-
-// As in drivers/e1000/bench_names.hpp.
-constexpr std::array parts{"iova_allocation", "page_table_map", "page_table_unmap", "invalidation", "domain_invalidation",
-                           "iova_free",       "map_call",       "unmap_call",       "system_call"};
 
 std::uint64_t number(const json& answer, const std::string& name) {
     const auto found = answer.find(name);
@@ -88,9 +84,9 @@ json measure_parts(const Trial& trial, Driver& driver) {
     const Measurement measurement{driver, fmt::format("bench_parts pages={} skew={} rounds={}", parameters.at("buffer_pages"),
                                                       parameters.at("skew_pages"), parameters.at("rounds"))};
     json result = json::object();
-    for (const char* part : parts)
-        if (measurement.answer().contains(std::string{part} + "_n"))
-            result[part] = tick_summary(measurement.answer(), part);
+    for (std::size_t i = 0; i < works; ++i)
+        if (static_cast<Work>(i) != Work::clock && measurement.answer().contains(std::string{work_names[i]} + "_n"))
+            result[work_names[i]] = tick_summary(measurement.answer(), work_names[i]);
     return result;
 }
 
@@ -107,8 +103,11 @@ json operations(const Trial& trial, const json& answer) {
 json tick_summary(const json& answer, const std::string& name) {
     const std::uint64_t n = number(answer, name + "_n");
     if (n == 0) fail("The driver timed nothing: {}_n is 0", name);
-    json result{{"n", n}, {"mean", static_cast<double>(number(answer, name + "_total")) / static_cast<double>(n)}};
-    for (const char* percentile : percentiles) result[percentile] = number(answer, name + "_" + percentile);
+    json result = json::object();
+    for (const SummaryField& field : summary_fields)
+        result[field.name] = number(answer, fmt::format("{}_{}", name, field.name));
+    result["mean"] = result["total"].get<double>() / static_cast<double>(n);
+    result.erase("total");
     return result;
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "../core/address.hpp"
+#include "../core/map_work.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
 #include "../core/tick_histogram.hpp"
@@ -16,21 +17,6 @@
 #include "map_bench.hpp"
 
 namespace dmatoll::e1000 {
-
-enum class Work : std::uint8_t {
-    iova_allocation,      // with the domain's lock
-    page_table_map,
-    page_table_unmap,
-    invalidation,         // of what was unmapped; page-table pages are freed behind it
-    domain_invalidation,  // of everything, as a queue of unmappings has it once
-    iova_free,            // with the domain's lock
-    // Where mapping is a system call it cannot be taken apart:
-    map_call,     // pinning, page table
-    unmap_call,   // page table, invalidation, unpinning
-    system_call,  // one that does nothing
-    clock,        // two readings of the clock with nothing between
-};
-inline constexpr std::size_t works = 10;
 
 // One caller at a time.
 template <Platform P>
