@@ -9,7 +9,9 @@
 
 #include "failure.hpp"
 #include "map_unmap.hpp"
+#include "progress.hpp"
 #include "suite.hpp"
+#include "text.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -75,6 +77,18 @@ TEST(MapUnmap, GoogleBenchmarksShapeHasPairsAsBenchmarks) {
     EXPECT_EQ(benchmark.at("time_unit"), "ns");
     EXPECT_EQ(benchmark.at("map_ticks_p99_9"), 300);
     EXPECT_EQ(benchmark.at("iova_free_ticks_mean"), 250.5);
+}
+
+TEST(MapUnmap, ProgressTellsWhatAPairTook) {
+    const json pair{{"pair_ticks", {{"mean", 3000.0}}}, {"ticks_per_ns", 2.0}, {"cpu_utilisation", 1.0}};
+    json metrics = pair;
+    metrics["tick_unit"] = "instructions";
+    EXPECT_EQ(trim(result_text(metrics)), "3000 instructions/pair");
+    metrics["tick_unit"] = "tsc";
+    EXPECT_EQ(trim(result_text(metrics)), "1500 ns/pair");
+    EXPECT_EQ(trim(result_text({{"throughput_bps", 2.5e6}, {"cpu_utilisation", 0.5}})), "2.5 Mb/s  50.0 % CPU");
+    // No throughput was measured: none is made up.
+    EXPECT_EQ(result_text({{"less_than_promised", 0}}), "ok");
 }
 
 TEST(MapUnmap, TheSuiteIsPlannedAndLeavesOutWhatCannotBe) {
