@@ -142,8 +142,8 @@ int run_suite(const Options& options, RunDirectory& run) {
     return tell_broken_promises(read_records(run.records_path()).records) ? promise_broken_status : status;
 }
 
-// What a map and an unmap took: a line a trial. Throws Failure if nothing was timed.
-void print_times(const std::vector<nlohmann::json>& records) {
+// What a map and an unmap took: a line a trial. Returns whether anything was timed.
+bool print_times(const std::vector<nlohmann::json>& records) {
     bool timed = false;
     for (const auto& record : records) {
         const auto metrics = record.value("metrics", nlohmann::json::object());
@@ -162,7 +162,7 @@ void print_times(const std::vector<nlohmann::json>& records) {
                        ? fmt::format("{:.1f}", metrics["instructions_per_pair"].get<double>())
                        : "-");
     }
-    if (!timed) fail("Nothing was timed; the records say why");
+    return timed;
 }
 
 // All but which suite it is.
@@ -264,12 +264,17 @@ void add_bench(CLI::App& program, Outcome& outcome) {
         "and whole distributions are in the records. On the lab's virtual clock they are instructions, elsewhere ticks of the time\n"
         "stamp counter. `dmatoll plan bench` shows all points; --filter part=pages,strategy=strict|linux-strict,buffer_pages=1|64\n"
         "takes some of them.\n"
-        "Exit status: as of `dmatoll run`.");
+        "Exit status: as of `dmatoll run`, and 1 if all trials were skipped: nothing was timed.");
     command->callback([options, json, &outcome] {
         RunDirectory run = open_run(*options);
         outcome.status = run_suite(*options, run);
         const auto records = read_records(run.records_path()).records;
-        print_times(records);
+        if (!print_times(records)) {
+            fmt::print(stderr, "dmatoll: Nothing was timed; the records in {} say why\n", run.records_path().string());
+            // Trials that are errors have a status of their own; ones that were skipped have none.
+            if (outcome.status == 0) outcome.status = failed_status;
+            return;
+        }
         if (!json->empty())
             write_file(*json, benchmark_json(run.manifest().at("environment"), records).dump(2) + "\n");
     });

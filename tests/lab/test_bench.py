@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -199,6 +200,22 @@ def test_times_are_printed_and_written_in_google_benchmarks_shape(printed):
         assert ("invalidation_ticks_mean" in each) == (record["strategy"]["name"] == "strict")
         assert re.search(rf"^{record['trial']} .* {metrics['pair_ticks']['mean']:.1f} ", ended.stdout, re.MULTILINE), ended.stdout
     assert "instructions/pair" in ended.stdout and "Mb/s" not in ended.stdout
+
+
+@pytest.mark.parametrize("why", ["errors", "skipped"])
+def test_what_times_nothing_says_so_and_fails(dmatoll, printed, tmp_path, why):
+    # No plan asks for more threads than there are CPUs, but a run that is gone on with does as its plan says.
+    run = shutil.copytree(printed[1] / "run", tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["plan"]["trials"] = manifest["plan"]["trials"][:1]
+    manifest["plan"]["trials"][0]["parameters"]["threads"] = 4
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (record,) = [each for each in program.records(run) if each["trial"] == manifest["plan"]["trials"][0]["id"]]
+    (run / "trials.jsonl").write_text(json.dumps({**record, "status": "skipped", "metrics": {}}) + "\n" if why == "skipped" else "")
+    ended = program.run(dmatoll, "bench", "--resume", run, "--no-report", "--json", tmp_path / "times.json")
+    assert ended.returncode == (3 if why == "errors" else 1), ended
+    assert "Nothing was timed" in ended.stderr and str(run / "trials.jsonl") in ended.stderr
+    assert not (tmp_path / "times.json").exists()
 
 
 def test_more_threads_than_cpus_are_not_planned(dmatoll, tmp_path):
