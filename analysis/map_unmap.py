@@ -50,7 +50,11 @@ def blocks(section):
             "is taken off: once from a map, an unmap and each part, twice from a pair. The parts were timed in loops of their own on the same domain. What a pair takes "
             "beyond them is the strategy's own: its calls and its books. Strategy deferred frees IOVAs and invalidates for a queue at a time, at user level it also unmaps then: that stands there with "
             "the share of one pair, for VFIO's call at most, since one call can serve several. What other strategies put off is in no part, and in none of the middle times: for them "
-            "the ratio to Linux is that of the whole run, where its instructions were counted.",
+            "the ratio to Linux is that of the whole run, where its instructions were counted, else that of the means. The mean of a pair holds what came due meanwhile: a driver process "
+            "looks for it between pairs and times that, too; in the kernel a timer interrupts whatever runs, a map or an unmap unless buffers are held for a time.",
+            *(["VFIO's calls pin and unpin memory, too, and nothing splits them: beside them stand what a call takes that does nothing, and one that pins as many pages by the same function and "
+               "lets them go again (process_vm_readv() of one byte): of what pinning is of the two together a lower bound, since VFIO also accounts for it and checks that it may last."]
+              if any(part_of(cell, "pin_call") is not None for cell in cells) else []),
             *([] if section.environment == "hardware" else [f"Modelled: each invalidation of a pair charged {CYCLES:,} cycles; the emulator invalidates at once. "
                                                             "Virtual CPUs take turns: threads of the emulator do not contend for a cache line, they only wait for locks that are held."]),
         ],
@@ -106,11 +110,13 @@ def reference_of(cell, cells):
 
 
 def against(cell, cells):
-    """A pair's ratio to Linux's as text: of the middle times, or of the whole run where either puts something off."""
+    """A pair's ratio to Linux's as text: of the middle times; where either puts something off of the whole run, or of the means where nothing counted that."""
     reference = reference_of(cell, cells)
     if reference is None or (cell.strategy not in PUT_OFF and reference.strategy not in PUT_OFF):
         return ratio(cell, reference)
     whole = [each.metric("instructions_per_pair") for each in (cell, reference)]
+    if None in whole:
+        whole = [timing(each, "pair", "mean") for each in (cell, reference)]
     return tables.ABSENT if None in whole else tables.ratio_text(statistics.ratio(*whole))
 
 

@@ -37,6 +37,7 @@ class SummaryNames {
 inline constexpr SummaryNames map_names{"map"};
 inline constexpr SummaryNames unmap_names{"unmap"};
 inline constexpr SummaryNames clock_names{"clock"};
+inline constexpr SummaryNames put_off_names{"put_off"};
 
 inline constexpr auto part_names = [] {
     std::array<SummaryNames, works> names{};

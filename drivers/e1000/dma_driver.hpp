@@ -44,7 +44,7 @@ struct DmaAnswer {
     static constexpr std::uint32_t most_lines =
         4 + static_cast<std::uint32_t>(summary_fields.size()) * static_cast<std::uint32_t>(works);
     static_assert(3 + 5 * reach_names.size() <= most_lines);
-    static_assert(4 + 3 * summary_fields.size() + dma_counter_names.size() <= most_lines);
+    static_assert(4 + 4 * summary_fields.size() + dma_counter_names.size() <= most_lines);
 
     std::array<Line, most_lines> lines{};
     std::uint32_t count = 0;
@@ -118,6 +118,15 @@ class DmaDriver {
         if (stepped.ok() && !loop_.finished()) [[likely]]
             return;
         end_run(stepped.error());
+    }
+
+    // For surroundings that look between steps whether it is time for what the strategy has put off: no map and no unmap
+    // that a benchmark times holds it. In the thread that calls step(0).
+    template <class Do>
+    void do_put_off(Do&& what) {
+        if (!bench_.ready()) [[likely]]
+            return what();
+        bench_.time_put_off(what);
     }
 
     // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While something
@@ -281,6 +290,7 @@ class DmaDriver {
             say_summary(answer, map_names, bench_.maps());
             say_summary(answer, unmap_names, bench_.unmaps());
             say_summary(answer, clock_names, bench_.clock());
+            if (bench_.put_off().count() != 0) say_summary(answer, put_off_names, bench_.put_off());
             return;
         }
         for (std::size_t i = 0; i < works; ++i) {

@@ -111,6 +111,16 @@ class MapBench {
         return true;
     }
 
+    // What is done between steps, in the first thread, of what the strategy has put off: until that thread is through.
+    template <class Do>
+    void time_put_off(Do&& what) {
+        Worker& worker = workers_[0];
+        if (worker.finished) return what();
+        const std::uint64_t begun = read_ticks();
+        what();
+        worker.put_off.add(read_ticks() - begun);
+    }
+
     [[nodiscard]] bool finished(std::uint32_t thread) const { return workers_[thread].finished; }
     // Behind the last step():
     [[nodiscard]] Error error() const { return workers_[0].error; }
@@ -118,6 +128,7 @@ class MapBench {
     [[nodiscard]] const TickHistogram& unmaps() const { return workers_[0].unmaps; }
     // Of two readings of the clock with nothing between: a share of each of the others.
     [[nodiscard]] const TickHistogram& clock() const { return workers_[0].clock; }
+    [[nodiscard]] const TickHistogram& put_off() const { return workers_[0].put_off; }
 
   private:
     static constexpr std::uint32_t pages_a_step = 64;
@@ -137,6 +148,7 @@ class MapBench {
         TickHistogram maps;
         TickHistogram unmaps;
         TickHistogram clock;
+        TickHistogram put_off;
         Buffer* buffers;  // as many as are held
         std::uint32_t provided;
         std::uint32_t turn;

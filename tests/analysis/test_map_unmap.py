@@ -72,6 +72,17 @@ def test_what_is_put_off_is_held_against_linux_by_the_whole_run(tmp_path):
     assert found["deferred"][": Linux"] == f"{810 / 1110:.3f}" and found["linux-strict"][": Linux"] == "1.000"
 
 
+def test_where_no_instructions_are_counted_it_is_held_against_linux_by_the_means(tmp_path):
+    lines = [timed(1, "kernel", "deferred", 420, 300, PARTS, kind="hardware"), timed(1, "kernel", "linux-lazy", 620, 400, kind="hardware")]
+    for line, mean in zip(lines, (840, 1240)):
+        del line["metrics"]["instructions_per_pair"]
+        line["metrics"]["pair_ticks"]["mean"] = mean
+    _, _, block = block_of(tmp_path, lines)
+    found = {row["strategy"]: row for row in rows_of(block, "one page; p50")}
+    # Reading the clock, 20 ticks, is in each twice.
+    assert found["deferred"][": Linux"] == f"{800 / 1200:.3f}"
+
+
 def test_of_runs_of_the_same_the_longest_is_shown(tmp_path):
     short = timed(1, "kernel", "strict", 500, 900, PARTS)
     long = timed(1, "kernel", "strict", 510, 900, PARTS)

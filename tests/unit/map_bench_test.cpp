@@ -136,6 +136,29 @@ TEST(MapBench, AStepIsASmallShareOfWhatSurroundingsDoBetweenTwoLooks) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(MapBench, WhatIsDoneBetweenPairsOfWhatWasPutOffIsTimedBesideThem) {
+    CopyBench<DeferredMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("bench pages=64 rounds=50");
+    while (bench.driver->running()) {
+        bench.driver->step();
+        bench.machine.platform.advance_ns(1'000'000);
+        bench.driver->do_put_off([&] { bench.mapper->flush_if_due(); });
+    }
+    const Answer answer = bench.follow("result");
+    expect_summary(answer, "map", 50);
+    // Behind the last step nothing is of the run any more.
+    expect_summary(answer, "put_off", 50);
+    EXPECT_GE(number(answer, "invalidations"), 4u);
+    bench.follow("end");
+    EXPECT_FALSE(measure(bench, "bench pages=64 rounds=50").contains("put_off_n"));
+    bench.follow("end");
+    bool done = false;
+    bench.driver->do_put_off([&] { done = true; });
+    EXPECT_TRUE(done);
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(MapBench, APageByPageStrategyIsCalledForEachPage) {
     CopyBench<SharedMapper> bench;
     ASSERT_TRUE(bench.start().ok());
