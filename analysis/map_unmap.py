@@ -30,6 +30,8 @@ WHOLE = {"map": ("map, not split", "#b0b0b0"), "unmap": ("unmap, not split", "#d
 AT_ONCE = ("iova_allocation", "page_table_map", "map_call", "page_table_unmap", "unmap_call", "invalidation", "iova_free")
 # A pair of deferred has none of these, in the kernel and at user level: they come later, for a whole queue.
 LATER = {"kernel": ("domain_invalidation", "iova_free"), "user": ("unmap_call", "iova_free")}
+# What VFIO's calls contain, timed by calls of its own.
+BESIDE = {"system_call": "a call that does nothing", "pin_call": "a call that pins and unpins"}
 CYCLES = modelled.COSTS[-1]
 PERCENTILES = ("min", "p50", "p90", "p99", "p99_9", "max")
 
@@ -124,9 +126,15 @@ def invalidations(cell):
     return value(cell, "invalidations_per_pair")
 
 
+def part_of(cell, name):
+    """What that part takes, less the reading of the clock; None where it was not timed."""
+    found = value(cell, f"parts_ticks_{name}_p50")
+    return None if found is None else max(found - clock(cell), 0.0)
+
+
 def split(cell):
     """{part: what one pair takes of it}, the strategy's own included; {} where there are no parts."""
-    parts = {name: max(found - clock(cell), 0.0) for name in PARTS if (found := value(cell, f"parts_ticks_{name}_p50")) is not None}
+    parts = {name: found for name in PARTS if (found := part_of(cell, name)) is not None}
     if not parts:
         return {}
     later = [name for name in LATER.get(cell.placement, ()) if name in parts] if cell.strategy == "deferred" else []
@@ -175,12 +183,13 @@ def labels_of(part, curves_):
 def split_table(part, unit):
     cells = split_cells(part)
     known = [name for name in PARTS if any(name in split(cell) for cell in cells)]
+    beside = [name for name in BESIDE if any(part_of(cell, name) is not None for cell in cells)]
     labels = compare.Labels(part)
     with_model = part.environment in modelled.KINDS
     table = Table(
         f"{part.stamp}; {unit}, one page; p50, means over boots, without reading the clock; beside them the pair of Linux in the kernel as 1: linux-lazy's for deferred, else linux-strict's"
         + (f"; modelled: with {CYCLES:,} cycles an invalidation" if with_model else ""),
-        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *(["pair, modelled"] if with_model else [])],
+        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *(BESIDE[name] for name in beside), *(["pair, modelled"] if with_model else [])],
         [],
     )
     for cell in cells:
@@ -188,6 +197,7 @@ def split_table(part, unit):
         table.rows.append(
             [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), against(cell, cells)]
             + [count(parts.get(name)) for name in (*known, "own")]
+            + [count(part_of(cell, name)) for name in beside]
             + ([("not known" if per_pair is None else count(pair + per_pair * CYCLES))] if with_model else [])
         )
     return table

@@ -19,13 +19,14 @@ enum class Work : std::uint8_t {
     map_call,     // pinning, page table
     unmap_call,   // page table, invalidation, unpinning
     system_call,  // one that does nothing
+    pin_call,     // one that pins the pages and lets them go again, and maps nothing
     clock,        // two readings of the clock with nothing between: in each of the others, and no part
 };
 
 // In that order.
 inline constexpr std::array work_names{"iova_allocation", "page_table_map", "page_table_unmap", "invalidation",
                                        "domain_invalidation", "iova_free", "map_call", "unmap_call", "system_call",
-                                       "clock"};
+                                       "pin_call", "clock"};
 inline constexpr std::size_t works = work_names.size();
 static_assert(static_cast<std::size_t>(Work::clock) + 1 == works);
 

@@ -110,6 +110,10 @@ class PartBench {
         } else {
             if (const Status mapped = timed(Work::map_call, map); !mapped.ok()) return mapped;
             timed(Work::system_call, [&] { backend.call_nothing(); });
+            const std::uint64_t begun = read_ticks();
+            const bool pinned = backend.pin_and_unpin(memory, bytes);
+            const std::uint64_t ended = read_ticks();
+            if (pinned) add(Work::pin_call, ended - begun);
             return timed(Work::unmap_call, [&] { return backend.unmap_now(iova, bytes); });
         }
     }

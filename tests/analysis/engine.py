@@ -60,7 +60,7 @@ def spread(p50, n=2000):
 
 CLOCK = 20
 PARTS = {"iova_allocation": 60, "page_table_map": 300, "page_table_unmap": 250, "invalidation": 400, "domain_invalidation": 320, "iova_free": 50}
-CALLS = {"iova_allocation": 60, "map_call": 4000, "unmap_call": 3500, "system_call": 200, "iova_free": 50}
+CALLS = {"iova_allocation": 60, "map_call": 4000, "unmap_call": 3500, "system_call": 200, "pin_call": 1400, "iova_free": 50}
 
 
 def timed(seed, placement, strategy, map_=500, unmap=900, parts=None, invalidations=1.0, settings=None, pages=1, threads=1, kind="lab-virtual", **changes):

@@ -45,6 +45,15 @@ def test_a_process_maps_by_system_calls(tmp_path):
     assert deferred == {"iova_allocation": 60, "map_call": 4000, "own": 4147 - 4060, "unmap_call": 3500, "iova_free": 50}
 
 
+def test_what_vfios_calls_contain_stands_beside_them(tmp_path):
+    _, _, block = block_of(tmp_path, [timed(1, "user", "strict", 4100, 3600, CALLS), timed(1, "kernel", "strict", 500, 900, PARTS)])
+    found = {row["placement"]: row for row in rows_of(block, "one page; p50")}
+    assert (found["user"]["a call that does nothing"], found["user"]["a call that pins and unpins"]) == ("200", "1,400")
+    assert found["kernel"]["a call that pins and unpins"] == "–" and any("lower bound" in paragraph for paragraph in block.paragraphs)
+    _, _, kernel = block_of(tmp_path / "kernel", [timed(1, "kernel", "strict", 500, 900, PARTS)])
+    assert "a call that pins and unpins" not in rows_of(kernel, "one page; p50")[0] and not any("lower bound" in paragraph for paragraph in kernel.paragraphs)
+
+
 def test_what_is_not_split_has_no_parts(tmp_path):
     assert map_unmap.split(cell_of(tmp_path, timed(1, "kernel", "linux-strict", invalidations=None))) == {}
 

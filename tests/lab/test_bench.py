@@ -16,7 +16,7 @@ PAGES = (1, 16)
 WITH_PARTS = ("strict", "deferred")
 PARTS = {
     "kernel": {"iova_allocation", "page_table_map", "page_table_unmap", "invalidation", "domain_invalidation", "iova_free"},
-    "user": {"iova_allocation", "iova_free", "map_call", "unmap_call", "system_call"},
+    "user": {"iova_allocation", "iova_free", "map_call", "unmap_call", "system_call", "pin_call"},
 }
 UPWARDS = ("min", "p50", "p90", "p99", "p99_9", "max")
 ROUNDS = 200

@@ -175,7 +175,7 @@ TEST(MapBench, PartsAreThoseOfAStrictPair) {
     for (const char* part : {"iova_allocation", "page_table_map", "page_table_unmap", "invalidation",
                              "domain_invalidation", "iova_free", "clock"})
         expect_summary(answer, part, 200);
-    for (const char* none : {"map_call_n", "unmap_call_n", "system_call_n", "map_n"}) EXPECT_FALSE(answer.contains(none));
+    for (const char* none : {"map_call_n", "unmap_call_n", "system_call_n", "pin_call_n", "map_n"}) EXPECT_FALSE(answer.contains(none));
     const auto after = bench.machine.iommu.counts();
     EXPECT_EQ(after.maps - before.maps, 400u);
     EXPECT_EQ(after.unmaps - before.unmaps, 400u);
