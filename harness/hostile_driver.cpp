@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
+#include <set>
 #include <sstream>
 
 #include "cpus.hpp"
@@ -20,6 +22,7 @@
 #include "sentinel_file.hpp"
 #include "sentinel_page.hpp"
 #include "target/bus_state.hpp"
+#include "target/device_holders.hpp"
 #include "target/network.hpp"
 #include "target/system.hpp"
 #include "text.hpp"
@@ -34,10 +37,12 @@ constexpr const char* process = "process";
 constexpr const char* devices = "devices";
 constexpr const char* machine = "machine";
 
-// What Linux answers. That anything is done is no breach where it stays with the process's own.
+// What Linux answers. That anything is done is no breach where it stays with the process's own. Other processes have no
+// numbers in its PID namespace; by a file of /proc they can be named.
 constexpr std::array done{0, 0};
 constexpr std::array no_such_memory{EFAULT, EFAULT};
 constexpr std::array no_right{EPERM, EACCES};
+constexpr std::array no_such_process{ESRCH, ESRCH};
 constexpr std::array no_more_memory{ENOMEM, ENOMEM};
 constexpr std::array no_more_mappings{ENOSPC, ENOSPC};
 constexpr std::array no_such_place{EINVAL, EFAULT};
@@ -50,16 +55,18 @@ constexpr std::array cells{
     HostileCell{"map_foreign_read", process, no_such_memory},
     HostileCell{"map_read_only", process, no_such_memory},
     HostileCell{"map_readable", process, done},
-    HostileCell{"process_read", process, no_right},
-    HostileCell{"process_write", process, no_right},
+    HostileCell{"process_read", process, no_such_process},
+    HostileCell{"process_write", process, no_such_process},
     HostileCell{"process_file_read", process, no_right},
     HostileCell{"process_file_write", process, no_right},
-    HostileCell{"trace_read", process, no_right},
-    HostileCell{"trace_write", process, no_right},
+    HostileCell{"trace_read", process, no_such_process},
+    HostileCell{"trace_write", process, no_such_process},
     HostileCell{"machine_read", process, no_right},
     HostileCell{"machine_write", process, no_right},
+    HostileCell{"signal", process, no_such_process},
     HostileCell{"exhaust_memory", machine, no_more_memory},
     HostileCell{"exhaust_mappings", machine, no_more_mappings},
+    HostileCell{"outlive", machine, done},
     HostileCell{"write_bars", devices, done},
     HostileCell{"write_rom", devices, done},
     HostileCell{"write_command", devices, done},
@@ -93,6 +100,14 @@ std::optional<std::uint64_t> locked_limit(const std::string& limits) {
         return std::strtoull(value.c_str(), nullptr, 10);
     }
     fail("The limits of the driver process do not have its locked memory");
+}
+
+// "Uid:    65534   65534   65534   65534"
+uid_t user_of(const std::string& status) {
+    constexpr std::string_view name = "Uid:";
+    for (const auto& line : lines(status))
+        if (line.starts_with(name)) return static_cast<uid_t>(std::strtoul(line.c_str() + name.size(), nullptr, 10));
+    fail("The status of the driver process does not have its user");
 }
 
 class Attack {
@@ -153,11 +168,20 @@ class Attack {
         }
     }
 
+    // Another process that is the driver's user's, as a second device's driver may be.
+    void end_process() {
+        const uid_t user = user_of(read_file(folder() / "status"));
+        Child bystander{{.arguments = {"sh", "-c", "echo begins; exec sleep 600"}, .user = user}};
+        if (!bystander.read_line(patience_seconds))
+            fail("No process of user {} starts: {}", user, trim(bystander.finish(0).error));
+        const json answer = act("signal", fmt::format("process={}", bystander.pid()));
+        constexpr double to_end_seconds = 0.1;
+        add("signal", bystander.wait_for(to_end_seconds), answer);
+    }
+
     void exhaust() {
         json answer = act("exhaust_memory");
-        // The supervisor's word, not the process's.
-        const std::uint64_t pid = driver_.command("stats").at("pid");
-        const fs::path folder = system_paths().proc / std::to_string(pid);
+        const fs::path folder = this->folder();
         const bool too_much = holds_too_much(read_file(folder / "status"), read_file(folder / "limits"));
         add("exhaust_memory", too_much || answer.at("errno") == 0, answer);
         release();
@@ -175,6 +199,22 @@ class Attack {
             add("exhaust_mappings", false, answer);
         release();
         require_copies();
+    }
+
+    // Who holds the device has it, and the next driver has not.
+    void outlive() {
+        const auto before = device_holders();
+        const json answer = act("outlive");
+        std::set<ProcessMark> children = device_holders();
+        std::erase_if(children, [&](const ProcessMark& holder) { return before.contains(holder); });
+        if (answer.at("errno") == 0 && children.empty())
+            return leave_out("outlive", "no other process holds the device when it has forked one");
+        const std::string obstacle = obstacle_to_next();
+        std::erase_if(children, [](const ProcessMark& child) { return !lives(child); });
+        // The device is to be given back, whoever has it.
+        for (const ProcessMark& child : children) ::kill(child.pid, SIGKILL);
+        add("outlive", !children.empty() || !obstacle.empty(), answer);
+        if (!obstacle.empty()) fail("The driver process was killed, and no other one has the device: {}", obstacle);
     }
 
     void configure() {
@@ -225,23 +265,15 @@ class Attack {
             judge(access, {.accesses = interrupts, .reached = harm}, answer);
         };
         judged("flood", ended.status == 0 ? 0 : 1);
-        bool back = true;
-        try {
-            start_over();
-            require_copies();
-        } catch (const Interrupted&) {
-            throw;
-        } catch (const Failure& failure) {
-            answer["answer"] = failure.what();
-            back = false;
-        }
+        const std::string obstacle = obstacle_to_next();
+        if (!obstacle.empty()) answer["answer"] = obstacle;
         const auto complaints = log.complaints();
         const std::uint64_t dead = dead_lines_among(complaints);
         if (const std::string blind = blind_to_dead_lines(interrupts, complaints); dead == 0 && !blind.empty())
             leave_out("flood_line", blind);
         else
             judged("flood_line", dead);
-        judged("flood_kill", back ? 0 : 1);
+        judged("flood_kill", obstacle.empty() ? 0 : 1);
     }
 
   private:
@@ -249,6 +281,11 @@ class Attack {
     std::uint64_t next_secret() { return 0x5e42'7135'0000'0000 + ++secrets_; }
     static Pair pair_of(const std::string& access) {
         return {kernel_from_driver.name, kernel_from_driver.attacker, find_hostile_cell(access)->asset};
+    }
+
+    // Of /proc. The supervisor's word, not the process's.
+    [[nodiscard]] fs::path folder() {
+        return system_paths().proc / std::to_string(driver_.command("stats").at("pid").get<std::uint64_t>());
     }
 
     // Or what was tried was tried elsewhere.
@@ -353,6 +390,19 @@ class Attack {
         }
     }
 
+    // start_over(), and use it. What was in the way of that; empty: nothing.
+    std::string obstacle_to_next() {
+        try {
+            start_over();
+            require_copies();
+            return {};
+        } catch (const Interrupted&) {
+            throw;
+        } catch (const Failure& failure) {
+            return failure.what();
+        }
+    }
+
     Driver& driver_;
     const std::string& bdf_;
     ProbeCells& result_;
@@ -415,7 +465,9 @@ void run_hostile_driver(const Trial& trial, const TrafficPlaces& places, const s
     attack.require_right();
     attack.map_memory();
     attack.read_and_write_memory();
+    attack.end_process();
     attack.exhaust();
+    attack.outlive();
     attack.configure();
     attack.flood(trial.parameters.at("flood_ms"), places.virtual_clock);
     record["probe"]["faults_logged"] = faults_among(log.complaints());

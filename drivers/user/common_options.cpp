@@ -179,8 +179,7 @@ void to_json(nlohmann::json& json, const ProcessOptions& options) {
     json = {{"bdf", options.bdf},
             {"address_bits", options.address_bits},
             {"user", options.user},
-            {"group", options.group},
-            {"parent", options.parent}};
+            {"group", options.group}};
 }
 
 void from_json(const nlohmann::json& json, ProcessOptions& options) {
@@ -188,7 +187,6 @@ void from_json(const nlohmann::json& json, ProcessOptions& options) {
     json.at("address_bits").get_to(options.address_bits);
     json.at("user").get_to(options.user);
     json.at("group").get_to(options.group);
-    json.at("parent").get_to(options.parent);
 }
 
 }  // namespace dmatoll::user

@@ -43,7 +43,6 @@ struct ProcessOptions {
     unsigned address_bits = 0;
     uid_t user = 0;
     gid_t group = 0;
-    pid_t parent = 0;
 };
 
 // Both outlive the parsing.

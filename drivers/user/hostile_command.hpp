@@ -39,6 +39,8 @@ enum class Act : std::uint8_t {
     trace_write,
     machine_read,
     machine_write,
+    outlive,
+    signal,
 };
 
 enum class ActKey : std::uint8_t {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -78,6 +79,21 @@ std::uint32_t dword_at(std::span<const std::byte> config, std::uint32_t at) {
     std::uint32_t value = 0;
     std::memcpy(&value, config.data() + at, sizeof(value));
     return value;
+}
+
+// It has what this process has, the device too, and ends by SIGKILL only.
+int leave_child() {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::setsid();
+        sigset_t all;
+        ::sigfillset(&all);
+        ::sigprocmask(SIG_BLOCK, &all, nullptr);
+        while (true) {
+            ::pause();
+        }
+    }
+    return child > 0 ? 0 : errno;
 }
 
 // Error number, 0 if there is such a region.
@@ -180,6 +196,10 @@ int HostileDriver::perform(const HostileCommand& command, json& answer) {
                 [&](std::uint64_t& got) { return read_memory_file(machine_file, address, got); });
         case Act::machine_write:
             return write_memory_file(machine_file, address, word);
+        case Act::outlive:
+            return leave_child();
+        case Act::signal:
+            return ::kill(process, SIGKILL) == 0 ? 0 : errno;
     }
     return ENOSYS;
 }

@@ -26,15 +26,6 @@ void clear_capabilities() {
     }
 }
 
-// A driver that works takes SIGTERM as ever, and leaves a quiet device for the next one: what a killed one
-// leaves starts again on its old rings as soon as another driver lets it master the bus. One that hangs never
-// looks at SIGTERM, and must not keep the device for ever: the alarm kills it.
-constexpr unsigned patience_s = 2;
-void end_soon(int) {
-    ::alarm(patience_s);
-    ::kill(::getpid(), SIGTERM);
-}
-
 }  // namespace
 
 Identity find_user(const std::string& name) {
@@ -56,7 +47,7 @@ Identity find_user(const std::string& name) {
     return identity;
 }
 
-void drop_privileges(const Identity& identity, pid_t parent) {
+void drop_privileges(const Identity& identity) {
     // The bounding set first: changing it takes a capability.
     for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
         if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
@@ -75,15 +66,11 @@ void drop_privileges(const Identity& identity, pid_t parent) {
     if (::setresuid(0, 0, 0) == 0) {
         throw Failure{"root's identity came back after it was given up"};
     }
-    // Changing identity clears this, so it comes last; a parent that died before it is told apart by its
-    // number.
-    struct sigaction orphaned {};
-    orphaned.sa_handler = end_soon;
-    ::sigaction(SIGUSR1, &orphaned, nullptr);
-    ::prctl(PR_SET_PDEATHSIG, SIGUSR1, 0, 0, 0);
-    if (::getppid() != parent) {
-        throw Failure{"the supervisor is gone"};
-    }
+    // Changing identity clears this, so it comes last. A driver that works takes SIGTERM as ever, and leaves a quiet
+    // device for the next one: what a killed one leaves starts again on its old rings as soon as another driver
+    // lets it master the bus. One that hangs, or whose parent has died before this, is killed with its PID
+    // namespace.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 }
 
 }  // namespace dmatoll::user

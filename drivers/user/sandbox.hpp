@@ -17,8 +17,7 @@ struct Identity {
 Identity find_user(const std::string& name_or_number);
 
 // Gives up root's identity, supplementary groups, every capability (the bounding set too) and the way back
-// through set-user-ID programs. At the death of `parent` it gets SIGTERM, and is
-// killed if it still runs two seconds later. Throws Failure unless all of it took.
-void drop_privileges(const Identity& identity, pid_t parent);
+// through set-user-ID programs. At its parent's death it gets SIGTERM. Throws Failure unless all of it took.
+void drop_privileges(const Identity& identity);
 
 }  // namespace dmatoll::user

@@ -105,14 +105,13 @@ int Supervisor::run() {
                 return 1;
             }
         }
-        int status = 0;
-        if (process_ && ::waitpid(process_->pid(), &status, WNOHANG) == process_->pid()) {
+        if (const auto ended = process_ ? process_->take_end() : std::nullopt) {
             // What it said last may still be in the pipe.
             if (!hear_process()) {
                 process_.reset();  // no longer there to be stopped
                 return 1;
             }
-            if (!after_crash(status)) {
+            if (!after_crash(*ended)) {
                 return 1;
             }
         }
@@ -123,8 +122,7 @@ ProcessOptions Supervisor::process_options() const {
     return {.bdf = device_.bdf,
             .address_bits = device_.address_bits,
             .user = identity_.user,
-            .group = identity_.group,
-            .parent = ::getpid()};
+            .group = identity_.group};
 }
 
 bool Supervisor::end_is_wanted() {
@@ -352,22 +350,18 @@ bool Supervisor::give_up(const std::string& reason) const {
 void Supervisor::stop() {
     if (process_) {
         before_stop();
-        const pid_t pid = process_->pid();
-        process_.reset();
-        ::kill(pid, SIGTERM);
-        bool gone = false;
-        for (int waited_ms = 0; !gone && waited_ms < stop_patience_ms; waited_ms += 10) {
-            gone = ::waitpid(pid, nullptr, WNOHANG) != 0;
-            if (!gone) {
-                ::usleep(10'000);
-            }
+        // Once it has been waited for, its number may be another's.
+        if (!process_->take_end()) {
+            ::kill(process_->pid(), SIGTERM);
         }
-        if (!gone) {
+        for (int waited_ms = 0; !process_->take_end() && waited_ms < stop_patience_ms; waited_ms += 10) {
+            ::usleep(10'000);
+        }
+        if (!process_->take_end()) {
             print_message("the driver process did not end within " + std::to_string(stop_patience_ms) +
                           " ms and is killed");
-            ::kill(pid, SIGKILL);
-            ::waitpid(pid, nullptr, 0);
         }
+        process_.reset();
     }
     after_stop();
 }

@@ -122,12 +122,12 @@ ATTACKERS = [(device, strategy) for device in ("82540EM", "82574L") for strategy
 # What an attempt is answered where something is in its way at once: the process has no such memory, no such right, or has had its share.
 ANSWERS = {
     "map_kernel_write": "EFAULT", "map_kernel_read": "EFAULT", "map_foreign_write": "EFAULT", "map_foreign_read": "EFAULT", "map_read_only": "EFAULT",
-    "process_read": "EPERM", "process_write": "EPERM", "trace_read": "EPERM", "trace_write": "EPERM",
+    "process_read": "ESRCH", "process_write": "ESRCH", "trace_read": "ESRCH", "trace_write": "ESRCH", "signal": "ESRCH",
     "process_file_read": "EACCES", "process_file_write": "EACCES", "machine_read": "EACCES", "machine_write": "EACCES",
     "exhaust_memory": "ENOMEM", "exhaust_mappings": "ENOSPC",
 }  # fmt: skip
 # What is done all the same, and stays with the process's own.
-DONE = ("map_readable", "write_bars", "write_command")
+DONE = ("map_readable", "outlive", "write_bars", "write_command")
 NOT_IN_AN_82540EM = ("write_messages", "power_down")
 # What shows nothing in the lab: its parts have no ROM, and Linux gives a line up after 99,900 interrupts that nobody served, of which a flood there has some thousands.
 NOT_IN_THE_LAB = {"write_rom": "no expansion ROM", "flood_line": "interrupts: Linux gives a line up"}
