@@ -168,7 +168,7 @@ class Attack {
         }
     }
 
-    // Another process that is the driver's user's, as a second device's driver may be.
+    // Another process that is the driver's user's: with one --user for both a second device's driver would be.
     void end_process() {
         const uid_t user = user_of(read_file(folder() / "status"));
         Child bystander{{.arguments = {"sh", "-c", "echo begins; exec sleep 600"}, .user = user}};

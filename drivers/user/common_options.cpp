@@ -113,7 +113,8 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
         ->check(CLI::Validator{check_iova_allocator, "", "allocator"})
         ->capture_default_str();
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
-    app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();
+    app.add_option("--user", common.user,
+                   "user that the driver process runs as; by default a number that no other device's has");
     app.add_option("--control", common.control, "path of the control socket to make");
     app.add_option_function<std::string>(
            "--restart", [&common](const std::string& text) { common.restarts = restarts_from(text); },

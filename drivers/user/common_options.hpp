@@ -29,7 +29,7 @@ struct MappingOptions : StrategySettings {
 struct CommonOptions {
     std::string device;
     std::optional<unsigned> cpu;
-    std::string user = "nobody";
+    std::string user;                      // empty: one of the device's own
     std::string control;                   // path of the control socket; empty: none
     std::optional<unsigned> restarts = 3;  // none: always again
     unsigned watchdog_ms = 1000;           // 0: none

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
 
 #include "failure.hpp"
 
@@ -45,6 +47,22 @@ Identity find_user(const std::string& name) {
             "the driver is to run without privileges: --user must not be root, nor of root's group"};
     }
     return identity;
+}
+
+// Above what distributions and containers number users by, and below what is negative to some programs. Of a domain
+// its twelve lower bits: a machine with more has two devices share a user.
+Identity user_of_device(const std::string& bdf) {
+    constexpr std::uint32_t first = 0x7000'0000;
+    unsigned domain = 0;
+    unsigned bus = 0;
+    unsigned slot = 0;
+    unsigned function = 0;
+    if (std::sscanf(bdf.c_str(), "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4) {
+        throw Failure{"`" + bdf + "` is no PCI address (0000:00:03.0) to number a user by"};
+    }
+    const std::uint32_t number =
+        first | (domain & 0xfff) << 16 | (bus & 0xff) << 8 | (slot & 0x1f) << 3 | (function & 7);
+    return {number, number};
 }
 
 void drop_privileges(const Identity& identity) {

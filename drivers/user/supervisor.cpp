@@ -68,7 +68,7 @@ Supervisor::Supervisor(const char* program, const CommonOptions& options, const 
       options_{options},
       device_{device},
       state_{state},
-      identity_{find_user(options.user)},
+      identity_{options.user.empty() ? user_of_device(device.bdf) : find_user(options.user)},
       control_{options.control, [this](const std::string& question) { return answer(question); }},
       policy_{options.restarts} {
     if (options.cpu) {

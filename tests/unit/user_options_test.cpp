@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
 #include "dma_options.hpp"
 #include "failure.hpp"
 #include "network_options.hpp"
+#include "sandbox.hpp"
 
 namespace {
 
@@ -36,7 +38,7 @@ TEST(UserOptions, Defaults) {
     EXPECT_EQ(options->driver.strategy, "strict");
     EXPECT_EQ(options->driver.receive_descriptors, 256u);
     EXPECT_EQ(options->driver.transmit_descriptors, 256u);
-    EXPECT_EQ(options->user, "nobody");
+    EXPECT_EQ(options->user, "") << "one of the device's own";
     EXPECT_FALSE(options->cpu.has_value());
     EXPECT_EQ(options->driver.mtu, 1500u);
     EXPECT_FALSE(options->driver.poll);
@@ -46,6 +48,19 @@ TEST(UserOptions, Defaults) {
     EXPECT_EQ(options->watchdog_ms, 1000u);
     EXPECT_FALSE(options->allow_faults);
     EXPECT_FALSE(options->json);
+}
+
+TEST(UserOptions, EachDevicesDriverIsAUserOfItsOwn) {
+    std::set<uid_t> users;
+    for (const char* bdf : {"0000:00:04.0", "0000:00:04.1", "0000:00:05.0", "0000:01:04.0", "0001:00:04.0", "0fff:ff:1f.7"}) {
+        const auto identity = dmatoll::user::user_of_device(bdf);
+        EXPECT_TRUE(users.insert(identity.user).second) << bdf;
+        EXPECT_EQ(identity.user, identity.group);
+        // Beyond containers' users, and no negative number.
+        EXPECT_GE(identity.user, 1'879'048'192u) << bdf;
+        EXPECT_LE(identity.user, 2'147'483'647u) << bdf;
+    }
+    EXPECT_THROW(dmatoll::user::user_of_device("nobody"), Failure);
 }
 
 TEST(UserOptions, AllOfThem) {
