@@ -245,6 +245,7 @@ def check_numbers(name, value, but=()):
 
 CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
 CELL_NUMBERS = ("accesses", "reached", "promised_ns", "longest_ns", "refused_ns", "open")
+CELL_MORE = ("device_restarts",)
 
 
 def check_probe(probe):
@@ -266,7 +267,7 @@ def check_probe(probe):
         for key in needed:
             if cell.get(key) is None:
                 raise ValueError(f"{name}.{key}: missing")
-        for key in CELL_NUMBERS:
+        for key in (*CELL_NUMBERS, *CELL_MORE):
             check_number(f"{name}.{key}", cell.get(key))
         for key in ("answer", "reason"):
             if not isinstance(cell.get(key, ""), str):

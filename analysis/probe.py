@@ -68,7 +68,8 @@ def blocks(run, section):
                 "An asset is protected from an attacker: the kernel from a device that strays by itself, and from a driver that tells it to; the driver from its "
                 "device. “no” says that it was not reached, “reached” that it was, “–” that it was not tried: a driver in the kernel needs no device "
                 "to reach the kernel's memory, and where all memory is within reach only reads are made. Behind it stands what the strategy promises, if it "
-                "promises anything. A row that stands out protects less than it promises.",
+                "promises anything. A row that stands out protects less than it promises. “restarts” are those of the device: some hang on what the IOMMU refuses, and their "
+                "driver starts them again.",
                 *(ATTACK_TEXT if any(attacked(record) for _, record in probed) else []),
             ],
             tables=[
@@ -155,6 +156,8 @@ def outcome(cell):
     if cell is None or cell["verdict"] == NOT_TRIED:
         return f"– ({cell['reason']})" if cell is not None and cell.get("reason") else "–"
     seen = "no" if not cell["reached"] else "reached"
+    if cell.get("device_restarts"):
+        seen += f", {cell['device_restarts']} restarts"
     if cell["promised"] == "nothing":
         return seen
     promised = "promised" if cell["promised"] == "refused" else f"promised after {milliseconds(cell['promised_ns'])} ms"
@@ -167,7 +170,7 @@ def windows(section, probed, labels):
     """How long a buffer stayed within reach after it was unmapped."""
     table = Table(
         f"{section.stamp}; since a buffer was unmapped, in ms: the last access that reached it, and the first that did not, the worst of all rounds; in brackets by how much the timer may be late",
-        ["placement", "strategy", "promised", "write reached", "write refused", "read reached", "read refused", "still open", "faults logged"],
+        ["placement", "strategy", "promised", "write reached", "write refused", "read reached", "read refused", "still open", "faults logged", "device restarts"],
         [],
     )
     for configuration, record in probed:
@@ -183,9 +186,15 @@ def windows(section, probed, labels):
         table.rows.append(
             [record["placement"], labels.strategy(configuration), promised]
             + [text for cell in (write, read) for text in (last(cell), milliseconds(cell["refused_ns"]) if cell["refused_ns"] else "–")]
-            + [str(write["open"] + read["open"]), str(record["probe"].get("faults_logged", "–"))]
+            + [str(write["open"] + read["open"]), str(record["probe"].get("faults_logged", "–")), str(restarts_of(record))]
         )
     return table
+
+
+def restarts_of(record):
+    """How often the driver had to start its device again, in all cells; "–" in a record of before they were counted."""
+    counted = [cell["device_restarts"] for cell in record["probe"]["cells"] if "device_restarts" in cell]
+    return sum(counted) if counted else "–"
 
 
 def last(cell):

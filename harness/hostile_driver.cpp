@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "cpus.hpp"
 #include "failure.hpp"
@@ -121,7 +122,7 @@ class Attack {
         const json own = act("map_own", at(iova));
         if (own.at("errno") != 0)
             fail("The driver process cannot even map a page of its own: {}", own.dump());
-        const json read = driver_.command("stray_read " + at(iova));
+        const json read = stray("stray_read");
         act("unmap", at(iova));
         if (read.at("first") != own.at("word"))
             fail("The device does not reach a page that its driver has mapped: {}", read.dump());
@@ -143,8 +144,8 @@ class Attack {
             const json answer = act(name, at(iova));
             // What is mapped and not read there was not mapped as it should be to be written.
             const bool mapped = answer.at("errno") == 0;
-            const bool read = mapped && driver_.command("stray_read " + at(iova)).at("first") == secret;
-            driver_.command("stray_write " + at(iova));
+            const bool read = mapped && stray("stray_read").at("first") == secret;
+            stray("stray_write");
             if (const bool written = file_.word() != secret; written || !mapped || read)
                 add(name, written, answer);
             else
@@ -296,11 +297,14 @@ class Attack {
 
     json act(const std::string& name, const std::string& parameters = {}) {
         check_interrupted();
+        strayed_ = {};
         json answer = driver_.command(trim("hostile " + name + " " + parameters));
         if (!answer.contains("errno") || !answer.contains("answer"))
             fail("The driver process does not say what came of {}: {}", name, answer.dump());
         return answer;
     }
+    // The device goes where the acts map. What was mapped there is not its business.
+    json stray(const char* verb) { return harness::stray(driver_, verb, iova, strayed_); }
     // What it says itself stands beside what was seen.
     static json told(const json& answer) {
         json more{{"answer", answer.at("answer")}};
@@ -308,7 +312,7 @@ class Attack {
         return more;
     }
     void add(const std::string& access, bool reached, const json& answer) {
-        judge(access, {.accesses = 1, .reached = reached ? 1U : 0U}, answer);
+        judge(access, {.accesses = 1, .reached = reached ? 1U : 0U, .restarts = std::exchange(strayed_.restarts, 0)}, answer);
     }
     // What was reached is a breach whatever was answered.
     void judge(const std::string& access, const Observation& seen, const json& answer,
@@ -329,11 +333,11 @@ class Attack {
         const json answer = act(name, fmt::format("iova={} address={}", iova, address));
         std::uint64_t secret = next_secret();
         page_.set_word(secret);
-        driver_.command("stray_write " + at(iova));
+        stray("stray_write");
         add(name + "_write", page_.word() != secret, answer);
         secret = next_secret();
         page_.set_word(secret);
-        add(name + "_read", driver_.command("stray_read " + at(iova)).at("first") == secret, answer);
+        add(name + "_read", stray("stray_read").at("first") == secret, answer);
         act("unmap", at(iova));
         return answer;
     }
@@ -408,6 +412,7 @@ class Attack {
     ProbeCells& result_;
     SentinelPage page_;
     SentinelFile file_;
+    Observation strayed_{};  // since the last act, and the last cell
     std::uint64_t secrets_ = 0;
 };
 

@@ -41,6 +41,7 @@ void ProbeCells::add(const Pair& pair, const std::string& access, const Observat
     const Promise promise = promise_of(protection_.at(pair.name), access);
     const Verdict verdict = judge(promise, seen, slack_ns_);
     json cell = cell_of(pair, access, name_of(promise.kind), seen, verdict);
+    cell["device_restarts"] = seen.restarts;
     if (promise.kind == Promise::Kind::bounded) cell["promised_ns"] = promise.bound_ns;
     if (access == "stale_write" || access == "stale_read") {
         cell["longest_ns"] = seen.longest_ns;

@@ -43,7 +43,7 @@ struct DmaAnswer {
     // mapping, or three and the counters.
     static constexpr std::uint32_t most_lines =
         4 + static_cast<std::uint32_t>(summary_fields.size()) * static_cast<std::uint32_t>(works);
-    static_assert(3 + 5 * reach_names.size() <= most_lines);
+    static_assert(3 + 6 * reach_names.size() <= most_lines);
     static_assert(4 + 4 * summary_fields.size() + dma_counter_names.size() <= most_lines);
 
     std::array<Line, most_lines> lines{};
@@ -311,6 +311,7 @@ class DmaDriver {
             const Reached& found = reach_.found(static_cast<Reach>(i));
             answer.say(name.accesses, found.accesses);
             answer.say(name.reached, found.reached);
+            answer.say(name.restarts, found.restarts);
             if (name.open == nullptr) continue;
             answer.say(name.longest_ns, found.longest_ns);
             answer.say(name.refused_ns, found.refused_ns);

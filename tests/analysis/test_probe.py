@@ -39,6 +39,13 @@ def test_a_broken_promise_stands_out(tmp_path):
     assert rows_of(block.tables[1])["user", "persistent"]["foreign read"] == "reached (against the promise: refused)"
 
 
+def test_a_device_that_had_to_be_started_again_is_told_in_its_cell_and_beside_the_faults(tmp_path):
+    changed = {("device", "driver", "backward_write"): {"device_restarts": 4}, ("device", "driver", "stale_read"): {"device_restarts": 2}}
+    _, _, block = only_block(tmp_path, [probe("kernel", "strict", changed)])
+    assert rows_of(block.tables[2])["kernel", "strict"]["backward write"] == "no, 4 restarts (promised)"
+    assert rows_of(block.tables[3])["kernel", "strict"]["device restarts"] == "6"
+
+
 def test_what_was_not_tried_is_no_protection(tmp_path):
     untried = {("driver", "kernel", access): {"promised": "nothing", "accesses": 0, "verdict": "not tried"} for access in ("foreign_write", "foreign_read")}
     _, _, block = only_block(tmp_path, [probe("kernel", "strict", untried)])
@@ -51,7 +58,7 @@ def test_a_window_is_told_in_milliseconds(tmp_path):
     _, _, block = only_block(tmp_path, [probe("kernel", "deferred", changed), probe("kernel", "strict")])
     found = rows_of(block.tables[3])
     assert found["kernel", "deferred"] == {"placement": "kernel", "strategy": "deferred", "promised": "10 (+8)", "write reached": "9.87", "write refused": "10.12",
-                                           "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3"}
+                                           "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3", "device restarts": "–"}
     assert found["kernel", "strict"]["write reached"] == "never" and found["kernel", "strict"]["promised"] == "0"
 
 

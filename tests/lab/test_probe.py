@@ -82,6 +82,12 @@ def test_faults_in_the_log_are_a_lower_bound(run):
     assert sum(record["probe"]["faults_logged"] for record in run[1].values()) > 0
 
 
+def test_of_a_device_that_ends_each_access_no_restart_is_counted(run):
+    # The emulated card reports what was refused as done.
+    for record in run[1].values():
+        assert {cell["device_restarts"] for cell in record["probe"]["cells"] if cell["verdict"] != "not tried"} == {0}
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_a_page_is_what_the_iommu_knows(run, point):
     cells = cells_of(run, point)

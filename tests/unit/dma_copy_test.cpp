@@ -388,6 +388,9 @@ TEST(Reach, TheWrongWayIsRefused) {
     const Answer answer = probe(bench);
     EXPECT_EQ(answer.at("backward_write"), "0");
     EXPECT_EQ(answer.at("backward_read"), "0");
+    // A part that hangs on each of them, and on nothing else that was tried.
+    EXPECT_EQ(answer.at("backward_read_restarts"), answer.at("backward_read_accesses"));
+    EXPECT_EQ(answer.at("neighbour_read_restarts"), "0");
     bench.stop_and_expect_nothing_left();
 }
 

@@ -35,6 +35,7 @@ class FakeDriver : public Driver {
     std::map<std::string, int> refused{};  // act -> error number; all others are done
     bool reads_files = true;
     bool writes_files = true;
+    bool hangs = false;  // a device that does not end a write
     std::uint64_t mappings = 7;
     std::function<void()> beyond = [] {};  // what an access behind its regions does
     std::function<void()> forks = [] {};
@@ -62,7 +63,7 @@ class FakeDriver : public Driver {
         if (verb == "stats") return {{"pid", 77}};
         if (verb == "stray_write") {
             write();
-            return json::object();
+            return hangs ? json{{"restarted", 1}} : json::object();
         }
         if (verb == "stray_read") return {{"first", read()}};
         if (verb != "hostile") return json::object();
@@ -243,6 +244,17 @@ TEST_F(AttackTest, AChildThatDoesNotHoldTheDeviceShowsNothing) {
     const auto cell = cells().at("outlive");
     EXPECT_EQ(cell["verdict"], "not tried");
     EXPECT_NE(cell.value("reason", "").find("no other process holds the device"), std::string::npos);
+}
+
+TEST_F(AttackTest, ADeviceThatHadToBeStartedAgainIsCountedWhereItWas) {
+    hold_back();
+    driver_.hangs = true;
+    const auto found = cells();
+    const auto restarts = [&](const char* access) { return found.at(access).at("device_restarts").get<int>(); };
+    EXPECT_EQ(restarts("map_foreign_write"), 1);
+    EXPECT_EQ(restarts("map_foreign_read"), 0);
+    EXPECT_EQ(restarts("map_readable"), 1);
+    EXPECT_EQ(restarts("process_read"), 0);
 }
 
 TEST_F(AttackTest, WhatItHeldHasToComeBack) {
