@@ -245,7 +245,7 @@ def check_numbers(name, value, but=()):
 
 CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
 CELL_NUMBERS = ("accesses", "reached", "promised_ns", "longest_ns", "refused_ns", "open")
-CELL_MORE = ("device_restarts",)
+CELL_MORE = ("device_restarts", "work_ns", "undisturbed_work_ns", "undisturbed_interrupts")
 
 
 def check_probe(probe):

@@ -115,8 +115,15 @@ def acts(section, probed, labels):
 
 
 def answered(cell):
-    """As outcome(), and what the attempt was answered."""
-    return outcome(cell) if cell is None or not cell.get("answer") else f"{outcome(cell)}: {cell['answer']}"
+    """As outcome(), what the attempt was answered, and how long work took beside it and without it."""
+    if cell is None or not cell.get("answer"):
+        return outcome(cell)
+    text = f"{outcome(cell)}: {cell['answer']}"
+    if "undisturbed_work_ns" in cell:
+        text += (
+            f"; work took {milliseconds(cell['work_ns'])} ms, before it {milliseconds(cell['undisturbed_work_ns'])} ms with {cell['undisturbed_interrupts']} interrupts"
+        )
+    return text
 
 
 def records_of(run, section):

@@ -224,7 +224,7 @@ class Attack {
         const auto try_it = [&](const char* name, const std::string& parameters) {
             const json answer = act(name, parameters);
             const auto changes = BusState{}.changes_since(before, bdf_);
-            judge(name, {.accesses = 1, .reached = changes.empty() ? 0U : 1U}, answer, changes);
+            judge(name, {.accesses = 1, .reached = changes.empty() ? 0U : 1U}, answer, as_json(changes));
             act("restore_config");
         };
         const std::string there = fmt::format("address={}", another);
@@ -244,7 +244,7 @@ class Attack {
         judge("reach_beyond",
               {.accesses = answer.value("tries", std::uint64_t{0}),
                .reached = answer.value("moved", std::uint64_t{0}) + (changes.empty() ? 0 : 1)},
-              answer, changes);
+              answer, as_json(changes));
         require_as_before(before);
         // How it has left its own device is its own affair; the next driver's it is not.
         start_over();
@@ -252,20 +252,23 @@ class Attack {
     }
 
     void flood(std::uint64_t flood_ms, bool taking_turns) {
+        const Undergone undisturbed = undergo(flood_ms);
         KernelLog log;
         json answer = act("flood", fmt::format("rest_after={}", taking_turns ? rest_after : 0));
         // A message has a vector of its own since.
         pin_interrupts(bdf_, device_cpu);
-        const std::uint64_t before = interrupts_taken(bdf_);
-        sleep_seconds(static_cast<double>(flood_ms) * 1e-3);
-        const Ended ended = run({.arguments = {"sh", "-c", work}, .cpu = device_cpu}, patience_seconds);
-        const std::uint64_t interrupts = interrupts_taken(bdf_) - before;
-        if (interrupts < fewest_interrupts) fail("The flood was none: {} interrupts", interrupts);
+        const Undergone flooded = undergo(flood_ms);
+        const std::uint64_t interrupts = flooded.interrupts;
+        if (interrupts < undisturbed.interrupts + fewest_interrupts)
+            fail("The flood was none: {} interrupts, and {} without it", interrupts, undisturbed.interrupts);
         answer["answer"] = fmt::format("{} interrupts", interrupts);
-        const auto judged = [&](const char* access, std::uint64_t harm) {
-            judge(access, {.accesses = interrupts, .reached = harm}, answer);
+        const auto judged = [&](const char* access, std::uint64_t harm, const json& more = json::object()) {
+            judge(access, {.accesses = interrupts, .reached = harm}, answer, more);
         };
-        judged("flood", ended.status == 0 ? 0 : 1);
+        judged("flood", flooded.ended ? 0 : 1,
+               {{"work_ns", flooded.work_ns},
+                {"undisturbed_work_ns", undisturbed.work_ns},
+                {"undisturbed_interrupts", undisturbed.interrupts}});
         const std::string obstacle = obstacle_to_next();
         if (!obstacle.empty()) answer["answer"] = obstacle;
         const auto complaints = log.complaints();
@@ -278,6 +281,21 @@ class Attack {
     }
 
   private:
+    // What is measured in a flood, and just so without one: interrupts of the device's while some time goes by and
+    // then some work is done on its CPU, and how long that takes.
+    struct Undergone {
+        std::uint64_t interrupts;
+        std::uint64_t work_ns;
+        bool ended;  // within patience
+    };
+    [[nodiscard]] Undergone undergo(std::uint64_t flood_ms) const {
+        const std::uint64_t before = interrupts_taken(bdf_);
+        sleep_seconds(static_cast<double>(flood_ms) * 1e-3);
+        const std::uint64_t begun_ns = now_ns();
+        const Ended ended = run({.arguments = {"sh", "-c", work}, .cpu = device_cpu}, patience_seconds);
+        return {interrupts_taken(bdf_) - before, now_ns() - begun_ns, ended.status == 0};
+    }
+
     static std::string at(std::uint64_t place) { return fmt::format("iova={}", place); }
     std::uint64_t next_secret() { return 0x5e42'7135'0000'0000 + ++secrets_; }
     static Pair pair_of(const std::string& access) {
@@ -314,14 +332,17 @@ class Attack {
     void add(const std::string& access, bool reached, const json& answer) {
         judge(access, {.accesses = 1, .reached = reached ? 1U : 0U, .restarts = std::exchange(strayed_.restarts, 0)}, answer);
     }
-    // What was reached is a breach whatever was answered.
+    static json as_json(const std::vector<std::string>& changes) {
+        return changes.empty() ? json::object() : json{{"changes", changes}};
+    }
+    // What was reached is a breach whatever was answered. `beside`: what the cell has beyond that.
     void judge(const std::string& access, const Observation& seen, const json& answer,
-               const std::vector<std::string>& changes = {}) {
+               const json& beside = json::object()) {
         if (seen.reached == 0)
             if (const std::string reason = shows_nothing(*find_hostile_cell(access), answer); !reason.empty())
                 return leave_out(access, reason);
         json more = told(answer);
-        if (!changes.empty()) more["changes"] = changes;
+        more.update(beside);
         result_.add(pair_of(access), access, seen, more);
     }
     void leave_out(const std::string& access, const std::string& reason) {

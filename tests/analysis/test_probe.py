@@ -79,6 +79,13 @@ def test_what_a_driver_process_tried_stands_in_a_row_with_what_it_was_answered(t
     assert table.rows[row][1] == analysed.ACTS["trace_read"]
 
 
+def test_work_beside_a_flood_is_held_against_undisturbed_work(tmp_path):
+    flood = {"flood": {"answer": "4000 interrupts", "work_ns": 90_000_000, "undisturbed_work_ns": 30_500_000, "undisturbed_interrupts": 2}}
+    _, _, block = only_block(tmp_path, [attack("strict", flood)])
+    (row,) = [row for row in block.tables[-1].rows if row[1] == analysed.ACTS["flood"]]
+    assert row[2] == "no (promised): 4000 interrupts; work took 90 ms, before it 30.5 ms with 2 interrupts"
+
+
 def test_a_driver_process_alone_is_shown_without_what_its_device_did(tmp_path):
     _, _, block = only_block(tmp_path, [attack("strict")])
     (table,) = block.tables
