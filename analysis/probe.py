@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What each strategy protects, tried: accesses that must fail against what was promised about them."""
 
-from analysis import compare, point
+from analysis import compare, load, point, tables
 from analysis.blocks import Block, Table
 
 # In the order in which they are shown: (attacker, asset) and their accesses.
@@ -51,8 +51,8 @@ NOT_TRIED = "not tried"
 
 
 def blocks(run, section):
-    probed = records_of(run, section)
-    if not probed:
+    probed, broken_off = records_of(run, section), unfinished(run, section)
+    if not probed and not broken_off.rows:
         return []
     part = compare.Section(section.environment, section.device, [cell for cell in section.cells if compare.family_of(cell) == "probe"])
     labels = compare.Labels(part)
@@ -74,7 +74,7 @@ def blocks(run, section):
             ],
             tables=[
                 table
-                for table in (*(matrix(section, probed, labels, pair) for pair in PAIRS), windows(section, probed, labels), acts(section, probed, labels))
+                for table in (*(matrix(section, probed, labels, pair) for pair in PAIRS), windows(section, probed, labels), acts(section, probed, labels), broken_off)
                 if table.rows
             ],
         )
@@ -135,6 +135,29 @@ def records_of(run, section):
         if isinstance((record.get("probe") or {}).get("cells"), list):
             found.append((tuple(row[key] for key in point.CONFIGURATION), record))
     return found
+
+
+def unfinished(run, section):
+    """A row for each of the section's probes that failed, were refused or took too long. What one had found by then is told, too: a broken promise is one whatever came later."""
+    table = Table(
+        f"{section.stamp}; probes that did not end: nothing above is known of them",
+        ["placement", "strategy", "workload", "status", "reason", "cells until then", "of them less than promised"],
+        [],
+        left=5,
+    )
+    for record, (_, row) in zip(run.records, run.frame.iterrows()):
+        if (row["environment"], row["device"]) != (section.environment, section.device) or record["status"] == "ok":
+            continue
+        placement, strategy, workload = (row[key] if isinstance(row[key], str) else "not recorded" for key in ("placement", "strategy", "workload"))
+        if not workload.startswith("probe"):
+            continue
+        cells = (record.get("probe") or {}).get("cells") or []
+        less = [cell["access"].replace("_", " ") for cell in cells if cell["verdict"] == LESS]
+        if less or record["status"] == "error":
+            table.flagged.add(len(table.rows))
+        reason = tables.reason_parts(load.text(record.get("reason")))["reason"]
+        table.rows.append([placement, strategy, workload, record["status"], reason, str(len(cells)), ", ".join(less) or "none"])
+    return table
 
 
 def cells_of(record, pair):

@@ -41,7 +41,7 @@ def attack(strategy, changed=(), **changes):
     for each in cells:
         each.update(dict(changed).get(each["access"], {}))
     return network.base(1, "user", strategy, f"attack/{strategy}", {"accesses": len(cells), "cells": len(cells), "less_than_promised": 0},
-                        {"name": "probe-driver", "parameters": {"flood_ms": 200}}, probe={"cells": cells, "slack_ns": 0, "faults_logged": 3}, **changes)
+                        {"name": "probe-driver", "parameters": {"flood_ms": 200}}, **{"probe": {"cells": cells, "slack_ns": 0, "faults_logged": 3}, **changes})
 
 
 def probe(placement, strategy, changed=(), **changes):
@@ -51,7 +51,7 @@ def probe(placement, strategy, changed=(), **changes):
     for each in cells:
         each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))
     return network.base(1, placement, strategy, f"probe/{placement}/{strategy}", {"accesses": 80, "cells": 10, "less_than_promised": 0},
-                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes)
+                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, **{"probe": {"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes})
 
 
 def spread(p50, n=2000):

@@ -3,7 +3,7 @@
 
 import pytest
 import synthetic
-from engine import attack, cell, probe
+from engine import attack, cell, copy, probe
 
 from analysis import axes, families, load, probe as analysed, profiles, report as program, text
 
@@ -90,6 +90,36 @@ def test_a_driver_process_alone_is_shown_without_what_its_device_did(tmp_path):
     _, _, block = only_block(tmp_path, [attack("strict")])
     (table,) = block.tables
     assert {row[0] for row in table.rows} == set(analysed.ASSETS.values())
+
+
+def test_a_probe_that_did_not_end_is_there_with_its_reason_and_what_it_had_found(tmp_path):
+    broken = {("device", "kernel", "foreign_read"): {"reached": 1, "verdict": "less than promised"}}
+    lines = [
+        probe("kernel", "strict"),
+        probe("kernel", "deferred", status="error", reason="The device copies no more\nits last words", probe=None),
+        probe("user", "persistent", broken, status="error", reason="took longer than 60 s"),
+        attack("strict", status="skipped", reason="there is no VFIO"),
+        # Of another family: its place is elsewhere.
+        synthetic.failed(1, "kernel", "strict", "iperf3-tcp-tx", "no iperf3"),
+    ]
+    _, section, block = only_block(tmp_path, lines)
+    table = block.tables[-1]
+    assert sorted(row[:5] for row in table.rows) == [
+        ["kernel", "deferred", "probe", "error", "The device copies no more"],
+        ["user", "persistent", "probe", "error", "took longer than 60 s"],
+        ["user", "strict", "probe-driver", "skipped", "there is no VFIO"],
+    ]
+    found = {row[1]: row[5:] for row in table.rows}
+    assert found["deferred"] == ["0", "none"] and found["persistent"] == ["14", "foreign read"]
+    assert {table.rows[index][1] for index in table.flagged} == {"deferred", "persistent"}
+    # Where all of them ended, there is no such table.
+    assert not any("did not end" in each.caption for each in only_block(tmp_path / "whole", [probe("kernel", "strict")])[2].tables)
+
+
+def test_where_no_probe_ended_their_reasons_are_there(tmp_path):
+    lines = [copy(1, "kernel", "strict"), probe("kernel", "deferred", status="error", reason="it broke", probe=None)]
+    _, _, block = only_block(tmp_path, lines)
+    assert [row[4] for table in block.tables for row in table.rows] == ["it broke"]
 
 
 @pytest.mark.parametrize("cells", [7, [7], [{"attacker": "device"}], [cell("device", "driver", "stale_read", longest_ns=None)],
