@@ -42,6 +42,9 @@ ACTS = {
     "write_messages": "chooses where its interrupt messages go",
     "power_down": "puts its device to sleep",
     "reach_beyond": "reads and writes behind the end of configuration space and registers",
+    "message_table": "writes its table of messages (MSI-X): they go to another process's page",
+    "message_interrupt": "has its messages ask for an interrupt of another's",
+    "dma_interrupt": "has its device write to where interrupts are asked for (0xfee00000)",
     "flood": "floods interrupts: other work on that CPU ends",
     "flood_line": "… no interrupt line was given up",
     "flood_kill": "… the process was killed, and the device taken back and used",
@@ -86,7 +89,8 @@ ATTACK_TEXT = [
     "would be: in a page and a file of another process, in the configuration of every PCI function as sysfs shows it, in the kernel's log, and in work that must go on. "
     "How many mappings it made, and what it moved behind its regions, is by its own account. "
     "Behind it stands what the attempt itself was answered; “done” is no breach where what was done stayed with its own. That it programs its device with addresses that "
-    "it was never given are the foreign accesses of the driver."
+    "it was never given are the foreign accesses of the driver. That it asks for interrupts that are not its device's is for the remapping of interrupts to stop; QEMU's "
+    "lets a request through that names no entry of it, so there nothing is promised of those."
 ]
 
 

@@ -74,6 +74,9 @@ constexpr std::array cells{
     HostileCell{"write_messages", devices, done},
     HostileCell{"power_down", devices, done},
     HostileCell{"reach_beyond", devices, no_such_place},
+    HostileCell{"message_table", process, done},
+    HostileCell{"message_interrupt", machine, done},
+    HostileCell{"dma_interrupt", machine, done},
     HostileCell{"flood", machine, done},
     HostileCell{"flood_line", machine, done},
     HostileCell{"flood_kill", machine, done},
@@ -86,6 +89,13 @@ constexpr double patience_seconds = 60;
 constexpr const char* work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
 // Interrupts that make a flood, at the least: a driver that works takes that many a second.
 constexpr std::uint64_t fewest_interrupts = 100;
+// Where interrupts are asked for: CPU 0, by a vector [SDM 3 §11.11], which is what a machine without remapping does.
+constexpr std::uint64_t interrupt_requests = 0xfee0'0000;
+// Linux's for platforms: there is a handler, and none of the usual machines ever uses it.
+constexpr std::uint64_t platform_vector = 0xf7;
+constexpr const char* platform_count = "PLT:";
+constexpr double delivery_seconds = 0.01;
+
 // Linux's note_interrupt() judges a line by so many.
 constexpr std::uint64_t counted_together = 100'000;
 // The flood's, where CPUs take turns: one that never rests would keep the others from theirs.
@@ -110,6 +120,31 @@ uid_t user_of(const std::string& status) {
         if (line.starts_with(name)) return static_cast<uid_t>(std::strtoul(line.c_str() + name.size(), nullptr, 10));
     fail("The status of the driver process does not have its user");
 }
+
+// Lines of /proc/interrupts begin with a number or a name.
+std::vector<std::string> interrupt_table() { return lines(read_file(system_paths().proc / "interrupts")); }
+
+// "PLT:          0          0   Platform interrupts"; nothing: there is no such line.
+std::optional<std::uint64_t> interrupts_named(const std::string& name) {
+    for (const auto& line : interrupt_table()) {
+        std::istringstream words{line};
+        std::string first;
+        if (!(words >> first) || first != name) continue;
+        std::uint64_t sum = 0;
+        for (std::uint64_t count = 0; words >> count;) sum += count;
+        return sum;
+    }
+    return std::nullopt;
+}
+
+// The controllers' names say so: IR-IO-APIC, IR-PCI-MSI.
+bool remaps_interrupts() {
+    const auto table = interrupt_table();
+    return std::any_of(table.begin(), table.end(),
+                       [](const std::string& line) { return line.find(" IR-") != std::string::npos; });
+}
+
+bool emulated() { return read_attribute(system_paths().sys / "class/dmi/id/sys_vendor").value_or("") == "QEMU"; }
 
 class Attack {
   public:
@@ -246,6 +281,8 @@ class Attack {
                .reached = answer.value("moved", std::uint64_t{0}) + (changes.empty() ? 0 : 1)},
               answer, as_json(changes));
         require_as_before(before);
+        write_message_table();
+        dma_interrupt();
         // How it has left its own device is its own affair; the next driver's it is not.
         start_over();
         require_copies();
@@ -305,6 +342,57 @@ class Attack {
     // Of /proc. The supervisor's word, not the process's.
     [[nodiscard]] fs::path folder() {
         return system_paths().proc / std::to_string(driver_.command("stats").at("pid").get<std::uint64_t>());
+    }
+
+    // The table of messages is in a BAR that a process may map. What a message does is up to what it passes: the
+    // device's domain, or the remapping of interrupts.
+    void write_message_table() {
+        constexpr std::uint64_t mark = 0x0000'4d53;
+        act("map_own", at(iova));
+        json answer = act("write_message_table", fmt::format("address={} word={}", iova, mark));
+        const bool sent = (stray("stray_read").at("first").get<std::uint64_t>() & 0xffff'ffff) == mark;
+        act("unmap", at(iova));
+        if (!answer.contains("absent") && answer.at("errno") == 0 && !sent)
+            answer["absent"] = "the device sends no message to where its table says";
+        if (answer.contains("absent")) {
+            add("message_table", false, answer);
+            return add("message_interrupt", false, answer);
+        }
+        const std::uint64_t physical = page_.physical_address();
+        const std::uint64_t secret = next_secret();
+        page_.set_word(secret);
+        answer = act("write_message_table", fmt::format("address={} word={}", physical, mark));
+        sleep_seconds(delivery_seconds);
+        add("message_table", page_.word() != secret, answer);
+        require_still_at(physical);
+        ask_for_interrupt("message_interrupt", [&] {
+            return act("write_message_table",
+                       fmt::format("address={} word={}", interrupt_requests, platform_vector));
+        });
+    }
+
+    void dma_interrupt() {
+        ask_for_interrupt("dma_interrupt", [&] {
+            driver_.command(fmt::format("stray_write iova={} word={}", interrupt_requests, platform_vector));
+            return json{{"errno", 0},
+                        {"answer", "done"},
+                        {"tried", "has its device write to where interrupts are asked for"}};
+        });
+    }
+
+    // ask() -> answer
+    template <class Ask>
+    void ask_for_interrupt(const char* access, Ask&& ask) {
+        const auto before = interrupts_named(platform_count);
+        if (!before) return leave_out(access, "the kernel does not count interrupts of platforms (PLT)");
+        json answer = ask();
+        sleep_seconds(delivery_seconds);
+        const std::uint64_t made = *interrupts_named(platform_count) - *before;
+        answer["answer"] = fmt::format("{}; interrupt remapping is {}{}", answer.at("answer").get<std::string>(),
+                                       remaps_interrupts() ? "on" : "off", emulated() ? ", emulated by QEMU" : "");
+        // QEMU lets a request that names no entry of the remapping's through, until 9.1 in any case.
+        const std::optional<Promise> promise = emulated() ? std::optional{Promise{}} : std::nullopt;
+        result_.add(pair_of(access), access, {.accesses = 1, .reached = made}, told(answer), promise);
     }
 
     // Or what was tried was tried elsewhere.

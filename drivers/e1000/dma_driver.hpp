@@ -344,7 +344,7 @@ class DmaDriver {
         if (engine_.is_own(iova))
             return refuse(answer, Error::invalid_argument, "the engine itself works by the pages there");
         const Status made =
-            command.verb == DmaVerb::stray_read ? stray_read(iova, answer) : stray_write(iova, answer);
+            command.verb == DmaVerb::stray_read ? stray_read(iova, answer) : stray_write(iova, command.value(DmaKey::word), answer);
         return made.ok() ? made : refuse(answer, made.error(), describe(made.error()));
     }
 
@@ -366,8 +366,9 @@ class DmaDriver {
     }
 
     // The word is looked for in all buffers: elsewhere the driver sees nothing, and who asks has to look.
-    Status stray_write(Iova iova, DmaAnswer& answer) {
-        const auto written = stray_.write(iova, [this] { return loop_.restart(); });
+    Status stray_write(Iova iova, std::uint64_t word, DmaAnswer& answer) {
+        const auto written =
+            stray_.write(iova, word != 0 ? word : stray_.next_word(), [this] { return loop_.restart(); });
         if (!written.ok()) return written.error();
         if (!written.value().ended) answer.say("restarted", 1);
         const typename Loop::Found found = loop_.find(written.value().word, offset_in_page(iova.value));

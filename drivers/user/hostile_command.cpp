@@ -76,6 +76,8 @@ constexpr std::array acts{
     HostileAct{Act::machine_write, "machine_write", process, "writes /dev/mem", to_machine},
     HostileAct{Act::outlive, "outlive", machine, "forks a child that holds the device and takes no signal", nothing},
     HostileAct{Act::signal, "signal", process, "sends SIGKILL to a process of the same user's", at_process},
+    HostileAct{Act::write_message_table, "write_message_table", devices,
+               "writes its table of messages (MSI-X), and has the device send one", to_machine},
 };
 static_assert([] {
     for (std::size_t i = 0; i < acts.size(); ++i) {

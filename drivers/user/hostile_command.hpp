@@ -41,6 +41,7 @@ enum class Act : std::uint8_t {
     machine_write,
     outlive,
     signal,
+    write_message_table,
 };
 
 enum class ActKey : std::uint8_t {

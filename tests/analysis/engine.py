@@ -36,7 +36,7 @@ def cell(attacker, asset, access, promised="refused", reached=0, verdict="as pro
 
 def attack(strategy, changed=(), **changes):
     """A driver process that reached nothing, but for the cells `changed`: access -> values."""
-    assets = {"map_kernel": "kernel", "exhaust": "machine", "outlive": "machine", "flood": "machine", "write": "devices", "power": "devices", "reach": "devices"}
+    assets = {"map_kernel": "kernel", "exhaust": "machine", "outlive": "machine", "message_interrupt": "machine", "dma_interrupt": "machine", "flood": "machine", "write": "devices", "power": "devices", "reach": "devices"}
     cells = [cell("driver", next((asset for begin, asset in assets.items() if access.startswith(begin)), "process"), access, answer="EPERM") for access in analysed.ACTS]
     for each in cells:
         each.update(dict(changed).get(each["access"], {}))
