@@ -127,8 +127,9 @@ json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
     const std::uint64_t least = rounds * trial.parameters.at("threads");
     if (unmaps["n"] != pairs || pairs < least)
         fail("{} maps and {} unmaps were timed, and not as many of each, {} at least", pairs, unmaps["n"].dump(), least);
-    // A driver process looks itself, between pairs, for what is to be done of what was put off. In the kernel a timer does it,
-    // wherever it interrupts: in a map or an unmap, mostly.
+    // What is done outside of maps and unmaps of what was put off: in both placements what waits at the end, and between
+    // pairs what a driver process looks for. In the kernel a timer does that, wherever it interrupts: in a map or an unmap,
+    // mostly.
     const json put_off = answer.contains("put_off_n") ? tick_summary(answer, "put_off") : json{};
     const double put_off_a_pair =
         put_off.is_null() ? 0 : put_off["mean"].get<double>() * put_off["n"].get<double>() / static_cast<double>(pairs);

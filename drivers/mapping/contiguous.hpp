@@ -109,6 +109,13 @@ class Contiguous {
         lock_.unlock();
     }
 
+    // Whatever is done, whether it is time or not.
+    void flush_now() {
+        lock_.lock();
+        if (done_pages_ != 0) sweep();
+        lock_.unlock();
+    }
+
     // Unmaps what is left in the blocks and gives them back. The driver has stopped and no alarm is on its
     // way any more. Afterwards set_up() may be called again.
     void release_all() {
