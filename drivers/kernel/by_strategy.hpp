@@ -118,7 +118,7 @@ class ByStrategy {
     Status construct(const dmatoll_surroundings& around, const Strategy& strategy, const CopySlots& slots,
                      const Own&... own) {
         if (kind_ == Kind::linux_dma) {
-            new (&linux_dma_) Device<LinuxDma>{platform_, own..., around.device};
+            new (&linux_dma_) Device<LinuxDma>{platform_, own..., around.linux_dma};
             return {};
         }
         if (const Status space = set_up_space(around, strategy); !space.ok()) return space;
