@@ -106,8 +106,11 @@ class DmaDriver {
     // By so many threads, 0 to threads() - 1.
     [[nodiscard]] std::uint32_t threads() const { return bench_.ready() ? bench_.plan().threads : 1; }
 
-    // What step() does takes long, compared with a round of copies or of maps: a stray access may hang the device.
-    [[nodiscard]] bool is_slow() const { return reach_.ready(); }
+    // What step() does takes long, compared with a round of copies or of maps: a stray access may hang the device, and
+    // buffers that stay mapped for a time are waited for.
+    [[nodiscard]] bool is_slow() const {
+        return reach_.ready() || (bench_.ready() && bench_.plan().hold_us != 0);
+    }
 
     // One round. After the last one, or an error, it does not run any more; the error stands in the answer to
     // `result`.
