@@ -56,16 +56,19 @@ METRICS = (
     "kernel_messages",
     "outage_ns",
     "pairs",
+    "threads_together",
     "instructions_per_pair",
     "ticks_per_ns",
     "map_ticks",
     "unmap_ticks",
     "pair_ticks",
     "clock_ticks",
+    "put_off_ticks",
+    "put_off_ticks_per_pair",
     "parts_ticks",
 )
 # Metrics that are objects of numbers; a number's name in the table is `iommu_maps`.
-NESTED = ("latency_ns", "iommu", "outage_ns", "map_ticks", "unmap_ticks", "pair_ticks", "clock_ticks")
+NESTED = ("latency_ns", "iommu", "outage_ns", "map_ticks", "unmap_ticks", "pair_ticks", "clock_ticks", "put_off_ticks")
 # Of these, what is no number: where a latency counts from, the full histogram, each outage.
 NOT_NUMBERS = {"latency_ns": ("from", "histogram"), "outage_ns": ("all",)}
 # Objects of such objects; a number's name in the table is `parts_ticks_iova_free_p50`.

@@ -86,12 +86,20 @@ def clock(cell):
 
 
 def timing(cell, what, percentile="p50"):
-    """Summary of one map or unmap, or both as `pair`, less the reading of the clock in each boot; None where it was not timed."""
+    """Summary of one map or unmap, or both as `pair`, less the readings of the clock in each boot; None where it was not timed."""
     found, clock_ = cell.metric(f"{what}_ticks_{percentile}"), cell.metric("clock_ticks_p50")
     if found is None:
         return None
-    readings = 2 if what == "pair" else 1
-    return statistics.summarise({boot: max(number - readings * (clock_.values.get(boot, 0) if clock_ else 0), 0) for boot, number in found.values.items()})
+    readings = functools.partial(readings_of_pair, cell, percentile) if what == "pair" else lambda _: 1
+    return statistics.summarise({boot: max(number - readings(boot) * (clock_.values.get(boot, 0) if clock_ else 0), 0) for boot, number in found.values.items()})
+
+
+def readings_of_pair(cell, percentile, boot):
+    """How often the clock was read for a pair: in its mean also for what was put off."""
+    times, pairs = cell.metric("put_off_ticks_n"), cell.metric("pairs")
+    if percentile != "mean" or times is None or pairs is None:
+        return 2
+    return 2 + times.values.get(boot, 0) / pairs.values[boot]
 
 
 def took(cell, what, percentile="p50"):
