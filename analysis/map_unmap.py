@@ -52,11 +52,14 @@ def blocks(section):
             "is taken off: once from a map, an unmap and each part, twice from a pair. The parts were timed in loops of their own on the same domain. What a pair takes "
             "beyond them is the strategy's own: its calls and its books. Strategy deferred frees IOVAs and invalidates for a queue at a time, at user level it also unmaps then: that stands there with "
             "the share of one pair, for VFIO's call at most, since one call can serve several. What other strategies put off is in no part, and in none of the middle times: for them "
-            "the ratio to Linux is that of the whole run, where its instructions were counted, else that of the means. The mean of a pair holds what came due meanwhile: a driver process "
-            "looks for it between pairs and times that, too; in the kernel a timer interrupts whatever runs, a map or an unmap unless buffers are held for a time.",
+            "the ratio to Linux is that of the whole run, where its instructions were counted, else that of the means.",
+            *(["The mean of a pair holds what was put off, too: a driver process looks between pairs for what is due, in the kernel a timer interrupts whatever runs, a map or an unmap unless buffers "
+               "are held for a time, and what still waits at the end is done and timed then. Only Linux's own queue, that of linux-lazy, cannot be told to, and pages that optimistic keeps for their next use stay mapped."]
+              if any(value(cell, "put_off_ticks_n") for cell in cells) else []),
             *(["VFIO's calls pin and unpin memory, too, and nothing splits them: beside them stand what a call takes that does nothing, and one that pins as many pages by the same function and "
-               "lets them go again (process_vm_readv() of one byte): of what pinning is of the two together a lower bound, since VFIO also accounts for it and checks that it may last."]
-              if any(part_of(cell, "pin_call") is not None for cell in cells) else []),
+               "lets them go again (process_vm_readv() of one byte): of what pinning is of the two together an estimate. At few pages it is mostly the call itself, and VFIO also accounts for what it pins "
+               "and checks that it may last."]
+              if any(beside(cell) for cell in cells) else []),
             *([] if section.environment == "hardware" else [f"Modelled: each invalidation of a pair charged {CYCLES:,} cycles; the emulator invalidates at once. "
                                                             "Virtual CPUs take turns: threads of the emulator do not contend for a cache line, they only wait for locks that are held."]),
         ],
@@ -67,7 +70,7 @@ def blocks(section):
     if page_curves(usual):
         block.drawings.append(Drawing("map-unmap-pages", "Map and unmap by pages", functools.partial(draw_pages, usual, unit), "Both axes are logarithmic: what grows in proportion rises as the grey line does."))
     if thread_curves(whole):
-        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), "Threads begin together, and all go on until the slowest has had its rounds."))
+        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), together(whole)))
     return [block]
 
 
@@ -140,6 +143,18 @@ def part_of(cell, name):
     return None if found is None else max(found - clock(cell), 0.0)
 
 
+def beside(cell):
+    """{name: what that call takes} of those that tell what VFIO's contain; {} where pinning was not timed."""
+    found = {name: part_of(cell, name) for name in BESIDE}
+    return {} if found["pin_call"] is None else found
+
+
+def together(whole):
+    """What the curves by threads show, if their records say so."""
+    points = [cell for by in thread_curves(whole).values() for points in by.values() for _, cell in points]
+    return "Threads begin together, and all go on until the slowest has had its rounds." if all(value(cell, "threads_together") for cell in points) else ""
+
+
 def split(cell):
     """{part: what one pair takes of it}, the strategy's own included; {} where there are no parts."""
     parts = {name: found for name in PARTS if (found := part_of(cell, name)) is not None}
@@ -191,13 +206,13 @@ def labels_of(part, curves_):
 def split_table(part, unit):
     cells = split_cells(part)
     known = [name for name in PARTS if any(name in split(cell) for cell in cells)]
-    beside = [name for name in BESIDE if any(part_of(cell, name) is not None for cell in cells)]
+    calls = BESIDE if any(beside(cell) for cell in cells) else {}
     labels = compare.Labels(part)
     with_model = part.environment in modelled.KINDS
     table = Table(
         f"{part.stamp}; {unit}, one page; p50, means over boots, without reading the clock; beside them the pair of Linux in the kernel as 1: linux-lazy's for deferred, else linux-strict's"
         + (f"; modelled: with {CYCLES:,} cycles an invalidation" if with_model else ""),
-        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *(BESIDE[name] for name in beside), *(["pair, modelled"] if with_model else [])],
+        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *calls.values(), *(["pair, modelled"] if with_model else [])],
         [],
     )
     for cell in cells:
@@ -205,7 +220,7 @@ def split_table(part, unit):
         table.rows.append(
             [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), against(cell, cells)]
             + [count(parts.get(name)) for name in (*known, "own")]
-            + [count(part_of(cell, name)) for name in beside]
+            + [count(beside(cell).get(name)) for name in calls]
             + ([("not known" if per_pair is None else count(pair + per_pair * CYCLES))] if with_model else [])
         )
     return table

@@ -134,6 +134,8 @@ json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
     const double put_off_a_pair =
         put_off.is_null() ? 0 : put_off["mean"].get<double>() * put_off["n"].get<double>() / static_cast<double>(pairs);
     json metrics{{"pairs", pairs},
+                 // All of them from the first pair on until each had had its rounds.
+                 {"threads_together", trial.parameters.at("threads")},
                  {"map_ticks", maps},
                  {"unmap_ticks", unmaps},
                  {"clock_ticks", tick_summary(answer, "clock")},

@@ -69,7 +69,7 @@ def timed(seed, placement, strategy, map_=500, unmap=900, parts=None, invalidati
     times = {"map": spread(map_ + CLOCK + seed, rounds), "unmap": spread(unmap + CLOCK, rounds), "clock": spread(CLOCK, rounds)}
     metrics = {f"{what}_ticks": found for what, found in times.items()}
     metrics["pair_ticks"] = {name: times["map"][name] + times["unmap"][name] for name in ("mean", "p50")}
-    metrics |= {"pairs": rounds * threads, "instructions_per_pair": map_ + unmap + 90, "ticks_per_ns": 1.0, "tick_unit": "instructions",
+    metrics |= {"pairs": rounds * threads, "threads_together": threads, "put_off_ticks_per_pair": 0, "instructions_per_pair": map_ + unmap + 90, "ticks_per_ns": 1.0, "tick_unit": "instructions",
                 "iommu": {"maps": rounds * threads, "unmaps": rounds * threads}}
     if invalidations is not None:
         metrics["iommu"]["invalidations"] = rounds * threads * invalidations
