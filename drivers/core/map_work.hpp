@@ -19,7 +19,7 @@ enum class Work : std::uint8_t {
     map_call,     // pinning, page table
     unmap_call,   // page table, invalidation, unpinning
     system_call,  // one that does nothing
-    pin_call,     // one that pins the pages and lets them go again, and maps nothing
+    pin_call,     // one that pins the pages and lets them go again, and maps nothing: of few pages mostly the call itself
     clock,        // two readings of the clock with nothing between: in each of the others, and no part
 };
 

@@ -262,9 +262,10 @@ void add_bench(CLI::App& program, Outcome& outcome) {
     command->footer(
         "The driver maps buffers and unmaps them, and the device does nothing: medians and means are printed,\n"
         "and whole distributions are in the records. On the lab's virtual clock they are instructions, elsewhere ticks of the time\n"
-        "stamp counter. The mean of a pair holds what was put off and came due meanwhile: a driver process times it between pairs,\n"
-        "in the kernel a timer interrupts a map or an unmap for it, but not while buffers are held for a time (hold_us). VFIO pins\n"
-        "and maps in one call; a call that pins as many pages and no more is timed beside it (pin_call), a lower bound of its share.\n"
+        "stamp counter. The mean of a pair holds what was put off: a driver process times between pairs what has come due, in the\n"
+        "kernel a timer interrupts a map or an unmap for it, but not while buffers are held for a time (hold_us), and what still\n"
+        "waits at the end is done and timed then, but for Linux's own queue. VFIO pins and maps in one call; a call that only pins as\n"
+        "many pages and lets them go is timed beside it (pin_call), as an estimate: at few pages it is mostly the call itself.\n"
         "`dmatoll plan bench` shows all points; --filter part=pages,strategy=strict|linux-strict,buffer_pages=1|64\n"
         "takes some of them.\n"
         "Exit status: as of `dmatoll run`, and 1 if all trials were skipped: nothing was timed.");
