@@ -146,6 +146,7 @@ json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
                                       static_cast<double>(std::max<std::uint64_t>(number(answer, "nanoseconds"), 1))},
                  {"tick_unit", places.virtual_clock ? "instructions" : "tsc"},
                  {"iommu", operations(trial, answer)}};
+    metrics["put_off_ticks_per_pair"] = put_off_a_pair;
     if (!put_off.is_null()) metrics["put_off_ticks"] = put_off;
     if (const std::string reason = why_no_parts(trial); reason.empty())
         metrics["parts_ticks"] = measure_parts(trial, places.driver);
@@ -185,7 +186,11 @@ json benchmark_json(const json& environment, const std::vector<json>& records) {
                 if (name != "n") benchmark[what + "_" + name] = value;
         };
         for (const char* what : {"map_ticks", "unmap_ticks", "clock_ticks"}) count(what, metrics.at(what));
-        if (metrics.contains("put_off_ticks")) count("put_off_ticks", metrics["put_off_ticks"]);
+        if (metrics.contains("put_off_ticks")) {
+            // Of each time that it was done. With its share of a pair it is known how often that was.
+            count("put_off_ticks", metrics["put_off_ticks"]);
+            benchmark["put_off_ticks_per_pair"] = metrics.at("put_off_ticks_per_pair");
+        }
         const json timed_parts = metrics.value("parts_ticks", json::object());
         for (const auto& [part, summary] : timed_parts.items()) count(part + "_ticks", summary);
         benchmarks.push_back(std::move(benchmark));

@@ -59,6 +59,8 @@ TEST(MapUnmap, GoogleBenchmarksShapeHasPairsAsBenchmarks) {
                         {"map_ticks", summary},
                         {"unmap_ticks", summary},
                         {"clock_ticks", summary},
+                        {"put_off_ticks", summary},
+                        {"put_off_ticks_per_pair", 62.625},
                         {"pair_ticks", {{"mean", 501.0}, {"p50", 500}}},
                         {"parts_ticks", {{"iova_free", summary}}},
                         {"ticks_per_ns", 2.0}}}};
@@ -77,6 +79,8 @@ TEST(MapUnmap, GoogleBenchmarksShapeHasPairsAsBenchmarks) {
     EXPECT_EQ(benchmark.at("time_unit"), "ns");
     EXPECT_EQ(benchmark.at("map_ticks_p99_9"), 300);
     EXPECT_EQ(benchmark.at("iova_free_ticks_mean"), 250.5);
+    EXPECT_EQ(benchmark.at("put_off_ticks_mean"), 250.5);
+    EXPECT_EQ(benchmark.at("put_off_ticks_per_pair"), 62.625);
 }
 
 TEST(MapUnmap, ProgressTellsWhatAPairTook) {
