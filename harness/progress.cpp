@@ -14,21 +14,22 @@ namespace dmatoll::harness {
 std::string result_text(const nlohmann::json& metrics) {
     std::string text;
     const auto add = [&](const std::string& more) { text += (text.empty() ? "" : " ") + more; };
-    if (metrics.contains("kills"))
+    if (metrics.contains("kills")) {
         add(fmt::format("{} faults, {} recoveries", metrics["kills"].dump(), metrics["recoveries"].dump()));
-    if (metrics.contains("bytes_verified")) add(fmt::format("{} bytes verified", metrics["bytes_verified"].dump()));
-    if (metrics.contains("pair_ticks")) {
+    } else if (metrics.contains("bytes_verified")) {
+        add(fmt::format("{} bytes verified", metrics["bytes_verified"].dump()));
+    } else if (metrics.contains("pair_ticks")) {
         const double ticks = metrics["pair_ticks"].at("mean");
         add(metrics.at("tick_unit") == "instructions"
                 ? fmt::format("{:9.0f} instructions/pair", ticks)
                 : fmt::format("{:9.0f} ns/pair", ticks / metrics.at("ticks_per_ns").get<double>()));
         // The driver's CPU is busy with nothing else.
         return text;
-    }
-    if (metrics.contains("throughput_bps"))
+    } else if (metrics.contains("throughput_bps")) {
         add(fmt::format("{:7.1f} Mb/s", metrics["throughput_bps"].get<double>() / 1e6));
+    }
     if (const auto outage = metrics.value("outage_ns", nlohmann::json::object()); outage.contains("median"))
-        text += fmt::format(", outage {:.2f} s", outage["median"].get<double>() * 1e-9);
+        text += fmt::format("{}outage {:.2f} s", text.empty() ? "" : ", ", outage["median"].get<double>() * 1e-9);
     if (metrics.contains("instructions_per_packet"))
         add(fmt::format("{:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>()));
     if (metrics.contains("instructions_per_io"))

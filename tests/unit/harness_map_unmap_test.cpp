@@ -91,6 +91,10 @@ TEST(MapUnmap, ProgressTellsWhatAPairTook) {
     metrics["tick_unit"] = "tsc";
     EXPECT_EQ(trim(result_text(metrics)), "1500 ns/pair");
     EXPECT_EQ(trim(result_text({{"throughput_bps", 2.5e6}, {"cpu_utilisation", 0.5}})), "2.5 Mb/s  50.0 % CPU");
+    EXPECT_EQ(result_text({{"bytes_verified", 4096}, {"throughput_bps", 2.5e6}}), "4096 bytes verified");
+    EXPECT_EQ(result_text({{"kills", 2}, {"recoveries", 1}, {"throughput_bps", 2.5e6}, {"outage_ns", {{"median", 5e8}}}}),
+              "2 faults, 1 recoveries, outage 0.50 s");
+    EXPECT_EQ(result_text({{"outage_ns", {{"median", 5e8}}}}), "outage 0.50 s");
     // No throughput was measured: none is made up.
     EXPECT_EQ(result_text({{"less_than_promised", 0}}), "ok");
 }
