@@ -95,7 +95,7 @@ class MapBench {
             worker.present = true;
             absent_.fetch_sub(1, std::memory_order_relaxed);
         }
-        // What is timed was timed while all ran.
+        // So that what is timed is timed while all run, but for the last buffers of each, which are only unmapped.
         if (absent_.load(std::memory_order_relaxed) != 0) return false;
         // So that surroundings look after other things after a number of pages or one wait, not of pairs.
         const bool one = plan_.hold_us != 0 || plan_.pages >= pages_a_step;
