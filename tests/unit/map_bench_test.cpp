@@ -155,6 +155,8 @@ TEST(MapBench, WhatIsDoneBetweenPairsOfWhatWasPutOffIsTimedBesideThem) {
     bench.driver->do_put_off([&] { done = true; });
     EXPECT_TRUE(done);
     bench.stop_and_expect_nothing_left();
+}
+
 template <class M>
 class BenchThatPutsOff : public testing::Test {};
 using PutsOff = testing::Types<DeferredMapper, ContiguousMapper>;
@@ -173,8 +175,6 @@ TYPED_TEST(BenchThatPutsOff, WhatStillWaitsAtTheEndIsDoneAndTimed) {
         bench.follow("end");
     }
     bench.stop_and_expect_nothing_left();
-}
-
 }
 
 TEST(MapBench, APageByPageStrategyIsCalledForEachPage) {
@@ -306,6 +306,23 @@ TEST(MapBench, AThreadThatMayNotMapEndsAndKeepsNoOtherWaiting) {
     bench.driver->step(0);
     EXPECT_FALSE(bench.driver->running());
     EXPECT_EQ(bench.follow("result").at("failure"), "the IOMMU refused the mapping");
+    bench.stop_and_expect_nothing_left();
+}
+
+// It has had its rounds, and only went on for the other one: that one still has to have its own, and no more.
+TEST(MapBench, AThreadThatIsRefusedBeyondItsRoundsEndsAlone) {
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("bench threads=2 pages=64 rounds=10");
+    bench.driver->step(1);
+    for (int step = 0; step < 12; ++step) bench.driver->step(0);
+    bench.machine.iommu.refuse_maps(0, 1);
+    bench.driver->step(0);
+    for (int step = 0; step < 20 && bench.driver->running(); ++step) bench.driver->step(1);
+    EXPECT_FALSE(bench.driver->running());
+    const Answer answer = bench.follow("result");
+    EXPECT_EQ(answer.at("failure"), "the IOMMU refused the mapping");
+    EXPECT_EQ(number(answer, "map_n"), 22u);
     bench.stop_and_expect_nothing_left();
 }
 
