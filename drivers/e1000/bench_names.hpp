@@ -39,7 +39,7 @@ inline constexpr SummaryNames unmap_names{"unmap"};
 inline constexpr SummaryNames clock_names{"clock"};
 inline constexpr SummaryNames put_off_names{"put_off"};
 
-inline constexpr auto part_names = [] {
+inline constexpr auto part_summary_names = [] {
     std::array<SummaryNames, works> names{};
     for (std::size_t i = 0; i < works; ++i) names[i] = SummaryNames{work_names[i]};
     return names;

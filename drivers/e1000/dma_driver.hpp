@@ -298,7 +298,7 @@ class DmaDriver {
         }
         for (std::size_t i = 0; i < works; ++i) {
             const TickHistogram& found = parts_.found(static_cast<Work>(i));
-            if (found.count() != 0) say_summary(answer, part_names[i], found);
+            if (found.count() != 0) say_summary(answer, part_summary_names[i], found);
         }
     }
 

@@ -153,7 +153,8 @@ def test_mapping_work_is_what_the_strategy_says(run, placement, strategy):
             assert iommu["maps"] == iommu["unmaps"] == ROUNDS, iommu
             assert iommu["invalidations"] == iommu["unmaps"] if placement == "user" else 0 < iommu["invalidations"] < ROUNDS / 2, iommu
         elif strategy == "optimistic":
-            # A page is mapped again only if it had been idle for long: once at most. What the warm-up left idle may go meanwhile.
+            # A page of the four buffers is mapped again only if it had gone, having been idle for long. What the warm-up left
+            # idle may go meanwhile, and what this run did.
             assert iommu["maps"] <= 4 * pages and iommu["unmaps"] <= 8 * pages, iommu
         else:
             assert strategy in ("copy", "persistent")
