@@ -270,6 +270,10 @@ def check_probe(probe):
         for key in needed:
             if cell.get(key) is None:
                 raise ValueError(f"{name}.{key}: missing")
+        more = [key for key in CELL_MORE if key in cell]
+        for key in (*more, *(CELL_MORE[1:] if "undisturbed_work_ns" in more else ())):
+            if cell.get(key) is None:
+                raise ValueError(f"{name}.{key}: missing")
         for key in (*CELL_NUMBERS, *CELL_MORE):
             check_number(f"{name}.{key}", cell.get(key))
         for key in ("answer", "reason"):

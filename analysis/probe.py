@@ -144,7 +144,7 @@ def records_of(run, section):
 def unfinished(run, section):
     """A row for each of the section's probes that failed, were refused or took too long. What one had found by then is told, too: a broken promise is one whatever came later."""
     table = Table(
-        f"{section.stamp}; probes that did not end: nothing above is known of them",
+        f"{section.stamp}; probes that did not end, or were not begun: nothing above is known of them",
         ["placement", "strategy", "workload", "status", "reason", "cells until then", "of them less than promised"],
         [],
         left=5,

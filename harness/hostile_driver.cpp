@@ -240,9 +240,13 @@ class Attack {
     // Who holds the device has it, and the next driver has not.
     void outlive() {
         const auto before = device_holders();
+        const auto inside = pid_namespace_of(driver_.command("stats").at("pid").get<pid_t>());
         const json answer = act("outlive");
         std::set<ProcessMark> children = device_holders();
-        std::erase_if(children, [&](const ProcessMark& holder) { return before.contains(holder); });
+        // Others of this machine may take a device meanwhile.
+        std::erase_if(children, [&](const ProcessMark& holder) {
+            return before.contains(holder) || pid_namespace_of(holder.pid) != inside;
+        });
         if (answer.at("errno") == 0 && children.empty())
             return leave_out("outlive", "no other process holds the device when it has forked one");
         const std::string obstacle = obstacle_to_next();

@@ -108,11 +108,25 @@ DriverProcess::DriverProcess(const char* program, std::optional<unsigned> cpu, P
     // `start` goes out of scope here, and with it this process's hold on the device.
 }
 
-DriverProcess::~DriverProcess() {
-    if (!take_end()) {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
+DriverProcess::~DriverProcess() { stop(); }
+
+bool DriverProcess::stop() {
+    // Once it has been waited for, its number may be another's.
+    if (take_end()) {
+        return true;
     }
+    ::kill(pid_, SIGTERM);
+    for (int waited_ms = 0; waited_ms < stop_patience_ms; waited_ms += 10) {
+        if (take_end()) {
+            return true;
+        }
+        ::usleep(10'000);
+    }
+    ::kill(pid_, SIGKILL);
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    end_ = status;
+    return false;
 }
 
 std::optional<int> DriverProcess::take_end() {

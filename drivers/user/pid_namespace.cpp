@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <string>
 
 #include "failure.hpp"
 
@@ -29,6 +30,8 @@ constexpr int orphaned = SIGUSR1;
     ::sigaddset(&waited, orphaned);
     ::sigprocmask(SIG_BLOCK, &waited, nullptr);
     ::prctl(PR_SET_PDEATHSIG, orphaned, 0, 0, 0);
+    // Who loses his parent in there is this one's child: none is left to be waited for.
+    ::signal(SIGCHLD, SIG_IGN);
     if (::dup2(ready, 0) != 0) {
         ::_exit(126);
     }
@@ -41,12 +44,18 @@ constexpr int orphaned = SIGUSR1;
     ::close(0);
     while (::sigwaitinfo(&waited, nullptr) != orphaned) {
     }
-    ::sleep(PidNamespace::patience_s);
+    for (unsigned waited_ms = 0; waited_ms < PidNamespace::patience_ms && ::kill(-1, 0) == 0; waited_ms += 10) {
+        ::usleep(10'000);
+    }
     ::_exit(0);
 }
 
 Failure no_namespace(int error) {
-    return system_failure("cannot make a PID namespace for the driver process (the kernel needs CONFIG_PID_NS)", error);
+    const char* const need = error == EPERM    ? "it takes CAP_SYS_ADMIN"
+                             : error == ENOSPC ? "sysctl user.max_pid_namespaces allows no more"
+                             : error == ESRCH  ? "its keeper has ended"
+                                               : "the kernel needs CONFIG_PID_NS, and to be Linux 5.9 or later";
+    return system_failure(std::string{"cannot have a PID namespace for the driver process ("} + need + ")", error);
 }
 
 Descriptor open_process(pid_t process) { return Descriptor{static_cast<int>(::syscall(SYS_pidfd_open, process, 0U))}; }
@@ -61,6 +70,19 @@ void begin_children_beside(const Descriptor& process) {
 void end(pid_t process) {
     ::kill(process, SIGKILL);
     ::waitpid(process, nullptr, 0);
+}
+
+// Behind the fork of `child`, if there is one: this process's further children begin where it is itself. Throws Failure
+// when they do not, without leaving a child that nobody knows of.
+void come_back(const Descriptor& outside, pid_t child) {
+    try {
+        begin_children_beside(outside);
+    } catch (const Failure&) {
+        if (child > 0) {
+            end(child);
+        }
+        throw;
+    }
 }
 
 }  // namespace
@@ -80,7 +102,7 @@ PidNamespace::PidNamespace() : outside_{open_process(::getpid())} {
     if (keeper_ == 0) {
         keep(ready_end.get());
     }
-    begin_children_beside(outside_);
+    come_back(outside_, keeper_);
     if (keeper_ < 0) {
         throw no_namespace(error);
     }
@@ -100,7 +122,7 @@ pid_t PidNamespace::fork() const {
     const pid_t child = ::fork();
     if (child != 0) {
         const int error = errno;
-        begin_children_beside(outside_);
+        come_back(outside_, child);
         errno = error;
     }
     return child;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A PID namespace for the driver process: what it starts ends with it, and neither sees a process of anybody
-// else's.
+// A PID namespace for the driver process: what it starts ends when its supervisor has seen its end, or has ended, and
+// nobody else's process has a number in there.
 #pragma once
 
 #include <sys/types.h>
@@ -10,11 +10,11 @@
 namespace dmatoll::user {
 
 // The namespace's first process is a keeper, which does nothing: when it ends, the kernel kills all that are in
-// the namespace, however they came there. It ends when this object does, or some time after this process has, to
-// let a driver that works end in order. The driver itself is not the first one: the kernel keeps signals from that.
+// the namespace, however they came there. It ends when this object does, or soon after this process has: a driver that
+// works has some time to end in order. The driver itself is not the first one: the kernel keeps signals from that.
 class PidNamespace {
   public:
-    static constexpr unsigned patience_s = 2;
+    static constexpr unsigned patience_ms = 2000;
 
     // Throws Failure; it takes CAP_SYS_ADMIN.
     PidNamespace();

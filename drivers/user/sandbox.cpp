@@ -49,10 +49,11 @@ Identity find_user(const std::string& name) {
     return identity;
 }
 
-// Above what distributions and containers number users by, and below what is negative to some programs. Of a domain
-// its twelve lower bits: a machine with more has two devices share a user.
+// Above what distributions, containers and directory services number users by (SSSD: up to 2,000,200,000), and below what is
+// negative to some programs. systemd has the numbers from 0x7ffe'0000 for trees of other machines.
 Identity user_of_device(const std::string& bdf) {
-    constexpr std::uint32_t first = 0x7000'0000;
+    constexpr std::uint32_t first = 0x7800'0000;
+    constexpr unsigned most_domains = 0x7fe;
     unsigned domain = 0;
     unsigned bus = 0;
     unsigned slot = 0;
@@ -60,8 +61,15 @@ Identity user_of_device(const std::string& bdf) {
     if (std::sscanf(bdf.c_str(), "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4) {
         throw Failure{"`" + bdf + "` is no PCI address (0000:00:03.0) to number a user by"};
     }
-    const std::uint32_t number =
-        first | (domain & 0xfff) << 16 | (bus & 0xff) << 8 | (slot & 0x1f) << 3 | (function & 7);
+    if (domain >= most_domains || bus > 0xff || slot > 0x1f || function > 7) {
+        throw Failure{"there is no number of a user for each device's driver beyond PCI domain 07fd, and this one is `" + bdf +
+                      "`. --user takes the user that its driver is to run as."};
+    }
+    const std::uint32_t number = first | domain << 16 | bus << 8 | slot << 3 | function;
+    if (const passwd* const entry = ::getpwuid(number); entry != nullptr) {
+        throw Failure{"the driver of " + bdf + " is to run as user " + std::to_string(number) + ", and that is " + entry->pw_name +
+                      ". --user takes another one."};
+    }
     return {number, number};
 }
 

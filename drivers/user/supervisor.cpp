@@ -23,8 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-// A driver that hangs does not stop by itself; its end closes the device, which stops that.
-constexpr int stop_patience_ms = 5000;
 constexpr int exit_patience_ms = 500;
 // From a process's start to its report: seconds with much memory to pin.
 constexpr std::uint64_t start_patience_ms = 60'000;
@@ -350,16 +348,10 @@ bool Supervisor::give_up(const std::string& reason) const {
 void Supervisor::stop() {
     if (process_) {
         before_stop();
-        // Once it has been waited for, its number may be another's.
-        if (!process_->take_end()) {
-            ::kill(process_->pid(), SIGTERM);
-        }
-        for (int waited_ms = 0; !process_->take_end() && waited_ms < stop_patience_ms; waited_ms += 10) {
-            ::usleep(10'000);
-        }
-        if (!process_->take_end()) {
-            print_message("the driver process did not end within " + std::to_string(stop_patience_ms) +
-                          " ms and is killed");
+        // A driver that hangs does not stop by itself; its end closes the device, which stops that.
+        if (!process_->stop()) {
+            print_message("the driver process did not end within " + std::to_string(DriverProcess::stop_patience_ms) +
+                          " ms and was killed");
         }
         process_.reset();
     }

@@ -55,6 +55,8 @@ std::set<ProcessMark> device_holders() {
     return holders;
 }
 
+std::optional<std::string> pid_namespace_of(pid_t pid) { return link_name(folder_of(pid) / "ns/pid"); }
+
 bool lives(const ProcessMark& process) { return start_of(process.pid) == process.started; }
 
 }  // namespace dmatoll::harness

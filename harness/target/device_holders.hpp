@@ -6,7 +6,9 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <set>
+#include <string>
 
 namespace dmatoll::harness {
 
@@ -19,6 +21,9 @@ struct ProcessMark {
 
 // All there are, whatever device they have. Of processes that this one may not look into nothing is known.
 std::set<ProcessMark> device_holders();
+
+// Its name; nothing: it has ended, or may not be looked into.
+std::optional<std::string> pid_namespace_of(pid_t pid);
 
 // It has not ended.
 bool lives(const ProcessMark& process);

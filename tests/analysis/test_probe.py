@@ -123,7 +123,9 @@ def test_where_no_probe_ended_their_reasons_are_there(tmp_path):
 
 
 @pytest.mark.parametrize("cells", [7, [7], [{"attacker": "device"}], [cell("device", "driver", "stale_read", longest_ns=None)],
-                                   [cell("device", "driver", "stale_read", "refused after")], [cell("device", "driver", "neighbour_read", reached=-1)]])
+                                   [cell("device", "driver", "stale_read", "refused after")], [cell("device", "driver", "neighbour_read", reached=-1)],
+                                   [cell("device", "driver", "neighbour_read", device_restarts=None)],
+                                   [cell("driver", "machine", "flood", undisturbed_work_ns=1, work_ns=2)]])
 def test_cells_that_are_none_are_refused(tmp_path, cells):
     record = probe("kernel", "strict")
     record["probe"]["cells"] = cells

@@ -137,6 +137,7 @@ class AttackTest : public TargetTest {
             GTEST_SKIP() << failure.what();
         }
         put_status("8 kB");
+        put_namespace("proc/77", "pid:[4026531999]");
         put("proc/77/limits", "Max locked memory         8192                 8192                 bytes\n");
         put("sys/module/vfio_iommu_type1/parameters/dma_entry_limit", "65535\n");
         // The kernel does not say where it has memory, and physical addresses are none of this process's.
@@ -145,10 +146,15 @@ class AttackTest : public TargetTest {
     void put_status(const std::string& locked) {
         put("proc/77/status", "Uid:\t" + std::to_string(::getuid()) + "\t0\t0\t0\nVmLck:\t       " + locked + "\n");
     }
+    void put_namespace(const std::string& folder, const std::string& name) {
+        fs::create_directories(root_ / folder / "ns");
+        fs::create_symlink(name, root_ / folder / "ns/pid");
+    }
     // A process that holds the device from the time on that the driver forks.
-    void let_fork(bool ends_with_the_driver) {
+    void let_fork(bool ends_with_the_driver, const std::string& pid_namespace = "pid:[4026531999]") {
         const std::string folder = std::string{"proc/"} + nobodys_number;
-        driver_.forks = [this, folder] {
+        driver_.forks = [this, folder, pid_namespace] {
+            put_namespace(folder, pid_namespace);
             put(folder + "/stat", std::string{nobodys_number} + " (a (child) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 0");
             fs::create_directories(root_ / folder / "fd");
             fs::create_symlink("anon_inode:[vfio-device]", root_ / folder / "fd/4");
@@ -241,6 +247,14 @@ TEST_F(AttackTest, ADeviceThatNoOtherDriverGetsWasReachedAndEndsTheTrial) {
 TEST_F(AttackTest, AChildThatDoesNotHoldTheDeviceShowsNothing) {
     hold_back();
     driver_.forks = [] {};
+    const auto cell = cells().at("outlive");
+    EXPECT_EQ(cell["verdict"], "not tried");
+    EXPECT_NE(cell.value("reason", "").find("no other process holds the device"), std::string::npos);
+}
+
+TEST_F(AttackTest, AProcessThatIsNoChildOfTheDriversMayTakeADevice) {
+    hold_back();
+    let_fork(false, "pid:[4026531836]");
     const auto cell = cells().at("outlive");
     EXPECT_EQ(cell["verdict"], "not tried");
     EXPECT_NE(cell.value("reason", "").find("no other process holds the device"), std::string::npos);
