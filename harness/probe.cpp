@@ -222,7 +222,7 @@ Observation own_observation(const json& answer, const std::string& access) {
 
 }  // namespace
 
-json stray(Driver& driver, const char* verb, std::uint64_t iova, Observation& seen) {
+json stray(Driver& driver, const std::string& verb, std::uint64_t iova, Observation& seen) {
     json answer = driver.command(fmt::format("{} iova={}", verb, iova));
     if (answer.contains("restarted")) ++seen.restarts;
     return answer;

@@ -53,9 +53,9 @@ Verdict judge(const Promise& promise, const Observation& observation, std::uint6
 // drivers/e1000/reach_probe.hpp. Throws Failure if there is no such access or granularity.
 Promise promise_of(const nlohmann::json& protection, const std::string& access);
 
-// Has the device stray (drivers/e1000/dma_command.hpp), and counts it if the driver had to start it again. What the
+// Has the device stray (drivers/e1000/dma_command.hpp; `verb` with what it takes beside the IOVA), and counts it if the driver had to start it again. What the
 // driver says of it.
-nlohmann::json stray(Driver& driver, const char* verb, std::uint64_t iova, Observation& seen);
+nlohmann::json stray(Driver& driver, const std::string& verb, std::uint64_t iova, Observation& seen);
 
 // The second device of this machine, or why there is none.
 struct SecondDevice {

@@ -69,7 +69,7 @@ class StrayAccess {
     }
 
     struct Write {
-        std::uint64_t word;  // that nobody else has: who asks looks where it is
+        std::uint64_t word;  // who asks looks where it is
         bool ended;
     };
     // The device writes least_copy_bytes there: a word, and zeros.
