@@ -6,9 +6,9 @@
 #include <thread>
 #include <vector>
 
-#include "e1000/bench_names.hpp"
-#include "e1000/map_bench.hpp"
-#include "e1000/part_bench.hpp"
+#include "dma/bench_names.hpp"
+#include "dma/map_bench.hpp"
+#include "dma/part_bench.hpp"
 #include "mapping/strict.hpp"
 #include "model_machine.hpp"
 
@@ -30,14 +30,14 @@ void show(benchmark::State& state, const char* what, const TickHistogram& ticks)
 
 void parts(benchmark::State& state) {
     Machine machine;
-    e1000::PartBench<ModelPlatform> bench{machine.platform};
-    const e1000::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)), .rounds = rounds};
+    dma::PartBench<ModelPlatform> bench{machine.platform};
+    const dma::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)), .rounds = rounds};
     for ([[maybe_unused]] auto _ : state) {
         require(bench.begin(plan, provider(machine), taker(machine)));
         while (!bench.finished()) require(bench.step());
-        for (std::size_t i = 0; i < e1000::works; ++i) {
-            const TickHistogram& found = bench.found(static_cast<e1000::Work>(i));
-            if (found.count() != 0) show(state, e1000::part_names[i], found);
+        for (std::size_t i = 0; i < dma::works; ++i) {
+            const TickHistogram& found = bench.found(static_cast<dma::Work>(i));
+            if (found.count() != 0) show(state, dma::part_names[i], found);
         }
         bench.end(taker(machine));
     }
@@ -48,8 +48,8 @@ void parts(benchmark::State& state) {
 void both(benchmark::State& state) {
     Machine machine;
     Strict<ModelDomain> strict{machine.domain};
-    e1000::MapBench<ModelPlatform, Strict<ModelDomain>> bench{machine.platform, strict};
-    const e1000::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)),
+    dma::MapBench<ModelPlatform, Strict<ModelDomain>> bench{machine.platform, strict};
+    const dma::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)),
                                 .rounds = rounds,
                                 .threads = static_cast<std::uint32_t>(state.range(1))};
     for ([[maybe_unused]] auto _ : state) {

@@ -22,7 +22,7 @@ constexpr double look_seconds = 0.02;
 
 constexpr std::array percentiles{"min", "p50", "p90", "p99", "p99_9", "max"};
 
-// As in drivers/e1000/bench_names.hpp.
+// As in drivers/dma/bench_names.hpp.
 constexpr std::array parts{"iova_allocation", "page_table_map", "page_table_unmap", "invalidation", "domain_invalidation",
                            "iova_free",       "map_call",       "unmap_call",       "system_call"};
 

@@ -49,7 +49,7 @@ Verdict judge(const Promise& promise, const Observation& observation, std::uint6
 
 // What `protection` (of one pair, as in a record: granularity, window, window_ns) says about an access:
 // "foreign_*" to memory that was never given to the device, "other_domain_*" to what is mapped for another one only, or as in
-// drivers/e1000/reach_probe.hpp. Throws Failure if there is no such access or granularity.
+// drivers/dma/reach_probe.hpp. Throws Failure if there is no such access or granularity.
 Promise promise_of(const nlohmann::json& protection, const std::string& access);
 
 // The second device of this machine, or why there is none.

@@ -15,7 +15,7 @@
 #include "../core/ticks.hpp"
 #include "map_bench.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 enum class Work : std::uint8_t {
     iova_allocation,      // with the domain's lock
@@ -135,4 +135,4 @@ class PartBench {
     std::uint32_t rounds_left_ = 0;
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

@@ -9,7 +9,7 @@
 #include "../core/tick_histogram.hpp"
 #include "part_bench.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 struct SummaryField {
     const char* name;
@@ -60,4 +60,4 @@ inline constexpr auto work_names = [] {
     return names;
 }();
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma
