@@ -158,8 +158,9 @@ class DiskCopy {
         std::uint32_t bytes = 0;
     };
 
-    // From or to memory at that IOVA, whatever is there.
-    Status transfer(Operation operation, std::uint64_t block, Iova iova, std::uint32_t bytes) {
+    // From or to memory at that IOVA, whatever is there. A driver of its own, with all that it does about errors: once, and
+    // not in each loop that is flattened.
+    [[gnu::noinline]] Status transfer(Operation operation, std::uint64_t block, Iova iova, std::uint32_t bytes) {
         const Segment segment{Memory{iova.value}, bytes};
         bool ended = false;
         Outcome outcome = Outcome::gone;
