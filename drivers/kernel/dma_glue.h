@@ -24,6 +24,8 @@ size_t dmatoll_engine_bytes(void);
  * part.h knows. 0 or a negative errno. On an error nothing is left behind but `memory`. */
 int dmatoll_engine_create(void* memory, int strategy, uint16_t pci_vendor, uint16_t pci_device,
                           uint32_t register_bytes, const struct dmatoll_surroundings* surroundings);
+/* Of an AHCI adapter: how long an IOVA may be, 32 or 64 bits. The registers are mapped, and nothing more. */
+uint32_t dmatoll_engine_address_bits(struct device* device, void* registers);
 /* Unmaps everything. The device was stopped. */
 void dmatoll_engine_destroy(struct dmatoll_engine* engine);
 /* Process context; takes seconds. Bus mastering is on. 0 or a negative errno; then dmatoll_engine_stop() is still

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A disk that copies memory and reads and writes it where it should not, driven by a process in a guest."""
+"""A disk that copies memory and reads and writes it where it should not, driven by a process and by the module in a guest."""
 
 import json
 
@@ -42,7 +42,21 @@ def test_what_was_never_mapped_is_out_of_reach(steps, strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_it_reaches_of_its_drivers_buffers_what_the_strategy_lets_it(steps, strategy):
-    found = answers(steps[strategy])["reach rounds=4 patience_ms=20"]
+    judge(strategy, answers(steps[strategy])["reach rounds=4 patience_ms=20"])
+
+
+@pytest.mark.parametrize("strategy", ["strict", "deferred", "copy", "persistent"])
+def test_in_the_kernel_it_is_the_same(steps, strategy):
+    step = steps[f"kernel-{strategy}"]
+    step.done()
+    words = [line.split(" ", 1) for line in step.text.splitlines() if " " in line]
+    found = {name: int(value) for name, value in words if value.isdigit()}
+    assert found["copies"] == 64 and found["copies_bad"] == found["copies_lost"] == found["restarts"] == 0, found
+    assert found["reached"] == 0 and ["found", "nowhere"] in words
+    judge(strategy, found)
+
+
+def judge(strategy, found):
     for access in ("neighbour_write", "neighbour_read"):
         assert found[f"{access}_accesses"] == 8 and found[access] == (0 if strategy in COPIED else 8), found
     assert found["backward_write_accesses"] == 8 and found["backward_write"] == 0, found
