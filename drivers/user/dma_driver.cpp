@@ -98,7 +98,7 @@ unsigned adapter_bits(DmaPlatform& platform) {
 }
 
 void run(const DmaChildOptions& options) {
-    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    drop_privileges({options.process.user, options.process.group});
     const SharedPage<DmaState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device = open_device(options);
