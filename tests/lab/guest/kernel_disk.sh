@@ -33,6 +33,8 @@ sleeps() {
     grep '^recoveries [1-9]' $place/dmatoll/statistics && grep '^request_errors 0' $place/dmatoll/statistics || return 4
     dd if=$kept bs=64k count=16 iflag=direct 2>/dev/null | cmp - /tmp/content
 }
+# Waited for or not.
+ended() { [ ! -e "/proc/$1/exe" ]; }
 # A second of the guest's time, with a file system mounted: all of it ends, with errors, and the adapter is free.
 end_under_load() {
     mkfs.ext4 -q $kept 65536k && mount -t ext4 $kept /mnt || return 1
@@ -47,6 +49,8 @@ end_under_load() {
     sleep 0.5
     echo $device >$place/driver/unbind
     wait $files && return 4
+    # Of a disk that is gone fio reads nothing, without an error, until its time is up; unless a request of its failed.
+    until_true 5 ended $raw || kill $raw
     wait $raw && return 5
     umount /mnt
     [ ! -e $kept ] && no_bus_master
