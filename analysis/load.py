@@ -56,16 +56,19 @@ METRICS = (
     "kernel_messages",
     "outage_ns",
     "pairs",
+    "threads_together",
     "instructions_per_pair",
     "ticks_per_ns",
     "map_ticks",
     "unmap_ticks",
     "pair_ticks",
     "clock_ticks",
+    "put_off_ticks",
+    "put_off_ticks_per_pair",
     "parts_ticks",
 )
 # Metrics that are objects of numbers; a number's name in the table is `iommu_maps`.
-NESTED = ("latency_ns", "iommu", "outage_ns", "map_ticks", "unmap_ticks", "pair_ticks", "clock_ticks")
+NESTED = ("latency_ns", "iommu", "outage_ns", "map_ticks", "unmap_ticks", "pair_ticks", "clock_ticks", "put_off_ticks")
 # Of these, what is no number: where a latency counts from, the full histogram, each outage.
 NOT_NUMBERS = {"latency_ns": ("from", "histogram"), "outage_ns": ("all",)}
 # Objects of such objects; a number's name in the table is `parts_ticks_iova_free_p50`.
@@ -245,6 +248,7 @@ def check_numbers(name, value, but=()):
 
 CELL_TEXTS = ("attacker", "asset", "access", "promised", "verdict")
 CELL_NUMBERS = ("accesses", "reached", "promised_ns", "longest_ns", "refused_ns", "open")
+CELL_MORE = ("device_restarts", "work_ns", "undisturbed_work_ns", "undisturbed_interrupts")
 
 
 def check_probe(probe):
@@ -266,7 +270,11 @@ def check_probe(probe):
         for key in needed:
             if cell.get(key) is None:
                 raise ValueError(f"{name}.{key}: missing")
-        for key in CELL_NUMBERS:
+        more = [key for key in CELL_MORE if key in cell]
+        for key in (*more, *(CELL_MORE[1:] if "undisturbed_work_ns" in more else ())):
+            if cell.get(key) is None:
+                raise ValueError(f"{name}.{key}: missing")
+        for key in (*CELL_NUMBERS, *CELL_MORE):
             check_number(f"{name}.{key}", cell.get(key))
         for key in ("answer", "reason"):
             if not isinstance(cell.get(key, ""), str):

@@ -30,6 +30,8 @@ WHOLE = {"map": ("map, not split", "#b0b0b0"), "unmap": ("unmap, not split", "#d
 AT_ONCE = ("iova_allocation", "page_table_map", "map_call", "page_table_unmap", "unmap_call", "invalidation", "iova_free")
 # A pair of deferred has none of these, in the kernel and at user level: they come later, for a whole queue.
 LATER = {"kernel": ("domain_invalidation", "iova_free"), "user": ("unmap_call", "iova_free")}
+# What VFIO's calls contain, timed by calls of its own.
+BESIDE = {"system_call": "a call that does nothing", "pin_call": "a call that pins and unpins"}
 CYCLES = modelled.COSTS[-1]
 PERCENTILES = ("min", "p50", "p90", "p99", "p99_9", "max")
 
@@ -50,7 +52,14 @@ def blocks(section):
             "is taken off: once from a map, an unmap and each part, twice from a pair. The parts were timed in loops of their own on the same domain. What a pair takes "
             "beyond them is the strategy's own: its calls and its books. Strategy deferred frees IOVAs and invalidates for a queue at a time, at user level it also unmaps then: that stands there with "
             "the share of one pair, for VFIO's call at most, since one call can serve several. What other strategies put off is in no part, and in none of the middle times: for them "
-            "the ratio to Linux is that of the whole run, where its instructions were counted.",
+            "the ratio to Linux is that of the whole run, where its instructions were counted, else that of the means.",
+            *(["The mean of a pair holds what was put off, too: a driver process looks between pairs for what is due, in the kernel a timer interrupts whatever runs, a map or an unmap unless buffers "
+               "are held for a time, and what still waits at the end is done and timed then. Only Linux's own queue, that of linux-lazy, cannot be told to, and pages that optimistic keeps for their next use stay mapped."]
+              if any(value(cell, "put_off_ticks_n") for cell in cells) else []),
+            *(["VFIO's calls pin and unpin memory, too, and nothing splits them: beside them stand what a call takes that does nothing, and one that pins as many pages by the same function and "
+               "lets them go again (process_vm_readv() of one byte): of what pinning is of the two together an estimate. At few pages it is mostly the call itself, and VFIO also accounts for what it pins "
+               "and checks that it may last."]
+              if any(beside(cell) for cell in cells) else []),
             *([] if section.environment == "hardware" else [f"Modelled: each invalidation of a pair charged {CYCLES:,} cycles; the emulator invalidates at once. "
                                                             "Virtual CPUs take turns: threads of the emulator do not contend for a cache line, they only wait for locks that are held."]),
         ],
@@ -61,7 +70,7 @@ def blocks(section):
     if page_curves(usual):
         block.drawings.append(Drawing("map-unmap-pages", "Map and unmap by pages", functools.partial(draw_pages, usual, unit), "Both axes are logarithmic: what grows in proportion rises as the grey line does."))
     if thread_curves(whole):
-        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), ""))
+        block.drawings.append(Drawing("map-unmap-threads", "Map and unmap by threads", functools.partial(draw_threads, whole, unit), together(whole)))
     return [block]
 
 
@@ -80,12 +89,20 @@ def clock(cell):
 
 
 def timing(cell, what, percentile="p50"):
-    """Summary of one map or unmap, or both as `pair`, less the reading of the clock in each boot; None where it was not timed."""
+    """Summary of one map or unmap, or both as `pair`, less the readings of the clock in each boot; None where it was not timed."""
     found, clock_ = cell.metric(f"{what}_ticks_{percentile}"), cell.metric("clock_ticks_p50")
     if found is None:
         return None
-    readings = 2 if what == "pair" else 1
-    return statistics.summarise({boot: max(number - readings * (clock_.values.get(boot, 0) if clock_ else 0), 0) for boot, number in found.values.items()})
+    readings = functools.partial(readings_of_pair, cell, percentile) if what == "pair" else lambda _: 1
+    return statistics.summarise({boot: max(number - readings(boot) * (clock_.values.get(boot, 0) if clock_ else 0), 0) for boot, number in found.values.items()})
+
+
+def readings_of_pair(cell, percentile, boot):
+    """How often the clock was read for a pair: in its mean also for what was put off."""
+    times, pairs = cell.metric("put_off_ticks_n"), cell.metric("pairs")
+    if percentile != "mean" or times is None or pairs is None:
+        return 2
+    return 2 + times.values.get(boot, 0) / pairs.values[boot]
 
 
 def took(cell, what, percentile="p50"):
@@ -106,11 +123,13 @@ def reference_of(cell, cells):
 
 
 def against(cell, cells):
-    """A pair's ratio to Linux's as text: of the middle times, or of the whole run where either puts something off."""
+    """A pair's ratio to Linux's as text: of the middle times; where either puts something off of the whole run, or of the means where nothing counted that."""
     reference = reference_of(cell, cells)
     if reference is None or (cell.strategy not in PUT_OFF and reference.strategy not in PUT_OFF):
         return ratio(cell, reference)
     whole = [each.metric("instructions_per_pair") for each in (cell, reference)]
+    if None in whole:
+        whole = [timing(each, "pair", "mean") for each in (cell, reference)]
     return tables.ABSENT if None in whole else tables.ratio_text(statistics.ratio(*whole))
 
 
@@ -118,9 +137,27 @@ def invalidations(cell):
     return value(cell, "invalidations_per_pair")
 
 
+def part_of(cell, name):
+    """What that part takes, less the reading of the clock; None where it was not timed."""
+    found = value(cell, f"parts_ticks_{name}_p50")
+    return None if found is None else max(found - clock(cell), 0.0)
+
+
+def beside(cell):
+    """{name: what that call takes} of those that tell what VFIO's contain; {} where pinning was not timed."""
+    found = {name: part_of(cell, name) for name in BESIDE}
+    return {} if found["pin_call"] is None else found
+
+
+def together(whole):
+    """What the curves by threads show, if their records say so."""
+    points = [cell for by in thread_curves(whole).values() for points in by.values() for _, cell in points]
+    return "Threads begin together, and all go on until the slowest has had its rounds." if all(value(cell, "threads_together") for cell in points) else ""
+
+
 def split(cell):
     """{part: what one pair takes of it}, the strategy's own included; {} where there are no parts."""
-    parts = {name: max(found - clock(cell), 0.0) for name in PARTS if (found := value(cell, f"parts_ticks_{name}_p50")) is not None}
+    parts = {name: found for name in PARTS if (found := part_of(cell, name)) is not None}
     if not parts:
         return {}
     later = [name for name in LATER.get(cell.placement, ()) if name in parts] if cell.strategy == "deferred" else []
@@ -169,12 +206,13 @@ def labels_of(part, curves_):
 def split_table(part, unit):
     cells = split_cells(part)
     known = [name for name in PARTS if any(name in split(cell) for cell in cells)]
+    calls = BESIDE if any(beside(cell) for cell in cells) else {}
     labels = compare.Labels(part)
     with_model = part.environment in modelled.KINDS
     table = Table(
         f"{part.stamp}; {unit}, one page; p50, means over boots, without reading the clock; beside them the pair of Linux in the kernel as 1: linux-lazy's for deferred, else linux-strict's"
         + (f"; modelled: with {CYCLES:,} cycles an invalidation" if with_model else ""),
-        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *(["pair, modelled"] if with_model else [])],
+        ["placement", "strategy", "boots", "map", "unmap", "pair", ": Linux", *(PARTS[name][0] for name in known), OWN[0], *calls.values(), *(["pair, modelled"] if with_model else [])],
         [],
     )
     for cell in cells:
@@ -182,6 +220,7 @@ def split_table(part, unit):
         table.rows.append(
             [cell.placement, labels.strategy(cell.configuration), str(cell.metric("pair_ticks_p50").n), *(count(took(cell, what)) for what in ("map", "unmap", "pair")), against(cell, cells)]
             + [count(parts.get(name)) for name in (*known, "own")]
+            + [count(beside(cell).get(name)) for name in calls]
             + ([("not known" if per_pair is None else count(pair + per_pair * CYCLES))] if with_model else [])
         )
     return table

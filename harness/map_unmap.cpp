@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
 
+#include "../drivers/core/map_work.hpp"
+#include "../drivers/core/tick_histogram.hpp"
 #include "catalogue.hpp"
 #include "failure.hpp"
 #include "process.hpp"
@@ -19,12 +21,6 @@ using nlohmann::json;
 constexpr double patience_seconds = 3600;
 // What asks costs the driver's CPU: not more often than that.
 constexpr double look_seconds = 0.02;
-
-constexpr std::array percentiles{"min", "p50", "p90", "p99", "p99_9", "max"};
-
-// As in drivers/e1000/bench_names.hpp.
-constexpr std::array parts{"iova_allocation", "page_table_map", "page_table_unmap", "invalidation", "domain_invalidation",
-                           "iova_free",       "map_call",       "unmap_call",       "system_call"};
 
 std::uint64_t number(const json& answer, const std::string& name) {
     const auto found = answer.find(name);
@@ -88,19 +84,18 @@ json measure_parts(const Trial& trial, Driver& driver) {
     const Measurement measurement{driver, fmt::format("bench_parts pages={} skew={} rounds={}", parameters.at("buffer_pages"),
                                                       parameters.at("skew_pages"), parameters.at("rounds"))};
     json result = json::object();
-    for (const char* part : parts)
-        if (measurement.answer().contains(std::string{part} + "_n"))
-            result[part] = tick_summary(measurement.answer(), part);
+    for (std::size_t i = 0; i < works; ++i)
+        if (static_cast<Work>(i) != Work::clock && measurement.answer().contains(std::string{work_names[i]} + "_n"))
+            result[work_names[i]] = tick_summary(measurement.answer(), work_names[i]);
     return result;
 }
 
-// Calls of the DMA API are what was timed; a driver of many threads does not count them to the last one.
+// What the DMA API does inside is not known.
 json operations(const Trial& trial, const json& answer) {
-    if (find_strategy(trial.strategy)->domain != DomainKind::own)
-        return {{"maps", number(answer, "map_n")}, {"unmaps", number(answer, "unmap_n")}};
-    return {{"maps", number(answer, "maps")},
-            {"unmaps", number(answer, "unmaps")},
-            {"invalidations", number(answer, "invalidations")}};
+    json result{{"maps", number(answer, "maps")}, {"unmaps", number(answer, "unmaps")}};
+    if (find_strategy(trial.strategy)->domain == DomainKind::own)
+        result["invalidations"] = number(answer, "invalidations");
+    return result;
 }
 
 }  // namespace
@@ -108,8 +103,11 @@ json operations(const Trial& trial, const json& answer) {
 json tick_summary(const json& answer, const std::string& name) {
     const std::uint64_t n = number(answer, name + "_n");
     if (n == 0) fail("The driver timed nothing: {}_n is 0", name);
-    json result{{"n", n}, {"mean", static_cast<double>(number(answer, name + "_total")) / static_cast<double>(n)}};
-    for (const char* percentile : percentiles) result[percentile] = number(answer, name + "_" + percentile);
+    json result = json::object();
+    for (const SummaryField& field : summary_fields)
+        result[field.name] = number(answer, fmt::format("{}_{}", name, field.name));
+    result["mean"] = result["total"].get<double>() / static_cast<double>(n);
+    result.erase("total");
     return result;
 }
 
@@ -124,20 +122,32 @@ json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
 
     const json maps = tick_summary(answer, "map");
     const json unmaps = tick_summary(answer, "unmap");
-    const std::uint64_t pairs = rounds * trial.parameters.at("threads");
-    if (maps["n"] != pairs || unmaps["n"] != pairs)
-        fail("{} maps and {} unmaps were timed, and not {} of each", maps["n"].dump(), unmaps["n"].dump(), pairs);
+    // Threads go on until the slowest has had its rounds.
+    const std::uint64_t pairs = maps["n"];
+    const std::uint64_t least = rounds * trial.parameters.at("threads");
+    if (unmaps["n"] != pairs || pairs < least)
+        fail("{} maps and {} unmaps were timed, and not as many of each, {} at least", pairs, unmaps["n"].dump(), least);
+    // What is done outside of maps and unmaps of what was put off: in both placements what waits at the end, and between
+    // pairs what a driver process looks for. In the kernel a timer does that, wherever it interrupts: in a map or an unmap,
+    // mostly.
+    const json put_off = answer.contains("put_off_n") ? tick_summary(answer, "put_off") : json{};
+    const double put_off_a_pair =
+        put_off.is_null() ? 0 : put_off["mean"].get<double>() * put_off["n"].get<double>() / static_cast<double>(pairs);
     json metrics{{"pairs", pairs},
+                 // All of them from the first pair on until each had had its rounds.
+                 {"threads_together", trial.parameters.at("threads")},
                  {"map_ticks", maps},
                  {"unmap_ticks", unmaps},
                  {"clock_ticks", tick_summary(answer, "clock")},
                  {"pair_ticks",
-                  {{"mean", maps["mean"].get<double>() + unmaps["mean"].get<double>()},
+                  {{"mean", maps["mean"].get<double>() + unmaps["mean"].get<double>() + put_off_a_pair},
                    {"p50", maps["p50"].get<std::uint64_t>() + unmaps["p50"].get<std::uint64_t>()}}},
                  {"ticks_per_ns", static_cast<double>(number(answer, "ticks")) /
                                       static_cast<double>(std::max<std::uint64_t>(number(answer, "nanoseconds"), 1))},
                  {"tick_unit", places.virtual_clock ? "instructions" : "tsc"},
                  {"iommu", operations(trial, answer)}};
+    metrics["put_off_ticks_per_pair"] = put_off_a_pair;
+    if (!put_off.is_null()) metrics["put_off_ticks"] = put_off;
     if (const std::string reason = why_no_parts(trial); reason.empty())
         metrics["parts_ticks"] = measure_parts(trial, places.driver);
     else
@@ -176,6 +186,11 @@ json benchmark_json(const json& environment, const std::vector<json>& records) {
                 if (name != "n") benchmark[what + "_" + name] = value;
         };
         for (const char* what : {"map_ticks", "unmap_ticks", "clock_ticks"}) count(what, metrics.at(what));
+        if (metrics.contains("put_off_ticks")) {
+            // Of each time that it was done. With its share of a pair it is known how often that was.
+            count("put_off_ticks", metrics["put_off_ticks"]);
+            benchmark["put_off_ticks_per_pair"] = metrics.at("put_off_ticks_per_pair");
+        }
         const json timed_parts = metrics.value("parts_ticks", json::object());
         for (const auto& [part, summary] : timed_parts.items()) count(part + "_ticks", summary);
         benchmarks.push_back(std::move(benchmark));

@@ -17,8 +17,8 @@ namespace dmatoll::harness {
 nlohmann::json tick_summary(const nlohmann::json& answer, const std::string& name);
 
 // `in_window` does what it is given within a window of the meters; it is called once. Returns a merge patch for the
-// record: metrics (pairs, map_ticks, unmap_ticks, clock_ticks, pair_ticks, parts_ticks or parts_absent, ticks_per_ns,
-// tick_unit, iommu) and meters.map_unmap. Throws Failure.
+// record: metrics (pairs, threads_together, map_ticks, unmap_ticks, clock_ticks, put_off_ticks where it was timed, put_off_ticks_per_pair,
+// pair_ticks, parts_ticks or parts_absent, ticks_per_ns, tick_unit, iommu) and meters.map_unmap. Throws Failure.
 nlohmann::json run_map_unmap(const Trial& trial, const TrafficPlaces& places,
                              const std::function<void(const std::function<void()>&)>& in_window);
 

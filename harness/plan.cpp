@@ -102,7 +102,7 @@ void exclude(Plan& plan, const Trial& trial, const std::string& reason) {
 }
 
 // Every point of the suite that can be, in the suite's order; notes in the plan what cannot.
-std::vector<Point> points(const Suite& suite, Plan& plan) {
+std::vector<Point> points(const Suite& suite, Plan& plan, std::optional<std::uint32_t> cpus) {
     std::vector<Point> result;
     std::map<std::string, std::size_t> seen;
     for (const auto& part : suite.parts)
@@ -127,7 +127,7 @@ std::vector<Point> points(const Suite& suite, Plan& plan) {
                                 trial.of = suite.boots;
                                 trial.settings = relevant(settings, trial);
                                 trial.guest = guest;
-                                if (const auto reason = impossible(trial)) {
+                                if (const auto reason = impossible(trial, cpus)) {
                                     exclude(plan, trial, *reason);
                                     continue;
                                 }
@@ -181,7 +181,7 @@ std::string Trial::combination() const {
     return result;
 }
 
-std::optional<std::string> impossible(const Trial& trial) {
+std::optional<std::string> impossible(const Trial& trial, std::optional<std::uint32_t> cpus) {
     const auto because = [&](const std::string& reason) {
         return fmt::format("{} {}: {}", trial.placement, trial.strategy, reason);
     };
@@ -242,6 +242,9 @@ std::optional<std::string> impossible(const Trial& trial) {
             return because("a buffer and its skew are 1024 pages at most, and all that is held at a time 4096");
         if (placement == Placement::user && parameters.at("threads") != 1)
             return because("a driver process has one thread");
+        if (const std::uint32_t there = cpus.value_or(trial.guest.vcpus); parameters.at("threads") > there)
+            return because(fmt::format("{} threads need a CPU each, and {} has {}", parameters.at("threads"),
+                                       cpus ? "this machine" : "the guest (vcpus)", there));
     }
     if (trial.makes_faults() && placement == Placement::kernel && trial.workload != "crash-null")
         return because(trial.workload + " is for a driver that is a process");
@@ -254,7 +257,8 @@ std::uint32_t Plan::boots() const {
     return static_cast<std::uint32_t>(seen.size());
 }
 
-Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter_text) {
+Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter_text,
+               std::optional<std::uint32_t> cpus) {
     const Filter filter{filter_text};
     Plan plan;
     plan.suite = suite.name;
@@ -263,7 +267,7 @@ Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter
     plan.filter = filter_text;
 
     // What needs another boot, then what needs another driver, then the workloads.
-    const auto groups = grouped(points(suite, plan), boot_group);
+    const auto groups = grouped(points(suite, plan, cpus), boot_group);
     std::set<std::string> ids;
     const auto boots_of_one = static_cast<std::uint32_t>(groups.size());
     for (std::uint32_t boot = 0; boot < suite.boots * boots_of_one; ++boot) {

@@ -75,14 +75,16 @@ struct Plan {
 // The product of the axes in a random order that the seed decides: repetitions one after the other, and in
 // each a boot for every device and shape of guest; in each boot, combinations of placement, strategy and
 // settings are shuffled, and the workloads within each. Points that cannot be are listed as excluded, with
-// the reason. Throws Failure for a bad filter and for one that leaves nothing.
-Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter);
+// the reason. `cpus`: of the machine that runs it; nothing: each trial has those of its guest. Throws Failure for a
+// bad filter and for one that leaves nothing.
+Plan make_plan(const Suite& suite, std::uint64_t seed, const std::string& filter,
+               std::optional<std::uint32_t> cpus = std::nullopt);
 
 // Of the driver: what was asked for, or what the placement has.
 std::string code_generation(const Trial& trial);
 
-// Why this trial cannot be, whatever the machine; nothing if it can.
-std::optional<std::string> impossible(const Trial& trial);
+// Why this trial cannot be, whatever else the machine is like; nothing if it can. `cpus`: as make_plan()'s.
+std::optional<std::string> impossible(const Trial& trial, std::optional<std::uint32_t> cpus = std::nullopt);
 
 // "key=value" terms separated by commas, all of which must hold; key!=value excludes; value|value gives a
 // choice; * is any text. Keys: device, placement, strategy, workload, part, boot, repetition, load, and every

@@ -90,14 +90,14 @@ class Foreign {
     explicit Foreign(Driver& driver) : driver_{driver} {}
 
     Observation write(std::uint64_t rounds) {
-        return try_all(rounds, [this](std::uint64_t address, std::uint64_t secret) {
-            driver_.command(fmt::format("stray_write iova={}", address));
+        return try_all(rounds, [this](std::uint64_t address, std::uint64_t secret, Observation& seen) {
+            stray(driver_, "stray_write", address, seen);
             return page_.word() != secret;
         });
     }
     Observation read(std::uint64_t rounds) {
-        return try_all(rounds, [this](std::uint64_t address, std::uint64_t secret) {
-            return driver_.command(fmt::format("stray_read iova={}", address)).at("first") == secret;
+        return try_all(rounds, [this](std::uint64_t address, std::uint64_t secret, Observation& seen) {
+            return stray(driver_, "stray_read", address, seen).at("first") == secret;
         });
     }
 
@@ -110,7 +110,7 @@ class Foreign {
             const std::uint64_t secret = 0x5e41'7135'0000'0000 + ++secrets_;
             page_.set_word(secret);
             const std::uint64_t address = page_.physical_address();
-            const bool reached = access(address, secret);
+            const bool reached = access(address, secret, seen);
             if (page_.physical_address() != address) {
                 if (++moved > rounds) fail("The page that no driver is given does not stay where it is");
                 continue;
@@ -148,14 +148,14 @@ class OtherDomain {
     OtherDomain& operator=(const OtherDomain&) = delete;
 
     Observation write(std::uint64_t rounds) {
-        return try_all(rounds, [this](std::uint64_t secret) {
-            driver_.command(fmt::format("stray_write iova={}", iova_));
+        return try_all(rounds, [this](std::uint64_t secret, Observation& seen) {
+            stray(driver_, "stray_write", iova_, seen);
             return witness_.page().word() != secret;
         });
     }
     Observation read(std::uint64_t rounds) {
-        return try_all(rounds, [this](std::uint64_t secret) {
-            const bool read = driver_.command(fmt::format("stray_read iova={}", iova_)).at("first") == secret;
+        return try_all(rounds, [this](std::uint64_t secret, Observation& seen) {
+            const bool read = stray(driver_, "stray_read", iova_, seen).at("first") == secret;
             // Otherwise it might have read what it did not know again.
             return read || witness_.page().word() != secret;
         });
@@ -174,7 +174,7 @@ class OtherDomain {
             check_interrupted();
             const std::uint64_t secret = 0x5e43'7135'0000'0000 + ++secrets_;
             witness_.page().set_word(secret);
-            if (access(secret)) ++seen.reached;
+            if (access(secret, seen)) ++seen.reached;
         }
         return seen;
     }
@@ -210,7 +210,7 @@ Observation own_observation(const json& answer, const std::string& access) {
             fail("The driver does not say what became of {}: {}{} is missing", access, access, suffix);
         return found->get<std::uint64_t>();
     };
-    Observation seen{.accesses = number("_accesses"), .reached = number("")};
+    Observation seen{.accesses = number("_accesses"), .reached = number(""), .restarts = number("_restarts")};
     if (seen.accesses == 0) fail("The driver made no {}", access);
     if (is(access, {"stale_write", "stale_read"})) {
         seen.longest_ns = number("_longest_ns");
@@ -221,6 +221,12 @@ Observation own_observation(const json& answer, const std::string& access) {
 }
 
 }  // namespace
+
+json stray(Driver& driver, const std::string& verb, std::uint64_t iova, Observation& seen) {
+    json answer = driver.command(fmt::format("{} iova={}", verb, iova));
+    if (answer.contains("restarted")) ++seen.restarts;
+    return answer;
+}
 
 const char* name_of(Verdict verdict) {
     switch (verdict) {

@@ -30,6 +30,7 @@ struct Promise {
 struct Observation {
     std::uint64_t accesses = 0;
     std::uint64_t reached = 0;
+    std::uint64_t restarts = 0;  // of the device by its driver, as it did not end the access
     // Of accesses to a buffer that had been taken back, since then:
     std::uint64_t longest_ns = 0;  // until the last one that reached it was begun
     std::uint64_t refused_ns = 0;  // until the first one that did not
@@ -51,6 +52,10 @@ Verdict judge(const Promise& promise, const Observation& observation, std::uint6
 // "foreign_*" to memory that was never given to the device, "other_domain_*" to what is mapped for another one only, or as in
 // drivers/e1000/reach_probe.hpp. Throws Failure if there is no such access or granularity.
 Promise promise_of(const nlohmann::json& protection, const std::string& access);
+
+// Has the device stray (drivers/e1000/dma_command.hpp; `verb` with what it takes beside the IOVA), and counts it if the driver had to start it again. What the
+// driver says of it.
+nlohmann::json stray(Driver& driver, const std::string& verb, std::uint64_t iova, Observation& seen);
 
 // The second device of this machine, or why there is none.
 struct SecondDevice {

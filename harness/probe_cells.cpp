@@ -37,10 +37,12 @@ ProbeCells::ProbeCells(const json& protection, std::uint64_t slack_ns, std::uint
     step_(0, in_all_);
 }
 
-void ProbeCells::add(const Pair& pair, const std::string& access, const Observation& seen, const json& more) {
-    const Promise promise = promise_of(protection_.at(pair.name), access);
+void ProbeCells::add(const Pair& pair, const std::string& access, const Observation& seen, const json& more,
+                     const std::optional<Promise>& here) {
+    const Promise promise = here ? *here : promise_of(protection_.at(pair.name), access);
     const Verdict verdict = judge(promise, seen, slack_ns_);
     json cell = cell_of(pair, access, name_of(promise.kind), seen, verdict);
+    cell["device_restarts"] = seen.restarts;
     if (promise.kind == Promise::Kind::bounded) cell["promised_ns"] = promise.bound_ns;
     if (access == "stale_write" || access == "stale_read") {
         cell["longest_ns"] = seen.longest_ns;

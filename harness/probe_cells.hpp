@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,10 @@ class ProbeCells {
     ProbeCells(const nlohmann::json& protection, std::uint64_t slack_ns, std::uint64_t in_all, nlohmann::json& record,
                const Step& step);
 
-    // Judged by what the protection says of it. `more`: what the cell has beside that.
-    void add(const Pair& pair, const std::string& access, const Observation& seen,
-             const nlohmann::json& more = {});
+    // Judged by what the protection says of it, or by a promise that is another one here. `more`: what the cell has
+    // beside that.
+    void add(const Pair& pair, const std::string& access, const Observation& seen, const nlohmann::json& more = {},
+             const std::optional<Promise>& here = {});
     // It was not tried: nothing is promised about it, or, if there is a `reason`, there was nothing to try it
     // with.
     void leave_out(const Pair& pair, const std::string& access, const std::string& reason = {});

@@ -2,6 +2,7 @@
 #include "process.hpp"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,12 +25,21 @@ namespace {
 
 std::atomic<bool> stop_requested{false};
 
+constexpr gid_t no_group = 65534;
+
 void on_signal(int) { stop_requested = true; }
 
 // What the child does between fork and exec. Its own failures are exit statuses that no program uses by
 // itself.
 [[noreturn]] void become(const Command& command, const std::string& program, int output, int error,
                          pid_t parent) {
+    // First: what follows does not last where that changes.
+    if (command.user && (::setgroups(0, nullptr) != 0 || ::setresgid(no_group, no_group, no_group) != 0 ||
+                         ::setresuid(*command.user, *command.user, *command.user) != 0)) {
+        static constexpr char text[] = "cannot become another user\n";
+        [[maybe_unused]] const ssize_t put = ::write(error, text, sizeof text - 1);
+        ::_exit(125);
+    }
     // A killed harness leaves nothing running.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(126);

@@ -16,6 +16,7 @@ struct Command {
     std::vector<std::string>
         arguments{};                  // the first is the program, looked up in PATH and the sbin directories
     std::optional<int> cpu{};         // pinned there
+    std::optional<uid_t> user{};      // runs as that one, and nobody's group; none: as we do
     std::string network_namespace{};  // of `ip netns`; empty: ours
     // A process group of its own: Ctrl-C at the terminal is for us, who then end it in order. A program that
     // is in the middle of changing the machine is not cut short.

@@ -11,6 +11,34 @@
 
 namespace dmatoll::harness {
 
+std::string result_text(const nlohmann::json& metrics) {
+    std::string text;
+    const auto add = [&](const std::string& more) { text += (text.empty() ? "" : " ") + more; };
+    if (metrics.contains("kills")) {
+        add(fmt::format("{} faults, {} recoveries", metrics["kills"].dump(), metrics["recoveries"].dump()));
+    } else if (metrics.contains("bytes_verified")) {
+        add(fmt::format("{} bytes verified", metrics["bytes_verified"].dump()));
+    } else if (metrics.contains("pair_ticks")) {
+        const double ticks = metrics["pair_ticks"].at("mean");
+        add(metrics.at("tick_unit") == "instructions"
+                ? fmt::format("{:9.0f} instructions/pair", ticks)
+                : fmt::format("{:9.0f} ns/pair", ticks / metrics.at("ticks_per_ns").get<double>()));
+        // The driver's CPU is busy with nothing else.
+        return text;
+    } else if (metrics.contains("throughput_bps")) {
+        add(fmt::format("{:7.1f} Mb/s", metrics["throughput_bps"].get<double>() / 1e6));
+    }
+    if (const auto outage = metrics.value("outage_ns", nlohmann::json::object()); outage.contains("median"))
+        text += fmt::format("{}outage {:.2f} s", text.empty() ? "" : ", ", outage["median"].get<double>() * 1e-9);
+    if (metrics.contains("instructions_per_packet"))
+        add(fmt::format("{:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>()));
+    if (metrics.contains("instructions_per_io"))
+        add(fmt::format("{:7.0f} instructions/IO", metrics["instructions_per_io"].get<double>()));
+    if (metrics.contains("cpu_utilisation"))
+        add(fmt::format("{:5.1f} % CPU", metrics["cpu_utilisation"].get<double>() * 100));
+    return text.empty() ? "ok" : text;
+}
+
 Progress::Progress(const std::vector<Trial>& trials, double estimated_seconds, bool quiet)
     : total_{trials.size()},
       estimated_{estimated_seconds},
@@ -30,13 +58,12 @@ void Progress::line(const std::string& text, bool keep) {
 }
 
 double Progress::seconds_left() const {
+    // What the plan estimates counts as much as what was seen of a fiftieth of the run.
+    constexpr double prior = 0.02;
     const double passed = now_seconds() - begun_;
     const double share = weight_total_ > 0 ? weight_done_ / weight_total_ : 0;
-    // At first the plan's estimate counts, later what was seen.
-    const double planned = estimated_ * (1 - share);
     if (share <= 0) return std::max(0.0, estimated_ - passed);
-    const double seen = passed / share - passed;
-    return planned * (1 - share) + seen * share;
+    return (passed + prior * estimated_) / (share + prior) * (1 - share);
 }
 
 void Progress::started(const Trial& trial) {
@@ -58,29 +85,7 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
     const std::string status = record.value("status", "error");
     if (status == "error") ++errors_;
     if (status == "skipped") ++skipped_;
-    std::string result = status;
-    if (status == "ok") {
-        const auto& metrics = record.at("metrics");
-        if (metrics.contains("kills"))
-            result = fmt::format("{} faults, {} recoveries", metrics["kills"].dump(),
-                                 metrics["recoveries"].dump());
-        else if (metrics.contains("bytes_verified"))
-            result = fmt::format("{} bytes verified", metrics["bytes_verified"].dump());
-        else
-            result = fmt::format("{:7.1f} Mb/s", metrics.value("throughput_bps", 0.0) / 1e6);
-        if (const auto outage = metrics.value("outage_ns", nlohmann::json::object());
-            outage.contains("median"))
-            result += fmt::format(", outage {:.2f} s", outage["median"].get<double>() * 1e-9);
-        if (metrics.contains("instructions_per_packet"))
-            result +=
-                fmt::format(" {:7.0f} instructions/packet", metrics["instructions_per_packet"].get<double>());
-        if (metrics.contains("instructions_per_io"))
-            result += fmt::format(" {:7.0f} instructions/IO", metrics["instructions_per_io"].get<double>());
-        if (metrics.contains("cpu_utilisation"))
-            result += fmt::format(" {:5.1f} % CPU", metrics["cpu_utilisation"].get<double>() * 100);
-    } else {
-        result += ": " + record.value("reason", "");
-    }
+    const std::string result = status == "ok" ? result_text(record.at("metrics")) : status + ": " + record.value("reason", "");
     line(fmt::format("[{:3}/{}] {} left | {:<58} {}", done_, total_, duration_text(seconds_left()), trial.id,
                      result),
          status != "ok" || !terminal_);

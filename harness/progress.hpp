@@ -12,6 +12,9 @@
 
 namespace dmatoll::harness {
 
+// What came of a trial that went well, in a few words.
+std::string result_text(const nlohmann::json& metrics);
+
 class Progress {
   public:
     // `estimated_seconds` is what the plan says; it is corrected by how fast it goes.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "result.hpp"
 #include "strategy.hpp"
 
 namespace dmatoll {
@@ -81,6 +82,25 @@ constexpr const char* refusal(IovaAllocatorKind kind, const IovaAllocatorUse& us
     if (use.lists) return "a disk's request is one range of IOVAs, and its pages' own addresses are not";
     if (use.large_pages) return "a page's own address is counted for pages of 4096 bytes";
     return nullptr;
+}
+
+// Why an allocator that could be had was not set up, by what iova::Any::set_up() answered.
+constexpr const char* failure(Error error, IovaAllocatorKind kind, const IovaAllocatorUse& use) {
+    if (error == Error::no_memory) return "there is too little memory for the tables of the IOVA allocator";
+    if (error == Error::not_supported) return "the IOVA allocator does not work over this way to the IOMMU";
+    if (error != Error::invalid_argument) return describe(error);
+    if (use.strategy == &strategies::passthrough) {
+        return "passthrough: this machine has memory at, or beyond, the last addresses that the IOMMU's address width, as "
+               "far as it is certain, reaches; linux-identity does without a page table";
+    }
+    if (kind == IovaAllocatorKind::identity) {
+        return "iova_allocator identity: this machine has memory beyond a quarter of the addresses that the IOMMU "
+               "translates for certain";
+    }
+    if (kind == IovaAllocatorKind::contiguous) {
+        return "iova_allocator contiguous: between what the IOMMU has reserved there is no room for blocks of 64 pages";
+    }
+    return "what the IOMMU translates, less what it has reserved, leaves no I/O virtual address";
 }
 
 static_assert(find("tree") == &catalogue[1] && find("tre") == nullptr && find("") == nullptr);

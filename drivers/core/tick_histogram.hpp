@@ -78,4 +78,16 @@ class TickHistogram {
     std::uint64_t max_ = 0;
 };
 
+// What a driver tells of a distribution, and under which name.
+struct SummaryField {
+    const char* name;
+    std::uint64_t TickHistogram::Summary::* value;
+};
+inline constexpr std::array summary_fields{
+    SummaryField{"n", &TickHistogram::Summary::n},     SummaryField{"total", &TickHistogram::Summary::total},
+    SummaryField{"min", &TickHistogram::Summary::min}, SummaryField{"p50", &TickHistogram::Summary::p50},
+    SummaryField{"p90", &TickHistogram::Summary::p90}, SummaryField{"p99", &TickHistogram::Summary::p99},
+    SummaryField{"p99_9", &TickHistogram::Summary::p99_9}, SummaryField{"max", &TickHistogram::Summary::max},
+};
+
 }  // namespace dmatoll

@@ -4,23 +4,11 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 
+#include "../core/map_work.hpp"
 #include "../core/tick_histogram.hpp"
-#include "part_bench.hpp"
 
 namespace dmatoll::e1000 {
-
-struct SummaryField {
-    const char* name;
-    std::uint64_t TickHistogram::Summary::* value;
-};
-inline constexpr std::array summary_fields{
-    SummaryField{"n", &TickHistogram::Summary::n},     SummaryField{"total", &TickHistogram::Summary::total},
-    SummaryField{"min", &TickHistogram::Summary::min}, SummaryField{"p50", &TickHistogram::Summary::p50},
-    SummaryField{"p90", &TickHistogram::Summary::p90}, SummaryField{"p99", &TickHistogram::Summary::p99},
-    SummaryField{"p99_9", &TickHistogram::Summary::p99_9}, SummaryField{"max", &TickHistogram::Summary::max},
-};
 
 // Of one distribution: what was timed, and a field of the summary. "map_p50".
 class SummaryNames {
@@ -49,14 +37,11 @@ class SummaryNames {
 inline constexpr SummaryNames map_names{"map"};
 inline constexpr SummaryNames unmap_names{"unmap"};
 inline constexpr SummaryNames clock_names{"clock"};
+inline constexpr SummaryNames put_off_names{"put_off"};
 
-// In the order of enum class Work.
-inline constexpr std::array<const char*, works> part_names{
-    "iova_allocation", "page_table_map", "page_table_unmap", "invalidation", "domain_invalidation",
-    "iova_free",       "map_call",       "unmap_call",       "system_call",  "clock"};
-inline constexpr auto work_names = [] {
+inline constexpr auto part_summary_names = [] {
     std::array<SummaryNames, works> names{};
-    for (std::size_t i = 0; i < works; ++i) names[i] = SummaryNames{part_names[i]};
+    for (std::size_t i = 0; i < works; ++i) names[i] = SummaryNames{work_names[i]};
     return names;
 }();
 

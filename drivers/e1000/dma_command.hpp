@@ -7,7 +7,8 @@
 //     result                what the last run has come to, or comes to
 //     look pair=0           where a pair of buffers is mapped, or was last
 //     stray_read iova=...   the device reads there, whatever is there
-//     stray_write iova=...  the device writes there
+//     stray_write iova=... word=0
+//                           the device writes there: that word and zeros; 0: a word that nobody else has
 //     reach rounds=8 patience_ms=50
 //                           what the device reaches of the driver's own buffers, tried until `result` says ready
 //     bench pages=1 skew=0 held=1 hold_us=0 rounds=1000 threads=1
@@ -47,9 +48,10 @@ enum class DmaKey : std::uint8_t {
     skew,
     held,
     hold_us,
-    threads
+    threads,
+    word
 };
-inline constexpr std::size_t dma_keys = 15;
+inline constexpr std::size_t dma_keys = 16;
 
 struct DmaParameter {
     DmaVerb verb;
@@ -75,6 +77,7 @@ inline constexpr std::array dma_parameters{
     // nothing.
     DmaParameter{DmaVerb::stray_read, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
     DmaParameter{DmaVerb::stray_write, DmaKey::iova, 1, ~std::uint64_t{0}, 0, true},
+    DmaParameter{DmaVerb::stray_write, DmaKey::word, 0, ~std::uint64_t{0}, 0, false},
     DmaParameter{DmaVerb::reach, DmaKey::rounds, 1, ReachPlan::most_rounds, ReachPlan{}.rounds, false},
     DmaParameter{DmaVerb::reach, DmaKey::patience_ms, 0, ReachPlan::most_patience_ms, ReachPlan{}.patience_ms,
                  false},
@@ -134,7 +137,8 @@ inline constexpr std::array<const char*, 10> verb_names{
     "begin", "run", "result", "look", "stray_read", "stray_write", "reach", "bench", "bench_parts", "end"};
 inline constexpr std::array<const char*, dma_keys> key_names{"bytes",  "working_set", "batch", "lifetime", "rest",
                                                              "copies", "pair",        "iova",  "rounds",   "patience_ms",
-                                                             "pages",  "skew",        "held",  "hold_us",  "threads"};
+                                                             "pages",  "skew",        "held",  "hold_us",  "threads",
+                                                             "word"};
 
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 

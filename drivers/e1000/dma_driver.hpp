@@ -43,8 +43,8 @@ struct DmaAnswer {
     // mapping, or three and the counters.
     static constexpr std::uint32_t most_lines =
         4 + static_cast<std::uint32_t>(summary_fields.size()) * static_cast<std::uint32_t>(works);
-    static_assert(3 + 5 * reach_names.size() <= most_lines);
-    static_assert(4 + 3 * summary_fields.size() + dma_counter_names.size() <= most_lines);
+    static_assert(3 + 6 * reach_names.size() <= most_lines);
+    static_assert(4 + 4 * summary_fields.size() + dma_counter_names.size() <= most_lines);
 
     std::array<Line, most_lines> lines{};
     std::uint32_t count = 0;
@@ -106,8 +106,11 @@ class DmaDriver {
     // By so many threads, 0 to threads() - 1.
     [[nodiscard]] std::uint32_t threads() const { return bench_.ready() ? bench_.plan().threads : 1; }
 
-    // What step() does takes long, compared with a round of copies: a stray access may hang the device.
-    [[nodiscard]] bool is_slow() const { return other_; }
+    // What step() does takes long, compared with a round of copies or of maps: a stray access may hang the device, and
+    // buffers that stay mapped for a time are waited for.
+    [[nodiscard]] bool is_slow() const {
+        return reach_.ready() || (bench_.ready() && bench_.plan().hold_us != 0);
+    }
 
     // One round. After the last one, or an error, it does not run any more; the error stands in the answer to
     // `result`.
@@ -118,6 +121,15 @@ class DmaDriver {
         if (stepped.ok() && !loop_.finished()) [[likely]]
             return;
         end_run(stepped.error());
+    }
+
+    // For surroundings that look between steps whether it is time for what the strategy has put off: no map and no unmap
+    // that a benchmark times holds it. In the thread that calls step(0).
+    template <class Do>
+    void do_put_off(Do&& what) {
+        if (!bench_.ready()) [[likely]]
+            return what();
+        bench_.time_put_off(what);
     }
 
     // Follows one line; what came of it, or why nothing did (a line `error`), is the answer. While something
@@ -281,11 +293,12 @@ class DmaDriver {
             say_summary(answer, map_names, bench_.maps());
             say_summary(answer, unmap_names, bench_.unmaps());
             say_summary(answer, clock_names, bench_.clock());
+            if (bench_.put_off().count() != 0) say_summary(answer, put_off_names, bench_.put_off());
             return;
         }
         for (std::size_t i = 0; i < works; ++i) {
             const TickHistogram& found = parts_.found(static_cast<Work>(i));
-            if (found.count() != 0) say_summary(answer, work_names[i], found);
+            if (found.count() != 0) say_summary(answer, part_summary_names[i], found);
         }
     }
 
@@ -301,6 +314,7 @@ class DmaDriver {
             const Reached& found = reach_.found(static_cast<Reach>(i));
             answer.say(name.accesses, found.accesses);
             answer.say(name.reached, found.reached);
+            answer.say(name.restarts, found.restarts);
             if (name.open == nullptr) continue;
             answer.say(name.longest_ns, found.longest_ns);
             answer.say(name.refused_ns, found.refused_ns);
@@ -333,7 +347,7 @@ class DmaDriver {
         if (engine_.is_own(iova))
             return refuse(answer, Error::invalid_argument, "the engine itself works by the pages there");
         const Status made =
-            command.verb == DmaVerb::stray_read ? stray_read(iova, answer) : stray_write(iova, answer);
+            command.verb == DmaVerb::stray_read ? stray_read(iova, answer) : stray_write(iova, command.value(DmaKey::word), answer);
         return made.ok() ? made : refuse(answer, made.error(), describe(made.error()));
     }
 
@@ -355,8 +369,9 @@ class DmaDriver {
     }
 
     // The word is looked for in all buffers: elsewhere the driver sees nothing, and who asks has to look.
-    Status stray_write(Iova iova, DmaAnswer& answer) {
-        const auto written = stray_.write(iova, [this] { return loop_.restart(); });
+    Status stray_write(Iova iova, std::uint64_t word, DmaAnswer& answer) {
+        const auto written =
+            stray_.write(iova, word != 0 ? word : stray_.next_word(), [this] { return loop_.restart(); });
         if (!written.ok()) return written.error();
         if (!written.value().ended) answer.say("restarted", 1);
         const typename Loop::Found found = loop_.find(written.value().word, offset_in_page(iova.value));

@@ -24,7 +24,8 @@ struct BenchPlan {
     std::uint32_t skew = 0;
     std::uint32_t held = 1;      // buffers mapped at a time, by each thread
     std::uint32_t hold_us = 0;   // for which each stays mapped, at least
-    std::uint32_t rounds = 1000;  // maps, and as many unmaps, of each thread
+    // Maps, and as many unmaps, of each thread: at least, since all go on until the slowest has them.
+    std::uint32_t rounds = 1000;
     std::uint32_t threads = 1;
 
     static constexpr std::uint32_t most_pages = 1024;  // of a buffer and what is ahead of it
@@ -72,7 +73,7 @@ class MapBench {
                 return taken;
             }
         }
-        unfinished_.store(plan_.threads, std::memory_order_relaxed);
+        for (auto* count : {&absent_, &behind_, &unfinished_}) count->store(plan_.threads, std::memory_order_relaxed);
         return {};
     }
 
@@ -85,13 +86,20 @@ class MapBench {
         workers_ = nullptr;
     }
 
-    // Some pairs of that thread. True for one caller: it was the last one to be through, and what all have found is
-    // together. Any error ends its thread's rounds.
+    // Some pairs of that thread, or none: until all threads have come, and when it is through. True for one caller:
+    // it was the last one to be through, and what all have found is together. Any error ends its thread's rounds.
     bool step(std::uint32_t thread) {
         Worker& worker = workers_[thread];
         if (worker.finished) return false;
-        // So that surroundings look after other things after a number of pages, not of pairs.
-        const std::uint32_t turns = plan_.pages < pages_a_step ? pages_a_step / plan_.pages : 1;
+        if (!worker.present) {
+            worker.present = true;
+            absent_.fetch_sub(1, std::memory_order_relaxed);
+        }
+        // So that what is timed is timed while all run, but for the last buffers of each, which are only unmapped.
+        if (absent_.load(std::memory_order_relaxed) != 0) return false;
+        // So that surroundings look after other things after a number of pages or one wait, not of pairs.
+        const bool one = plan_.hold_us != 0 || plan_.pages >= pages_a_step;
+        const std::uint32_t turns = one ? 1 : pages_a_step / plan_.pages;
         for (std::uint32_t i = 0; i < turns && !worker.finished; ++i) turn(worker);
         if (!worker.finished || unfinished_.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
         for (std::uint32_t i = 1; i < plan_.threads; ++i) {
@@ -100,7 +108,16 @@ class MapBench {
             workers_[0].clock.add(workers_[i].clock);
             if (workers_[0].error == Error::none) workers_[0].error = workers_[i].error;
         }
+        // Each run pays for all that it has put off, and for nothing of the one before, a warm-up's for instance.
+        if constexpr (requires { mapper_.flush_now(); }) timed_put_off([this] { mapper_.flush_now(); });
         return true;
+    }
+
+    // What is done between steps, in the first thread, of what the strategy has put off: until that thread is through.
+    template <class Do>
+    void time_put_off(Do&& what) {
+        if (workers_[0].finished) return what();
+        timed_put_off(what);
     }
 
     [[nodiscard]] bool finished(std::uint32_t thread) const { return workers_[thread].finished; }
@@ -110,6 +127,7 @@ class MapBench {
     [[nodiscard]] const TickHistogram& unmaps() const { return workers_[0].unmaps; }
     // Of two readings of the clock with nothing between: a share of each of the others.
     [[nodiscard]] const TickHistogram& clock() const { return workers_[0].clock; }
+    [[nodiscard]] const TickHistogram& put_off() const { return workers_[0].put_off; }
 
   private:
     static constexpr std::uint32_t pages_a_step = 64;
@@ -129,13 +147,23 @@ class MapBench {
         TickHistogram maps;
         TickHistogram unmaps;
         TickHistogram clock;
+        TickHistogram put_off;
         Buffer* buffers;  // as many as are held
         std::uint32_t provided;
         std::uint32_t turn;
+        std::uint32_t mapped;  // turns that did
         std::uint32_t oldest;
+        bool present;
         bool finished;
         Error error;
     };
+
+    template <class Do>
+    void timed_put_off(Do&& what) {
+        const std::uint64_t begun = read_ticks();
+        what();
+        workers_[0].put_off.add(read_ticks() - begun);
+    }
 
     // Books of one thread's buffers, in one piece of memory.
     [[nodiscard]] std::size_t buffers_bytes() const {
@@ -175,20 +203,23 @@ class MapBench {
             unmap(buffer);
             worker.unmaps.add(read_ticks() - begun);
         }
-        if (worker.turn < plan_.rounds) {
+        if (worker.turn < plan_.rounds || behind_.load(std::memory_order_relaxed) != 0) {
             const std::uint64_t begun = read_ticks();
             worker.error = map(buffer).error();
             const std::uint64_t ended = read_ticks();
             worker.clock.add(read_ticks() - ended);
             if (worker.error != Error::none) [[unlikely]] {
+                if (worker.turn < plan_.rounds) behind_.fetch_sub(1, std::memory_order_relaxed);
                 worker.finished = true;
                 return;
             }
             worker.maps.add(ended - begun);
+            ++worker.mapped;
             if (plan_.hold_us != 0) buffer.mapped_at_ns = platform_.now_ns();
         }
         worker.oldest = worker.oldest + 1 == plan_.held ? 0 : worker.oldest + 1;
-        worker.finished = ++worker.turn == plan_.rounds + plan_.held;
+        if (++worker.turn == plan_.rounds) behind_.fetch_sub(1, std::memory_order_relaxed);
+        worker.finished = worker.turn == worker.mapped + plan_.held;
     }
 
     // As a driver does it: in as many pieces as the strategy makes of it.
@@ -222,6 +253,9 @@ class MapBench {
     M& mapper_;
     BenchPlan plan_{};
     Worker* workers_ = nullptr;
+    // Threads that have not come yet, that have fewer rounds than they are to have, and that are not through.
+    std::atomic<std::uint32_t> absent_{0};
+    std::atomic<std::uint32_t> behind_{0};
     std::atomic<std::uint32_t> unfinished_{0};
 };
 

@@ -37,6 +37,7 @@ enum class Reach : std::uint8_t {
 struct Reached {
     std::uint64_t accesses = 0;
     std::uint64_t reached = 0;
+    std::uint64_t restarts = 0;  // of the device, by accesses that it did not end
     // Of stale ones, from when the owner had the buffer back until the access was begun:
     std::uint64_t longest_ns = 0;  // of those that reached it
     std::uint64_t refused_ns = 0;  // the longest of those that were the first in their round not to
@@ -47,18 +48,21 @@ struct Reached {
 struct ReachName {
     const char* reached;
     const char* accesses;
+    const char* restarts;
     // nullptr: it has none
     const char* longest_ns = nullptr;
     const char* refused_ns = nullptr;
     const char* open = nullptr;
 };
 inline constexpr std::array<ReachName, 6> reach_names{{
-    {"neighbour_write", "neighbour_write_accesses"},
-    {"neighbour_read", "neighbour_read_accesses"},
-    {"backward_write", "backward_write_accesses"},
-    {"backward_read", "backward_read_accesses"},
-    {"stale_write", "stale_write_accesses", "stale_write_longest_ns", "stale_write_refused_ns", "stale_write_open"},
-    {"stale_read", "stale_read_accesses", "stale_read_longest_ns", "stale_read_refused_ns", "stale_read_open"},
+    {"neighbour_write", "neighbour_write_accesses", "neighbour_write_restarts"},
+    {"neighbour_read", "neighbour_read_accesses", "neighbour_read_restarts"},
+    {"backward_write", "backward_write_accesses", "backward_write_restarts"},
+    {"backward_read", "backward_read_accesses", "backward_read_restarts"},
+    {"stale_write", "stale_write_accesses", "stale_write_restarts", "stale_write_longest_ns", "stale_write_refused_ns",
+     "stale_write_open"},
+    {"stale_read", "stale_read_accesses", "stale_read_restarts", "stale_read_longest_ns", "stale_read_refused_ns",
+     "stale_read_open"},
 }};
 
 // One caller at a time.
@@ -124,10 +128,14 @@ class ReachProbe {
         return Buffer{memory, static_cast<std::byte*>(platform_.cpu_address(memory)), {}};
     }
 
-    void count(Reach what, bool reached) {
+    // An access was made. What it reached may be known later.
+    void count_access(Reach what, bool ended) {
         Reached& found = found_[static_cast<std::size_t>(what)];
         ++found.accesses;
-        if (reached) ++found.reached;
+        if (!ended) ++found.restarts;
+    }
+    void count_reached(Reach what, bool reached) {
+        if (reached) ++found_[static_cast<std::size_t>(what)].reached;
     }
 
     // Words that lie, or may have come to lie, in the buffers during one use.
@@ -152,8 +160,8 @@ class ReachProbe {
         returned_ns_ = platform_.now_ns();
         if (!tried.ok()) return tried;
         if (load_word(destination_.bytes) != words.stamp) return Error::timed_out;
-        count(Reach::neighbour_write, load_word(destination_.bytes + neighbour_offset) == words.written_behind);
-        count(Reach::backward_write, load_word(source_.bytes) == words.written_backward);
+        count_reached(Reach::neighbour_write, load_word(destination_.bytes + neighbour_offset) == words.written_behind);
+        count_reached(Reach::backward_write, load_word(source_.bytes) == words.written_backward);
         // What the owner keeps there from now on is his.
         secret_ = stray_.next_word();
         store_word(source_.bytes, secret_);
@@ -181,7 +189,8 @@ class ReachProbe {
     Status trespass(Words& words, Restart&& restart) {
         const auto left = stray_.read(destination_.iova, restart);
         if (!left.ok()) return left.error();
-        count(Reach::backward_read, left.value().first == words.left);
+        count_access(Reach::backward_read, left.value().ended);
+        count_reached(Reach::backward_read, left.value().first == words.left);
         if (const Status copied = engine_.copy_and_wait(source_.iova, destination_.iova, least_copy_bytes);
             !copied.ok()) {
             static_cast<void>(restart());
@@ -189,12 +198,15 @@ class ReachProbe {
         }
         const auto neighbour = stray_.read(source_.iova + neighbour_offset, restart);
         if (!neighbour.ok()) return neighbour.error();
-        count(Reach::neighbour_read, neighbour.value().first == words.neighbour);
+        count_access(Reach::neighbour_read, neighbour.value().ended);
+        count_reached(Reach::neighbour_read, neighbour.value().first == words.neighbour);
         const auto behind = stray_.write(destination_.iova + neighbour_offset, restart);
         if (!behind.ok()) return behind.error();
+        count_access(Reach::neighbour_write, behind.value().ended);
         words.written_behind = behind.value().word;
         const auto backward = stray_.write(source_.iova, restart);
         if (!backward.ok()) return backward.error();
+        count_access(Reach::backward_write, backward.value().ended);
         words.written_backward = backward.value().word;
         return {};
     }
@@ -208,13 +220,15 @@ class ReachProbe {
         if (what == Reach::stale_write) {
             const auto written = stray_.write(destination_.iova, restart);
             if (!written.ok()) return written.error();
+            count_access(what, written.value().ended);
             reached = load_word(destination_.bytes) == written.value().word;
         } else {
             const auto read = stray_.read(source_.iova, restart);
             if (!read.ok()) return read.error();
+            count_access(what, read.value().ended);
             reached = read.value().first == secret_;
         }
-        count(what, reached);
+        count_reached(what, reached);
         Reached& found = found_[static_cast<std::size_t>(what)];
         if (reached) {
             if (since_ns > found.longest_ns) found.longest_ns = since_ns;

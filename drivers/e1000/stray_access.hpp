@@ -69,13 +69,16 @@ class StrayAccess {
     }
 
     struct Write {
-        std::uint64_t word;  // that nobody else has: who asks looks where it is
+        std::uint64_t word;  // who asks looks where it is
         bool ended;
     };
-    // The device writes least_copy_bytes there.
+    // The device writes least_copy_bytes there: a word, and zeros.
     template <class Restart>
     Result<Write> write(Iova iova, Restart&& restart) {
-        const std::uint64_t word = next_word();
+        return write(iova, next_word(), restart);
+    }
+    template <class Restart>
+    Result<Write> write(Iova iova, std::uint64_t word, Restart&& restart) {
         clear_bytes(engine_.origin(), page_bytes);
         store_word(engine_.origin(), word);
         const Result<bool> ended = copy(engine_.origin_iova(), iova, restart);

@@ -336,7 +336,9 @@ int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits) {
         dev_err(device, "%u-bit DMA is refused (%d)\n", address_bits, error);
         return error;
     }
-    return bound->own ? dmatoll_domain_attach(bound) : 0;
+    if (bound->own) return dmatoll_domain_attach(bound);
+    bound->surroundings.linux_dma = dmatoll_linux_dma_create(device);
+    return bound->surroundings.linux_dma ? 0 : -ENOMEM;
 }
 
 void dmatoll_bound_close(struct dmatoll_bound* bound) {

@@ -73,6 +73,10 @@ void dmatoll_domain_detach(struct dmatoll_bound* bound);
 /* What is attached now: "paging", "DMA", "DMA-FQ", "identity", "blocked" or "none". */
 const char* dmatoll_domain_attached(struct device* device);
 
+/* dma_api.c */
+/* Goes with the device's binding. NULL: no memory. */
+struct dmatoll_linux_dma* dmatoll_linux_dma_create(struct device* device);
+
 /* alarm.c */
 void dmatoll_alarm_init(struct dmatoll_bound* bound);
 /* None is on its way any more when this returns. */

@@ -118,12 +118,17 @@ class ByStrategy {
     Status construct(const dmatoll_surroundings& around, const Strategy& strategy, const CopySlots& slots,
                      const Own&... own) {
         if (kind_ == Kind::linux_dma) {
-            new (&linux_dma_) Device<LinuxDma>{platform_, own..., around.device};
+            new (&linux_dma_) Device<LinuxDma>{platform_, own..., around.linux_dma};
             return {};
         }
         if (const Status space = set_up_space(around, strategy); !space.ok()) return space;
         const Status ready = construct_own(around, slots, own...);
-        if (!ready.ok()) give_back_space();
+        if (ready.ok()) return ready;
+        if (ready.error() == Error::no_memory) {
+            platform_.log(LogLevel::error, "there is too little memory for the strategy: its tables, what it maps "
+                                           "ahead, or where it copies to");
+        }
+        give_back_space();
         return ready;
     }
 
@@ -185,7 +190,12 @@ class ByStrategy {
     Status set_up_space(const dmatoll_surroundings& around, const Strategy& strategy) {
         const IovaRange aperture{around.aperture.first, around.aperture.last};
         // One more than the IOMMU's own: under `passthrough` IOVAs up to the end of memory are that memory's.
-        if (around.reserved_count >= IovaAllocator::most_windows) return Error::not_supported;
+        if (around.reserved_count >= IovaAllocator::most_windows) {
+            static_assert(IovaAllocator::most_windows == 32);
+            platform_.log(LogLevel::error, "the IOMMU has reserved more ranges of addresses than the 31 that this "
+                                           "driver knows how to leave out; the strategies linux-* do without");
+            return Error::not_supported;
+        }
         for (std::uint32_t i = 0; i < around.reserved_count; ++i) {
             reserved_[i] = IovaRange{around.reserved[i].first, around.reserved[i].last};
         }
@@ -198,11 +208,12 @@ class ByStrategy {
         const Status status =
             allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken},
                               around.address_bits, mappings_needed(strategy, kind, last.address),
-                              {.kind = kind, .cpus = KernelBackend::cpu_count(), .last = last});
-        if (kind == IovaAllocatorKind::identity && status.error() == Error::invalid_argument) {
-            platform_.log(LogLevel::error,
-                          "iova_allocator identity: this machine has memory beyond a quarter of the addresses "
-                          "that the IOMMU translates for certain");
+                              {.kind = kind,
+                               .cpus = KernelBackend::cpu_count(),
+                               .last = last,
+                               .clears_without_invalidating = KernelBackend::clears_without_invalidating});
+        if (!status.ok()) {
+            platform_.log(LogLevel::error, iova_allocators::failure(status.error(), kind, {.strategy = &strategy}));
         }
         return status;
     }
@@ -228,15 +239,8 @@ class ByStrategy {
         if (kind_ == Kind::on_demand) return make(on_demand_, domain_, platform_);
         if (kind_ == Kind::passthrough) {
             place(passthrough_, domain_);
-            const Status mapped = passthrough_.mapper.set_up(
-                last_memory(around), std::span{reserved_, reserved_count_}, around.address_bits);
-            if (mapped.error() == Error::invalid_argument) {
-                platform_.log(LogLevel::error,
-                              "passthrough: this machine has memory at addresses that the IOMMU's address "
-                              "width, as far as it is certain, does not reach; linux-identity does without a "
-                              "page table");
-            }
-            return mapped;
+            return passthrough_.mapper.set_up(last_memory(around), std::span{reserved_, reserved_count_},
+                                              around.address_bits);
         }
         place(persistent_, domain_, platform_);
         return persistent_.mapper.cover(Memory{0}, last_memory(around),

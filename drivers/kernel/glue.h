@@ -62,6 +62,7 @@ struct dmatoll_surroundings {
     struct device* device;
     void* registers;
     struct dmatoll_domain* domain; /* NULL: Linux's default domain, through the DMA API */
+    struct dmatoll_linux_dma* linux_dma; /* ... by which a buffer is mapped there; else NULL */
     struct dmatoll_range aperture; /* of the domain */
     const struct dmatoll_range* reserved;
     uint32_t reserved_count;
@@ -120,20 +121,24 @@ void* dmatoll_cpu_address(uint64_t physical);
 
 void* dmatoll_coherent_allocate(struct device* device, size_t bytes, uint64_t* address);
 void dmatoll_coherent_free(struct device* device, void* memory, size_t bytes, uint64_t address);
+/* It counts its calls; a list is one. */
+struct dmatoll_linux_dma;
+void dmatoll_dma_calls(const struct dmatoll_linux_dma* dma, uint64_t* maps, uint64_t* unmaps, uint64_t* failures);
+
 /* false: refused; Linux does not say why, and mostly it is for want of IOVAs or of bounce buffers. */
-bool dmatoll_dma_map(struct device* device, uint64_t physical, uint32_t bytes,
+bool dmatoll_dma_map(struct dmatoll_linux_dma* dma, uint64_t physical, uint32_t bytes,
                      enum dmatoll_direction direction, uint64_t* address);
-void dmatoll_dma_unmap(struct device* device, uint64_t address, uint32_t bytes,
+void dmatoll_dma_unmap(struct dmatoll_linux_dma* dma, uint64_t address, uint32_t bytes,
                        enum dmatoll_direction direction);
 
 /* Bytes of a list of up to that many segments. Zeroed, it is ready. */
 size_t dmatoll_dma_list_bytes(uint32_t segments);
 /* What the device is told goes into `room`, which has place for as many as there are segments. How many these
  * are, or a negative errno. The list is in use until it is unmapped. */
-int dmatoll_dma_map_list(struct device* device, void* list, const struct dmatoll_segment* segments,
+int dmatoll_dma_map_list(struct dmatoll_linux_dma* dma, void* list, const struct dmatoll_segment* segments,
                          uint32_t count, enum dmatoll_direction direction,
                          struct dmatoll_device_segment* room);
-void dmatoll_dma_unmap_list(struct device* device, void* list, enum dmatoll_direction direction);
+void dmatoll_dma_unmap_list(struct dmatoll_linux_dma* dma, void* list, enum dmatoll_direction direction);
 
 /* ---- down: domain.c, our own domain; softirq and process context ---- */
 

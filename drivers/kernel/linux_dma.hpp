@@ -10,7 +10,6 @@
 #include <span>
 
 #include "core/address.hpp"
-#include "core/counter.hpp"
 #include "core/counters.hpp"
 #include "core/mapper.hpp"
 #include "core/result.hpp"
@@ -21,27 +20,22 @@ namespace dmatoll::kernel {
 
 class LinuxDma {
   public:
-    // The device outlives it.
-    explicit LinuxDma(struct device* device) : device_{device} {}
+    // That outlives it.
+    explicit LinuxDma(dmatoll_linux_dma* dma) : dma_{dma} {}
     LinuxDma(const LinuxDma&) = delete;
     LinuxDma& operator=(const LinuxDma&) = delete;
 
     std::uint32_t extent(Memory, std::uint32_t length, Direction) const { return length; }
 
     Result<Iova> map(Memory memory, std::uint32_t length, Direction direction) {
-        Calls& calls = calls_[static_cast<std::size_t>(direction)];
         Iova iova{};
-        if (!dmatoll_dma_map(device_, memory.address, length, to_glue(direction), &iova.value)) [[unlikely]] {
-            calls.failures.add(1);
+        if (!dmatoll_dma_map(dma_, memory.address, length, to_glue(direction), &iova.value)) [[unlikely]]
             return Error::mapping_failed;
-        }
-        calls.maps.add(1);
         return iova;
     }
 
     void unmap(Iova iova, std::uint32_t length, Direction direction, std::uint32_t) {
-        dmatoll_dma_unmap(device_, iova.value, length, to_glue(direction));
-        calls_[static_cast<std::size_t>(direction)].unmaps.add(1);
+        dmatoll_dma_unmap(dma_, iova.value, length, to_glue(direction));
     }
 
     // For map_list(): that many lists at a time, each of up to that many segments. May sleep; not together
@@ -69,44 +63,43 @@ class LinuxDma {
             return Error::invalid_argument;
         if (segments.size() == 1) {
             Iova iova{};
-            if (!dmatoll_dma_map(device_, segments[0].memory.address, segments[0].length, to_glue(direction),
+            if (!dmatoll_dma_map(dma_, segments[0].memory.address, segments[0].length, to_glue(direction),
                                  &iova.value)) [[unlikely]]
-                return refuse_list(Error::no_memory);
+                return Error::no_memory;
             room[0] = DeviceSegment{iova, segments[0].length, 0};
-            list_maps_.fetch_add(1, std::memory_order_relaxed);
             return 1u;
         }
         if (segments.size() > longest_list_) [[unlikely]]
             return Error::invalid_argument;
         const std::uint32_t number = take_list();
-        if (number == 0) [[unlikely]]
-            return refuse_list(Error::no_memory);
+        if (number == 0) [[unlikely]] {
+            lists_wanting_.fetch_add(1, std::memory_order_relaxed);
+            return Error::no_memory;
+        }
         static_assert(sizeof(dmatoll_segment) == sizeof(Segment) &&
                       sizeof(dmatoll_device_segment) == sizeof(DeviceSegment) &&
                       offsetof(dmatoll_device_segment, iova) == offsetof(DeviceSegment, iova) &&
                       offsetof(dmatoll_device_segment, length) == offsetof(DeviceSegment, length));
         const int count = dmatoll_dma_map_list(
-            device_, list(number), reinterpret_cast<const dmatoll_segment*>(segments.data()),
+            dma_, list(number), reinterpret_cast<const dmatoll_segment*>(segments.data()),
             static_cast<std::uint32_t>(segments.size()), to_glue(direction),
             reinterpret_cast<dmatoll_device_segment*>(room.data()));
         if (count <= 0) [[unlikely]] {
             give_list_back(number);
-            return refuse_list(is_shortage(count) ? Error::no_memory : Error::mapping_failed);
+            return is_shortage(count) ? Error::no_memory : Error::mapping_failed;
         }
         room[0].mark = number;
-        list_maps_.fetch_add(1, std::memory_order_relaxed);
         return static_cast<std::uint32_t>(count);
     }
 
     void unmap_list(std::span<const DeviceSegment> mapped, Direction direction, std::uint32_t) {
         const std::uint32_t number = mapped[0].mark;
         if (number == 0) {
-            dmatoll_dma_unmap(device_, mapped[0].iova.value, mapped[0].length, to_glue(direction));
+            dmatoll_dma_unmap(dma_, mapped[0].iova.value, mapped[0].length, to_glue(direction));
         } else {
-            dmatoll_dma_unmap_list(device_, list(number), to_glue(direction));
+            dmatoll_dma_unmap_list(dma_, list(number), to_glue(direction));
             give_list_back(number);
         }
-        list_unmaps_.fetch_add(1, std::memory_order_relaxed);
     }
 
     // Nothing is kept beyond unmap() but the lists.
@@ -121,27 +114,13 @@ class LinuxDma {
 
     // Calls of the DMA API. What they did to the page table and the IOTLB, the API does not tell.
     [[nodiscard]] MappingCounters counters() const {
-        MappingCounters sum{.maps = list_maps_.load(std::memory_order_relaxed),
-                            .unmaps = list_unmaps_.load(std::memory_order_relaxed),
-                            .failures = list_failures_.load(std::memory_order_relaxed)};
-        for (const Calls& calls : calls_) {
-            sum.maps += calls.maps.read();
-            sum.unmaps += calls.unmaps.read();
-            sum.failures += calls.failures.read();
-        }
-        return sum;
+        MappingCounters calls{};
+        dmatoll_dma_calls(dma_, &calls.maps, &calls.unmaps, &calls.failures);
+        calls.failures += lists_wanting_.load(std::memory_order_relaxed);
+        return calls;
     }
 
   private:
-    // A counter has one writer: frames to the device are mapped by the transmit side and unmapped by the
-    // reclaim side, buffers from the device are mapped and unmapped by the receive side. A benchmark's threads, which
-    // all map towards the device, may lose a count, and have their own.
-    struct Calls {
-        Counter maps;
-        Counter failures;
-        alignas(64) Counter unmaps;
-    };
-
     [[nodiscard]] void* list(std::uint32_t number) const { return lists_ + (number - 1) * list_bytes_; }
 
     // It passes when other requests end.
@@ -160,23 +139,14 @@ class LinuxDma {
         lock_.unlock();
     }
 
-    [[gnu::noinline, gnu::cold]] Error refuse_list(Error error) {
-        list_failures_.fetch_add(1, std::memory_order_relaxed);
-        return error;
-    }
-
-    struct device* device_;
+    dmatoll_linux_dma* dma_;
     std::size_t list_bytes_ = 0;
     std::uint32_t longest_list_ = 0;
     std::byte* lists_ = nullptr;
     KernelBackend::Lock lock_;  // of the stack of free lists
     std::uint32_t* free_lists_ = nullptr;
     std::uint32_t free_count_ = 0;
-    // Requests are submitted on several CPUs at a time.
-    std::atomic<std::uint64_t> list_maps_{0};
-    std::atomic<std::uint64_t> list_unmaps_{0};
-    std::atomic<std::uint64_t> list_failures_{0};
-    alignas(64) Calls calls_[3];
+    std::atomic<std::uint64_t> lists_wanting_{0};  // requests for which there was none
 };
 
 static_assert(ScatterMapper<LinuxDma>);

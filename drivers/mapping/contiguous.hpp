@@ -109,6 +109,13 @@ class Contiguous {
         lock_.unlock();
     }
 
+    // Whatever is done, whether it is time or not.
+    void flush_now() {
+        lock_.lock();
+        if (done_pages_ != 0) sweep();
+        lock_.unlock();
+    }
+
     // Unmaps what is left in the blocks and gives them back. The driver has stopped and no alarm is on its
     // way any more. Afterwards set_up() may be called again.
     void release_all() {
@@ -155,8 +162,6 @@ class Contiguous {
         std::uint32_t carved;   // pages that were given out, from the first on
         bool is_filled;         // no more will be
         bool is_lost;           // an unmapping was refused: its IOVAs stay taken
-        bool is_out_of_line;    // carved from twice as many pages, for its alignment
-        std::uint32_t skipped;  // pages ahead of it then
         Index next_in_bucket;   // and of the spare ones
     };
 
@@ -305,32 +310,22 @@ class Contiguous {
             refusals_.add(1);
             return Error::no_memory;
         }
-        // Whatever the allocator aligns to: of twice as many pages so many are aligned.
-        Result<Iova> space = domain_.reserve(block_pages);
-        const bool is_aligned = space.ok() && space.value().value % block_bytes == 0;
-        if (space.ok() && !is_aligned) {
-            domain_.give_back(space.value(), block_pages);
-            space = domain_.reserve(2 * block_pages);
-        }
-        if (!space.ok()) return space.error();
-        const std::uint64_t base = (space.value().value + block_bytes - 1) & ~(block_bytes - 1);
+        const Result<Iova> base = domain_.reserve(block_pages);
+        if (!base.ok()) return base.error();
         if (index != none) {
             spare_ = blocks_[index].next_in_bucket;
         } else {
             index = ++used_;
         }
-        Index& bucket = bucket_of(Iova{base});
-        blocks_[index] =
-            Block{.base = Iova{base},
-                  .in_use = 0,
-                  .done = 0,
-                  .starts = 0,
-                  .carved = 0,
-                  .is_filled = false,
-                  .is_lost = false,
-                  .is_out_of_line = !is_aligned,
-                  .skipped = static_cast<std::uint32_t>((base - space.value().value) / page_bytes),
-                  .next_in_bucket = bucket};
+        Index& bucket = bucket_of(base.value());
+        blocks_[index] = Block{.base = base.value(),
+                               .in_use = 0,
+                               .done = 0,
+                               .starts = 0,
+                               .carved = 0,
+                               .is_filled = false,
+                               .is_lost = false,
+                               .next_in_bucket = bucket};
         bucket = index;
         return index;
     }
@@ -340,10 +335,7 @@ class Contiguous {
         Index* link = &bucket_of(block.base);
         while (*link != index) link = &blocks_[*link].next_in_bucket;
         *link = block.next_in_bucket;
-        if (!block.is_lost) {
-            domain_.give_back(Iova{block.base.value - block.skipped * page_bytes},
-                              block.is_out_of_line ? 2 * block_pages : block_pages);
-        }
+        if (!block.is_lost) domain_.give_back(block.base, block_pages);
         block.base = Iova{};
         block.next_in_bucket = spare_;
         spare_ = index;

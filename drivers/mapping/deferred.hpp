@@ -124,6 +124,15 @@ class Deferred {
         }
     }
 
+    // Whatever waits, whether it is time or not.
+    void flush_now() {
+        for (Queue& queue : queues()) {
+            queue.lock.lock();
+            flush(queue);
+            queue.lock.unlock();
+        }
+    }
+
     // Flushes, and gives the queues back. The driver has stopped and no alarm is on its way any more.
     // Afterwards set_up() may be called again.
     void release_all() {

@@ -77,8 +77,9 @@ class Domain {
         return mapped.error();
     }
 
-    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Errors: no_iova_space,
-    // and not_supported: the allocator leaves pages where they are.
+    // For a strategy that lays out its IOVAs itself: pages that are nobody else's, without a mapping. Whichever the
+    // allocator is, 64 pages are aligned to their size. Errors: no_iova_space, and not_supported: the allocator leaves
+    // pages where they are.
     Result<Iova> reserve(std::uint64_t pages) {
         return with_space([pages](auto space) {
             space.cell.lock.lock();
@@ -204,6 +205,7 @@ class Domain {
         if (ranges.empty()) return;
         if constexpr (Backend::clears_without_invalidating) {
             if (!backend_.invalidate_all().ok()) [[unlikely]] {
+                if (leaves_pages_in_place()) lose_in_place(ranges);
                 give_up(ranges.size());
                 return;
             }
@@ -215,8 +217,9 @@ class Domain {
             });
         } else {
             sort_by_iova(ranges);
-            // From the top downwards: the allocator hands out first what came back last, so that the next
-            // buffers get ascending addresses, adjoin again, and are unmapped together.
+            // From the top downwards: size-classes, eiovar and magazines hand out first what came back last, so that
+            // the next buffers get ascending addresses, adjoin again, and are unmapped together. Trees and blocks go
+            // by the address, and to them the order is all the same.
             while (!ranges.empty()) {
                 const std::span<PageRange> run = ranges.last(run_length_at_end(ranges));
                 ranges = ranges.first(ranges.size() - run.size());
@@ -368,12 +371,18 @@ class Domain {
     Result<Iova> map_in_place(Memory memory, std::uint64_t bytes, Direction direction, bool first_touch) {
         Cell& cell = shared();
         cell.lock.lock();
-        const Result<Iova> iova = allocator_.identity().map(backend_, memory, bytes / page_bytes, direction);
+        bool is_lost = false;
+        const Result<Iova> iova =
+            allocator_.identity().map(backend_, memory, bytes / page_bytes, direction, is_lost);
         if (iova.ok()) {
             cell.maps.add(1);
             if (first_touch) cell.first_touches.add(1);
         } else {
             cell.failures.add(1);
+            if (is_lost) {
+                cell.maps.add(1);
+                cell.quarantined.add(1);
+            }
         }
         cell.lock.unlock();
         return iova;
@@ -402,6 +411,14 @@ class Domain {
         shared().lock.unlock();
         if (!cleared.ok()) give_up(1);
         return cleared.error();
+    }
+
+    [[gnu::noinline]] void lose_in_place(std::span<const PageRange> ranges) {
+        shared().lock.lock();
+        for (const PageRange& range : ranges) {
+            allocator_.identity().lose(range.iova, range.bytes / page_bytes);
+        }
+        shared().lock.unlock();
     }
 
     // ---- unmapping in two steps ----

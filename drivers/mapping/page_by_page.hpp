@@ -96,8 +96,10 @@ class PageByPage {
     }
 
     [[nodiscard]] MappingCounters counters() const {
+        // First: each of them is among the domain's failures already.
+        const std::uint64_t retries = retries_.read();
         MappingCounters counters = domain_.counters();
-        counters.failures += refusals_.read() - cured_.read();
+        counters.failures += refusals_.read() - retries;
         return counters;
     }
     // Pages that are mapped, and those of them that nobody uses. Not concurrent with the data path.
@@ -186,7 +188,7 @@ class PageByPage {
             doom_idle(most_doomed);
             unmap_doomed();
             iova = domain_.map_pages(page, page_bytes, direction, stays);
-            if (iova.ok()) cured_.add(1);
+            retries_.add(1);
         }
         if (iova.ok()) pages_.add(page, direction, iova.value());
         return iova;
@@ -252,7 +254,7 @@ class PageByPage {
     PageRange* doomed_ = nullptr;  // a page of them
     std::uint32_t doomed_count_ = 0;
     Counter refusals_;
-    Counter cured_;  // maps that the domain refused, and took when others had gone
+    Counter retries_;  // refusals of the domain that count as none: what came of the second attempt does
 };
 
 }  // namespace dmatoll

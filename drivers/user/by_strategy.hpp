@@ -41,7 +41,7 @@ inline void require(Status status, const std::string& what) {
 }
 
 // The IOVAs of the domain, by the allocator that was asked for: those that VFIO leaves below 2^bits, the width of the
-// IOMMU or, if that is less, of the device. Throws Failure if there are none.
+// IOMMU or, if that is less, of the device. Throws Failure, which says what there is too little of.
 template <class Platform>
 void set_up_iovas(IovaAllocator& allocator, Platform& platform, const VfioContainer& container, unsigned bits,
                   const MappingOptions& options) {
@@ -49,10 +49,13 @@ void set_up_iovas(IovaAllocator& allocator, Platform& platform, const VfioContai
     if (entry == nullptr) {
         throw Failure{"there is no IOVA allocator `" + options.iova_allocator + "`"};
     }
-    require(allocator.set_up(platform, container.ranges(), {}, bits, IovaAllocator::default_capacity,
-                             {.kind = entry->kind}),
-            "VFIO leaves no I/O virtual address below 2^" + std::to_string(bits) +
-                ", the width of this IOMMU or of this device");
+    const Status status = allocator.set_up(platform, container.ranges(), {}, bits, IovaAllocator::default_capacity,
+                                           {.kind = entry->kind});
+    if (!status.ok()) {
+        throw Failure{"cannot set up I/O virtual addresses below 2^" + std::to_string(bits) +
+                      ", the width of this IOMMU or of this device: " +
+                      iova_allocators::failure(status.error(), entry->kind, {.placement = Placement::user})};
+    }
 }
 
 // use(mapper), with the Mapper of that name over the domain. All outlive the call. Throws Failure if there is

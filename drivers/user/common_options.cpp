@@ -113,7 +113,8 @@ void add_common_options(CLI::App& app, CommonOptions& common, MappingOptions& ma
         ->check(CLI::Validator{check_iova_allocator, "", "allocator"})
         ->capture_default_str();
     app.add_option("--cpu", common.cpu, "CPU that the driver process runs on");
-    app.add_option("--user", common.user, "user that the driver process runs as")->capture_default_str();
+    app.add_option("--user", common.user,
+                   "user that the driver process runs as; by default a number that no other device's has");
     app.add_option("--control", common.control, "path of the control socket to make");
     app.add_option_function<std::string>(
            "--restart", [&common](const std::string& text) { common.restarts = restarts_from(text); },
@@ -179,8 +180,7 @@ void to_json(nlohmann::json& json, const ProcessOptions& options) {
     json = {{"bdf", options.bdf},
             {"address_bits", options.address_bits},
             {"user", options.user},
-            {"group", options.group},
-            {"parent", options.parent}};
+            {"group", options.group}};
 }
 
 void from_json(const nlohmann::json& json, ProcessOptions& options) {
@@ -188,7 +188,6 @@ void from_json(const nlohmann::json& json, ProcessOptions& options) {
     json.at("address_bits").get_to(options.address_bits);
     json.at("user").get_to(options.user);
     json.at("group").get_to(options.group);
-    json.at("parent").get_to(options.parent);
 }
 
 }  // namespace dmatoll::user

@@ -29,7 +29,7 @@ struct MappingOptions : StrategySettings {
 struct CommonOptions {
     std::string device;
     std::optional<unsigned> cpu;
-    std::string user = "nobody";
+    std::string user;                      // empty: one of the device's own
     std::string control;                   // path of the control socket; empty: none
     std::optional<unsigned> restarts = 3;  // none: always again
     unsigned watchdog_ms = 1000;           // 0: none
@@ -43,7 +43,6 @@ struct ProcessOptions {
     unsigned address_bits = 0;
     uid_t user = 0;
     gid_t group = 0;
-    pid_t parent = 0;
 };
 
 // Both outlive the parsing.

@@ -276,7 +276,7 @@ void drive(const DiskChildOptions& options, Mapper& mapper, DiskPlatform& platfo
 }
 
 void run(const DiskChildOptions& options) {
-    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    drop_privileges({options.process.user, options.process.group});
     ::signal(SIGINT, SIG_IGN);  // on Ctrl-C the supervisor decides
     const Descriptor stop = take_signals({SIGTERM});
     const SharedPage<DiskState> shared{Descriptor{inherited_counters}};

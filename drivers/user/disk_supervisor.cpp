@@ -348,9 +348,7 @@ int supervise_disks(const DiskOptions& options) {
     if (::geteuid() != 0) {
         throw Failure{
             "this program needs root to open VFIO's group and to make block devices (the driver itself then "
-            "runs "
-            "as `" +
-            options.user + "`). Start it with sudo."};
+            "runs without privileges). Start it with sudo."};
     }
     return options.remove ? remove_left_behind(options.device) : DiskSupervisor{options}.run();
 }

@@ -81,7 +81,7 @@ void drive(const DmaChildOptions& options, M& mapper, DmaPlatform& platform, Vfi
 }
 
 void run(const DmaChildOptions& options) {
-    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    drop_privileges({options.process.user, options.process.group});
     const SharedPage<DmaState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device{Descriptor{inherited_device}, options.process.bdf, 0, register_bytes, register_bytes};

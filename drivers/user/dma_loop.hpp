@@ -58,7 +58,7 @@ class DmaServiceLoop {
             }
             if constexpr (requires { mapper_.on_alarm(); }) {
                 if (events.alarm) {
-                    mapper_.on_alarm();
+                    driver_.do_put_off([this] { mapper_.on_alarm(); });
                 }
             }
             const std::uint32_t rounds = driver_.is_slow() ? 1 : rounds_between_waits;
@@ -66,7 +66,7 @@ class DmaServiceLoop {
                 driver_.step();
                 // Under load the alarm is looked at too late.
                 if constexpr (requires { mapper_.flush_if_due(); }) {
-                    mapper_.flush_if_due();
+                    driver_.do_put_off([this] { mapper_.flush_if_due(); });
                 }
             }
             waiting.set_patience(driver_.running() ? WaitSet::do_not_sleep : WaitSet::sleep);

@@ -176,8 +176,8 @@ class DmaSupervisor : private DmaParts, public Supervisor {
 
 int supervise_dma(const DmaOptions& options) {
     if (::geteuid() != 0) {
-        throw Failure{"this program needs root to open VFIO's group (the driver itself then runs as `" +
-                      options.user + "`). Start it with sudo."};
+        throw Failure{"this program needs root to open VFIO's group (the driver itself then runs without "
+                      "privileges). Start it with sudo."};
     }
     return DmaSupervisor{options}.run();
 }

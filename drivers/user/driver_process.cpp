@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -97,7 +98,7 @@ DriverProcess::DriverProcess(const char* program, std::optional<unsigned> cpu, P
                            start.bell,
                            report_end.get(),
                            start.own};
-    pid_ = ::fork();
+    pid_ = namespace_.fork();
     if (pid_ < 0) {
         throw system_failure("cannot start the driver process", errno);
     }
@@ -105,6 +106,35 @@ DriverProcess::DriverProcess(const char* program, std::optional<unsigned> cpu, P
         become_driver(program, start.options.c_str(), given, locked, cpu ? &cpus : nullptr);
     }
     // `start` goes out of scope here, and with it this process's hold on the device.
+}
+
+DriverProcess::~DriverProcess() { stop(); }
+
+bool DriverProcess::stop() {
+    // Once it has been waited for, its number may be another's.
+    if (take_end()) {
+        return true;
+    }
+    ::kill(pid_, SIGTERM);
+    for (int waited_ms = 0; waited_ms < stop_patience_ms; waited_ms += 10) {
+        if (take_end()) {
+            return true;
+        }
+        ::usleep(10'000);
+    }
+    ::kill(pid_, SIGKILL);
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    end_ = status;
+    return false;
+}
+
+std::optional<int> DriverProcess::take_end() {
+    int status = 0;
+    if (!end_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
+        end_ = status;
+    }
+    return end_;
 }
 
 std::optional<std::string> DriverProcess::take_report() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "descriptor.hpp"
+#include "pid_namespace.hpp"
 #include "vfio_open.hpp"
 
 namespace dmatoll::user {
@@ -38,11 +39,21 @@ struct ProcessStart {
 
 class DriverProcess {
   public:
+    static constexpr int stop_patience_ms = 5000;
+
     // Starts the program again as its own driver. VFIO's descriptors are closed here when this returns: only
     // the process itself holds the device, so that its death, however it comes, stops it. Throws Failure.
     DriverProcess(const char* program, std::optional<unsigned> cpu, ProcessStart start);
+    // As stop(). When this returns nothing that it started is left, nor holds the device.
+    ~DriverProcess();
+    DriverProcess(const DriverProcess&) = delete;
+    DriverProcess& operator=(const DriverProcess&) = delete;
 
     [[nodiscard]] pid_t pid() const { return pid_; }
+    // How it ended, as waitpid(2) says; nothing: it has not yet. Never waits.
+    std::optional<int> take_end();
+    // Has it end in order, which leaves a quiet device, within stop_patience_ms. False: it did not, and was killed.
+    bool stop();
     // Readable when a report can be read; -1 when nothing more can come.
     [[nodiscard]] int report_fd() const { return report_.get(); }
     // The next line of what it reports, as soon as it is complete. Never waits.
@@ -51,7 +62,9 @@ class DriverProcess {
     void close_reports() { report_.reset(); }
 
   private:
+    PidNamespace namespace_;
     pid_t pid_ = -1;
+    std::optional<int> end_;
     Descriptor report_;
     std::string text_;
 };

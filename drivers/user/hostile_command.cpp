@@ -29,6 +29,7 @@ constexpr auto nothing = takes({});
 constexpr auto at_iova = takes({ActKey::iova});
 constexpr auto at_both = takes({ActKey::iova, ActKey::address});
 constexpr auto on_bus = takes({ActKey::address});
+constexpr auto at_process = takes({ActKey::process});
 constexpr auto from_process = takes({ActKey::process, ActKey::address});
 constexpr auto to_process = takes({ActKey::process, ActKey::address, ActKey::word});
 constexpr auto to_machine = takes({ActKey::address, ActKey::word});
@@ -73,6 +74,10 @@ constexpr std::array acts{
     HostileAct{Act::trace_write, "trace_write", process, "ptrace(2): attaches and writes", to_process},
     HostileAct{Act::machine_read, "machine_read", process, "reads /dev/mem", on_bus},
     HostileAct{Act::machine_write, "machine_write", process, "writes /dev/mem", to_machine},
+    HostileAct{Act::outlive, "outlive", machine, "forks a child that holds the device and takes no signal", nothing},
+    HostileAct{Act::signal, "signal", process, "sends SIGKILL to a process of the same user's", at_process},
+    HostileAct{Act::write_message_table, "write_message_table", devices,
+               "writes its table of messages (MSI-X), and has the device send one", to_machine},
 };
 static_assert([] {
     for (std::size_t i = 0; i < acts.size(); ++i) {

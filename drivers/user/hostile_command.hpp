@@ -39,6 +39,9 @@ enum class Act : std::uint8_t {
     trace_write,
     machine_read,
     machine_write,
+    outlive,
+    signal,
+    write_message_table,
 };
 
 enum class ActKey : std::uint8_t {

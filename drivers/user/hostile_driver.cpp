@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -36,9 +38,9 @@ constexpr std::uint32_t bars = 6;
 // Memory of this process, as long as the object lives.
 class Mapping {
   public:
-    Mapping(std::size_t bytes, int access, int flags, int file)
+    Mapping(std::size_t bytes, int access, int flags, int file, std::uint64_t offset = 0)
         : bytes_{bytes},
-          start_{::mmap(nullptr, bytes, access, flags, file, 0)},
+          start_{::mmap(nullptr, bytes, access, flags, file, static_cast<off_t>(offset))},
           error_{start_ == MAP_FAILED ? errno : 0} {}
     ~Mapping() {
         if (error_ == 0) {
@@ -78,6 +80,21 @@ std::uint32_t dword_at(std::span<const std::byte> config, std::uint32_t at) {
     std::uint32_t value = 0;
     std::memcpy(&value, config.data() + at, sizeof(value));
     return value;
+}
+
+// It has what this process has, the device too, and ends by SIGKILL only.
+int leave_child() {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::setsid();
+        sigset_t all;
+        ::sigfillset(&all);
+        ::sigprocmask(SIG_BLOCK, &all, nullptr);
+        while (true) {
+            ::pause();
+        }
+    }
+    return child > 0 ? 0 : errno;
 }
 
 // Error number, 0 if there is such a region.
@@ -152,6 +169,8 @@ int HostileDriver::perform(const HostileCommand& command, json& answer) {
         }
         case Act::write_messages:
             return write_messages(on_bus, answer);
+        case Act::write_message_table:
+            return write_message_table(address, static_cast<std::uint32_t>(word), answer);
         case Act::power_down:
             return power_down(answer);
         case Act::reach_beyond:
@@ -180,6 +199,10 @@ int HostileDriver::perform(const HostileCommand& command, json& answer) {
                 [&](std::uint64_t& got) { return read_memory_file(machine_file, address, got); });
         case Act::machine_write:
             return write_memory_file(machine_file, address, word);
+        case Act::outlive:
+            return leave_child();
+        case Act::signal:
+            return ::kill(process, SIGKILL) == 0 ? 0 : errno;
     }
     return ENOSYS;
 }
@@ -330,6 +353,62 @@ int HostileDriver::write_messages(std::uint32_t address, json& answer) {
         error = write_config(at + PCI_MSI_FLAGS, control | PCI_MSI_FLAGS_ENABLE, sizeof(std::uint16_t));
     }
     return error;
+}
+
+// The kernel has written the table when it enabled it. It is in a BAR: whoever may map that may write it [PCI 3.0 §6.8.2].
+int HostileDriver::write_message_table(std::uint64_t address, std::uint32_t data, json& answer) {
+    if (const int error = save_config(); error != 0) {
+        return error;
+    }
+    const std::uint32_t at = capability(PCI_CAP_ID_MSIX);
+    if (at == 0) {
+        answer["absent"] = "the device has no table of messages (MSI-X)";
+        return 0;
+    }
+    if (!messages_.valid()) {
+        messages_ = Descriptor{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+        if (const int error = device_.connect(VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, messages_.get());
+            error != 0) {
+            messages_.reset();
+            answer["absent"] = std::string{"VFIO lets it have no message of its table: "} + std::strerror(error);
+            return error;
+        }
+    }
+    const std::uint32_t place = dword_at(config_, at + PCI_MSIX_TABLE);
+    const std::uint32_t offset = place & PCI_MSIX_TABLE_OFFSET;
+    vfio_region_info info;
+    if (const int error = describe_region(device_fd_, VFIO_PCI_BAR0_REGION_INDEX + (place & PCI_MSIX_TABLE_BIR), info);
+        error != 0) {
+        return error;
+    }
+    const Mapping table{page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device_fd_,
+                        info.offset + offset / page_bytes * page_bytes};
+    if (table.error() != 0) {
+        return table.error();
+    }
+    volatile std::uint32_t* const entry =
+        static_cast<volatile std::uint32_t*>(table.start()) + offset % page_bytes / sizeof(std::uint32_t);
+    entry[PCI_MSIX_ENTRY_LOWER_ADDR / sizeof(std::uint32_t)] = static_cast<std::uint32_t>(address);
+    entry[PCI_MSIX_ENTRY_UPPER_ADDR / sizeof(std::uint32_t)] = static_cast<std::uint32_t>(address >> 32);
+    entry[PCI_MSIX_ENTRY_DATA / sizeof(std::uint32_t)] = data;
+    entry[PCI_MSIX_ENTRY_VECTOR_CTRL / sizeof(std::uint32_t)] = 0;
+    send_message();
+    return 0;
+}
+
+// The first of the table, at whatever cause [82574L §10.2.4].
+void HostileDriver::send_message() const {
+    volatile std::uint32_t* const registers = device_.registers();
+    constexpr std::uint32_t vector_allocation = 0x000e4;  // IVAR: each of five causes has a vector and a bit that it is valid
+    constexpr std::uint32_t all_to_the_first = 0x0008'8888;
+    constexpr std::uint32_t every_cause = 0x01f0'0000;  // of its queues, and others
+    registers[vector_allocation / sizeof(std::uint32_t)] = all_to_the_first;
+    registers[e1000::InterruptMaskSet::offset / sizeof(std::uint32_t)] = every_cause;
+    registers[e1000::InterruptCauseSet::offset / sizeof(std::uint32_t)] = every_cause;
+    // The device has seen it when it answers.
+    [[maybe_unused]] const std::uint32_t causes =
+        registers[e1000::InterruptCauseRead::offset / sizeof(std::uint32_t)];
+    registers[e1000::InterruptMaskClear::offset / sizeof(std::uint32_t)] = all_ones;
 }
 
 int HostileDriver::power_down(json& answer) {

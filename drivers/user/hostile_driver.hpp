@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "descriptor.hpp"
 #include "hostile_command.hpp"
 #include "vfio_device.hpp"
 
@@ -53,6 +54,8 @@ class HostileDriver {
     int write_bars(std::uint32_t address);
     int write_rom(std::uint32_t address, nlohmann::json& answer);
     int write_messages(std::uint32_t address, nlohmann::json& answer);
+    int write_message_table(std::uint64_t address, std::uint32_t data, nlohmann::json& answer);
+    void send_message() const;
     int power_down(nlohmann::json& answer);
     int restore_config();
     // Where the capability is in what was saved; 0: the device has none.
@@ -71,6 +74,7 @@ class HostileDriver {
     std::uint64_t held_bytes_ = 0;  // of IOVAs, by exhaust()
     std::array<std::byte, config_bytes> config_{};
     bool config_saved_ = false;
+    Descriptor messages_;  // event counter of a message; none: it sends none from a table
     std::thread flood_;
     std::atomic<bool> flooding_{false};
 };

@@ -110,7 +110,7 @@ void drive(const NetworkChildOptions& options, ChosenMapper& mapper, Platform& p
 }
 
 void run(const NetworkChildOptions& options) {
-    drop_privileges({options.process.user, options.process.group}, options.process.parent);
+    drop_privileges({options.process.user, options.process.group});
     const SharedPage<NetworkState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
     VfioDevice device{Descriptor{inherited_device}, options.process.bdf, 0, register_bytes, register_bytes};

@@ -147,9 +147,8 @@ class NetworkSupervisor : private NetworkParts, public Supervisor {
 int supervise_network(const NetworkOptions& options) {
     if (::geteuid() != 0) {
         throw Failure{
-            "this program needs root to open VFIO's group and to make a TAP (the driver itself then runs as "
-            "`" +
-            options.user + "`). Start it with sudo."};
+            "this program needs root to open VFIO's group and to make a TAP (the driver itself then runs "
+            "without privileges). Start it with sudo."};
     }
     return NetworkSupervisor{options}.run();
 }

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
 
 #include "failure.hpp"
 
@@ -24,15 +26,6 @@ void clear_capabilities() {
     if (::syscall(SYS_capset, &header, none.data()) != 0) {
         throw system_failure("cannot give up capabilities", errno);
     }
-}
-
-// A driver that works takes SIGTERM as ever, and leaves a quiet device for the next one: what a killed one
-// leaves starts again on its old rings as soon as another driver lets it master the bus. One that hangs never
-// looks at SIGTERM, and must not keep the device for ever: the alarm kills it.
-constexpr unsigned patience_s = 2;
-void end_soon(int) {
-    ::alarm(patience_s);
-    ::kill(::getpid(), SIGTERM);
 }
 
 }  // namespace
@@ -56,7 +49,31 @@ Identity find_user(const std::string& name) {
     return identity;
 }
 
-void drop_privileges(const Identity& identity, pid_t parent) {
+// Above what distributions, containers and directory services number users by (SSSD: up to 2,000,200,000), and below what is
+// negative to some programs. systemd has the numbers from 0x7ffe'0000 for trees of other machines.
+Identity user_of_device(const std::string& bdf) {
+    constexpr std::uint32_t first = 0x7800'0000;
+    constexpr unsigned most_domains = 0x7fe;
+    unsigned domain = 0;
+    unsigned bus = 0;
+    unsigned slot = 0;
+    unsigned function = 0;
+    if (std::sscanf(bdf.c_str(), "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4) {
+        throw Failure{"`" + bdf + "` is no PCI address (0000:00:03.0) to number a user by"};
+    }
+    if (domain >= most_domains || bus > 0xff || slot > 0x1f || function > 7) {
+        throw Failure{"there is no number of a user for each device's driver beyond PCI domain 07fd, and this one is `" + bdf +
+                      "`. --user takes the user that its driver is to run as."};
+    }
+    const std::uint32_t number = first | domain << 16 | bus << 8 | slot << 3 | function;
+    if (const passwd* const entry = ::getpwuid(number); entry != nullptr) {
+        throw Failure{"the driver of " + bdf + " is to run as user " + std::to_string(number) + ", and that is " + entry->pw_name +
+                      ". --user takes another one."};
+    }
+    return {number, number};
+}
+
+void drop_privileges(const Identity& identity) {
     // The bounding set first: changing it takes a capability.
     for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
         if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
@@ -75,15 +92,11 @@ void drop_privileges(const Identity& identity, pid_t parent) {
     if (::setresuid(0, 0, 0) == 0) {
         throw Failure{"root's identity came back after it was given up"};
     }
-    // Changing identity clears this, so it comes last; a parent that died before it is told apart by its
-    // number.
-    struct sigaction orphaned {};
-    orphaned.sa_handler = end_soon;
-    ::sigaction(SIGUSR1, &orphaned, nullptr);
-    ::prctl(PR_SET_PDEATHSIG, SIGUSR1, 0, 0, 0);
-    if (::getppid() != parent) {
-        throw Failure{"the supervisor is gone"};
-    }
+    // Changing identity clears this, so it comes last. A driver that works takes SIGTERM as ever, and leaves a quiet
+    // device for the next one: what a killed one leaves starts again on its old rings as soon as another driver
+    // lets it master the bus. One that hangs, or whose parent has died before this, is killed with its PID
+    // namespace.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 }
 
 }  // namespace dmatoll::user

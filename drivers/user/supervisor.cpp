@@ -23,8 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-// A driver that hangs does not stop by itself; its end closes the device, which stops that.
-constexpr int stop_patience_ms = 5000;
 constexpr int exit_patience_ms = 500;
 // From a process's start to its report: seconds with much memory to pin.
 constexpr std::uint64_t start_patience_ms = 60'000;
@@ -68,7 +66,7 @@ Supervisor::Supervisor(const char* program, const CommonOptions& options, const 
       options_{options},
       device_{device},
       state_{state},
-      identity_{find_user(options.user)},
+      identity_{options.user.empty() ? user_of_device(device.bdf) : find_user(options.user)},
       control_{options.control, [this](const std::string& question) { return answer(question); }},
       policy_{options.restarts} {
     if (options.cpu) {
@@ -105,14 +103,13 @@ int Supervisor::run() {
                 return 1;
             }
         }
-        int status = 0;
-        if (process_ && ::waitpid(process_->pid(), &status, WNOHANG) == process_->pid()) {
+        if (const auto ended = process_ ? process_->take_end() : std::nullopt) {
             // What it said last may still be in the pipe.
             if (!hear_process()) {
                 process_.reset();  // no longer there to be stopped
                 return 1;
             }
-            if (!after_crash(status)) {
+            if (!after_crash(*ended)) {
                 return 1;
             }
         }
@@ -123,8 +120,7 @@ ProcessOptions Supervisor::process_options() const {
     return {.bdf = device_.bdf,
             .address_bits = device_.address_bits,
             .user = identity_.user,
-            .group = identity_.group,
-            .parent = ::getpid()};
+            .group = identity_.group};
 }
 
 bool Supervisor::end_is_wanted() {
@@ -352,22 +348,12 @@ bool Supervisor::give_up(const std::string& reason) const {
 void Supervisor::stop() {
     if (process_) {
         before_stop();
-        const pid_t pid = process_->pid();
+        // A driver that hangs does not stop by itself; its end closes the device, which stops that.
+        if (!process_->stop()) {
+            print_message("the driver process did not end within " + std::to_string(DriverProcess::stop_patience_ms) +
+                          " ms and was killed");
+        }
         process_.reset();
-        ::kill(pid, SIGTERM);
-        bool gone = false;
-        for (int waited_ms = 0; !gone && waited_ms < stop_patience_ms; waited_ms += 10) {
-            gone = ::waitpid(pid, nullptr, WNOHANG) != 0;
-            if (!gone) {
-                ::usleep(10'000);
-            }
-        }
-        if (!gone) {
-            print_message("the driver process did not end within " + std::to_string(stop_patience_ms) +
-                          " ms and is killed");
-            ::kill(pid, SIGKILL);
-            ::waitpid(pid, nullptr, 0);
-        }
     }
     after_stop();
 }

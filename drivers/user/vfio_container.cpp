@@ -30,6 +30,10 @@ std::vector<IovaRange> VfioContainer::ranges() const {
     return std::move(*reported);
 }
 
+std::string VfioContainer::pin_error_text(int error) {
+    return system_failure("What pinning takes is not timed, since process_vm_readv() fails", error).what();
+}
+
 Error VfioContainer::map_error() {
     // ENOMEM: the limit of locked memory. ENOSPC: the limit of mappings of a container.
     return errno == ENOMEM || errno == ENOSPC ? Error::no_memory : Error::mapping_failed;

@@ -31,6 +31,9 @@ class VfioDevice {
     // second counter, which the driver writes, opens it again. Throws Failure.
     void enable_interrupt(bool messages_wanted);
     void disable_interrupt();
+    // 0, or an error number. `index`: of VFIO's kinds of interrupt; the first of that kind does `action` with the event
+    // counter.
+    [[nodiscard]] int connect(std::uint32_t index, std::uint32_t action, int fd) const;
     [[nodiscard]] int interrupt_fd() const { return interrupt_.get(); }
     [[nodiscard]] bool sends_messages() const { return sends_messages_; }
 
@@ -44,8 +47,6 @@ class VfioDevice {
 
   private:
     [[nodiscard]] bool has_interrupt(std::uint32_t index) const;
-    // 0, or an error number.
-    [[nodiscard]] int connect(std::uint32_t index, std::uint32_t action, int fd) const;
 
     Descriptor device_;
     std::string name_;

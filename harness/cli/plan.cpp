@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fmt/format.h>
 
+#include "../cpus.hpp"
 #include "../plan.hpp"
 #include "../text.hpp"
 #include "commands.hpp"
@@ -19,8 +20,9 @@ struct Options {
 };
 
 void print_plan(const Options& options) {
-    const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter);
     const bool lab = options.target == "lab";
+    const Plan plan = make_plan(load_suite(options.suite), options.seed, options.filter,
+                                lab ? std::nullopt : std::optional{machine_cpus()});
     const auto clock = lab && options.clock == "virtual" ? ClockKind::virtual_clock : ClockKind::wall_clock;
     const Estimate time = estimate(plan, lab, clock, options.jobs);
     if (options.json) {

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -218,6 +219,18 @@ void move_to_namespace(const std::string& interface, const std::string& name) {
         run_or_fail({.arguments = {"ip", "netns", "add", name}}, "make the network namespace " + name);
     run_or_fail({.arguments = {"ip", "link", "set", interface, "netns", name}},
                 fmt::format("move {} to the network namespace {}", interface, name));
+}
+
+void remove_namespace(const std::string& name) {
+    const Ended listed = run({.arguments = {"ip", "-json", "-details", "-netns", name, "link", "show"}});
+    const auto links = nlohmann::json::parse(listed.output, nullptr, false);
+    if (links.is_array())
+        for (const auto& link : links)
+            // Where another has its name by now it comes with the end of the namespace, and the kernel gives it a new one.
+            if (link.is_object() && link.contains("parentdev") && link.value("ifname", "") != "")
+                run({.arguments = {"ip", "-netns", name, "link", "set", "dev", link["ifname"], "netns",
+                                   std::to_string(::getpid())}});
+    run_or_fail({.arguments = {"ip", "netns", "delete", name}}, "remove the network namespace " + name);
 }
 
 void wait_until_peer_answers(double seconds) {

@@ -77,6 +77,10 @@ class Interface {
 // Makes the namespace and moves the interface there.
 void move_to_namespace(const std::string& interface, const std::string& name);
 
+// Removes it, and has the devices' interfaces in it back here. With the namespace they would come back by themselves, but not
+// before the last connection of a program that was killed is given up: minutes.
+void remove_namespace(const std::string& name);
+
 // Connects to a port of the peer where nobody listens: its refusal shows that both directions work. Throws
 // Failure when no answer came in time.
 void wait_until_peer_answers(double seconds);

@@ -12,6 +12,7 @@
 #include "../paths.hpp"
 #include "../process.hpp"
 #include "../text.hpp"
+#include "network.hpp"
 #include "pci.hpp"
 #include "system.hpp"
 
@@ -131,11 +132,7 @@ Ownership::Report Ownership::restore(bool force) {
     };
     std::erase_if(namespaces_, [&](const std::string& name) {
         if (!fs::exists("/run/netns/" + name)) return true;
-        // Physical interfaces fall back into the first namespace when theirs goes.
-        return attempt("removed the network namespace " + name, [&] {
-            run_or_fail({.arguments = {"ip", "netns", "delete", name}},
-                        "remove the network namespace " + name);
-        });
+        return attempt("removed the network namespace " + name, [&] { remove_namespace(name); });
     });
     // A user driver that was killed leaves block devices that wait for its successor, and hold their module.
     const fs::path driver = our_program("dmatoll-disk-user");

@@ -36,12 +36,12 @@ def cell(attacker, asset, access, promised="refused", reached=0, verdict="as pro
 
 def attack(strategy, changed=(), **changes):
     """A driver process that reached nothing, but for the cells `changed`: access -> values."""
-    assets = {"map_kernel": "kernel", "exhaust": "machine", "flood": "machine", "write": "devices", "power": "devices", "reach": "devices"}
+    assets = {"map_kernel": "kernel", "exhaust": "machine", "outlive": "machine", "message_interrupt": "machine", "dma_interrupt": "machine", "flood": "machine", "write": "devices", "power": "devices", "reach": "devices"}
     cells = [cell("driver", next((asset for begin, asset in assets.items() if access.startswith(begin)), "process"), access, answer="EPERM") for access in analysed.ACTS]
     for each in cells:
         each.update(dict(changed).get(each["access"], {}))
     return network.base(1, "user", strategy, f"attack/{strategy}", {"accesses": len(cells), "cells": len(cells), "less_than_promised": 0},
-                        {"name": "probe-driver", "parameters": {"flood_ms": 200}}, probe={"cells": cells, "slack_ns": 0, "faults_logged": 3}, **changes)
+                        {"name": "probe-driver", "parameters": {"flood_ms": 200}}, **{"probe": {"cells": cells, "slack_ns": 0, "faults_logged": 3}, **changes})
 
 
 def probe(placement, strategy, changed=(), **changes):
@@ -51,7 +51,7 @@ def probe(placement, strategy, changed=(), **changes):
     for each in cells:
         each.update(dict(changed).get((each["attacker"], each["asset"], each["access"]), {}))
     return network.base(1, placement, strategy, f"probe/{placement}/{strategy}", {"accesses": 80, "cells": 10, "less_than_promised": 0},
-                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, probe={"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes)
+                        {"name": "probe", "parameters": {"rounds": 8, "patience_ms": 50}}, **{"probe": {"cells": cells, "slack_ns": 8_000_000, "faults_logged": 3}, **changes})
 
 
 def spread(p50, n=2000):
@@ -60,7 +60,7 @@ def spread(p50, n=2000):
 
 CLOCK = 20
 PARTS = {"iova_allocation": 60, "page_table_map": 300, "page_table_unmap": 250, "invalidation": 400, "domain_invalidation": 320, "iova_free": 50}
-CALLS = {"iova_allocation": 60, "map_call": 4000, "unmap_call": 3500, "system_call": 200, "iova_free": 50}
+CALLS = {"iova_allocation": 60, "map_call": 4000, "unmap_call": 3500, "system_call": 200, "pin_call": 1400, "iova_free": 50}
 
 
 def timed(seed, placement, strategy, map_=500, unmap=900, parts=None, invalidations=1.0, settings=None, pages=1, threads=1, kind="lab-virtual", **changes):
@@ -69,7 +69,7 @@ def timed(seed, placement, strategy, map_=500, unmap=900, parts=None, invalidati
     times = {"map": spread(map_ + CLOCK + seed, rounds), "unmap": spread(unmap + CLOCK, rounds), "clock": spread(CLOCK, rounds)}
     metrics = {f"{what}_ticks": found for what, found in times.items()}
     metrics["pair_ticks"] = {name: times["map"][name] + times["unmap"][name] for name in ("mean", "p50")}
-    metrics |= {"pairs": rounds * threads, "instructions_per_pair": map_ + unmap + 90, "ticks_per_ns": 1.0, "tick_unit": "instructions",
+    metrics |= {"pairs": rounds * threads, "threads_together": threads, "put_off_ticks_per_pair": 0, "instructions_per_pair": map_ + unmap + 90, "ticks_per_ns": 1.0, "tick_unit": "instructions",
                 "iommu": {"maps": rounds * threads, "unmaps": rounds * threads}}
     if invalidations is not None:
         metrics["iommu"]["invalidations"] = rounds * threads * invalidations

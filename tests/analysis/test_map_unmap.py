@@ -45,6 +45,46 @@ def test_a_process_maps_by_system_calls(tmp_path):
     assert deferred == {"iova_allocation": 60, "map_call": 4000, "own": 4147 - 4060, "unmap_call": 3500, "iova_free": 50}
 
 
+def test_what_vfios_calls_contain_stands_beside_them(tmp_path):
+    _, _, block = block_of(tmp_path, [timed(1, "user", "strict", 4100, 3600, CALLS), timed(1, "kernel", "strict", 500, 900, PARTS)])
+    found = {row["placement"]: row for row in rows_of(block, "one page; p50")}
+    assert (found["user"]["a call that does nothing"], found["user"]["a call that pins and unpins"]) == ("200", "1,400")
+    assert found["kernel"]["a call that pins and unpins"] == "–" and any("an estimate" in paragraph for paragraph in block.paragraphs)
+    _, _, kernel = block_of(tmp_path / "kernel", [timed(1, "kernel", "strict", 500, 900, PARTS)])
+    assert "a call that pins and unpins" not in rows_of(kernel, "one page; p50")[0] and not any("an estimate" in paragraph for paragraph in kernel.paragraphs)
+
+
+def test_without_a_call_that_pins_none_stands_beside_vfios(tmp_path):
+    # Records from before it was timed.
+    before = {name: took for name, took in CALLS.items() if name != "pin_call"}
+    _, _, block = block_of(tmp_path, [timed(1, "user", "strict", 4100, 3600, before)])
+    (row,) = rows_of(block, "one page; p50")
+    assert not {"a call that does nothing", "a call that pins and unpins"} & set(row)
+
+
+def test_only_what_was_timed_is_told_of_what_was_put_off(tmp_path):
+    line = timed(1, "user", "deferred", 4100, 46, CALLS)
+    _, _, before = block_of(tmp_path / "before", [line])
+    line["metrics"]["put_off_ticks"] = {**timed(1, "user", "deferred")["metrics"]["clock_ticks"], "n": 500, "mean": 820}
+    line["metrics"]["put_off_ticks_per_pair"] = 205
+    _, section, now = block_of(tmp_path / "now", [line])
+    told = [any("still waits at the end" in paragraph for paragraph in block.paragraphs) for block in (before, now)]
+    assert told == [False, True]
+    # The clock was read, 20 ticks, for each map, each unmap, and each fourth pair once more.
+    (cell,) = section.cells
+    assert map_unmap.took(cell, "pair", "mean") == pytest.approx(line["metrics"]["pair_ticks"]["mean"] - 2.25 * 20)
+
+
+def test_that_threads_run_together_is_told_if_their_records_say_so(tmp_path):
+    lines = [timed(1, "kernel", "strict", 600, 900 * threads, PARTS, threads=threads) for threads in (1, 2)]
+    captions = []
+    for name in ("now", "before"):
+        _, _, block = block_of(tmp_path / name, lines)
+        captions += [drawing.note for drawing in block.drawings if drawing.name == "map-unmap-threads"]
+        lines[1]["metrics"].pop("threads_together", None)
+    assert captions == ["Threads begin together, and all go on until the slowest has had its rounds.", ""]
+
+
 def test_what_is_not_split_has_no_parts(tmp_path):
     assert map_unmap.split(cell_of(tmp_path, timed(1, "kernel", "linux-strict", invalidations=None))) == {}
 
@@ -70,6 +110,17 @@ def test_what_is_put_off_is_held_against_linux_by_the_whole_run(tmp_path):
     _, _, block = block_of(tmp_path, lines)
     found = {row["strategy"]: row for row in rows_of(block, "one page; p50")}
     assert found["deferred"][": Linux"] == f"{810 / 1110:.3f}" and found["linux-strict"][": Linux"] == "1.000"
+
+
+def test_where_no_instructions_are_counted_it_is_held_against_linux_by_the_means(tmp_path):
+    lines = [timed(1, "kernel", "deferred", 420, 300, PARTS, kind="hardware"), timed(1, "kernel", "linux-lazy", 620, 400, kind="hardware")]
+    for line, mean in zip(lines, (840, 1240)):
+        del line["metrics"]["instructions_per_pair"]
+        line["metrics"]["pair_ticks"]["mean"] = mean
+    _, _, block = block_of(tmp_path, lines)
+    found = {row["strategy"]: row for row in rows_of(block, "one page; p50")}
+    # Reading the clock, 20 ticks, is in each twice.
+    assert found["deferred"][": Linux"] == f"{800 / 1200:.3f}"
 
 
 def test_of_runs_of_the_same_the_longest_is_shown(tmp_path):

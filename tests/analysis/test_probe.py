@@ -3,7 +3,7 @@
 
 import pytest
 import synthetic
-from engine import attack, cell, probe
+from engine import attack, cell, copy, probe
 
 from analysis import axes, families, load, probe as analysed, profiles, report as program, text
 
@@ -39,6 +39,13 @@ def test_a_broken_promise_stands_out(tmp_path):
     assert rows_of(block.tables[1])["user", "persistent"]["foreign read"] == "reached (against the promise: refused)"
 
 
+def test_a_device_that_had_to_be_started_again_is_told_in_its_cell_and_beside_the_faults(tmp_path):
+    changed = {("device", "driver", "backward_write"): {"device_restarts": 4}, ("device", "driver", "stale_read"): {"device_restarts": 2}}
+    _, _, block = only_block(tmp_path, [probe("kernel", "strict", changed)])
+    assert rows_of(block.tables[2])["kernel", "strict"]["backward write"] == "no, 4 restarts (promised)"
+    assert rows_of(block.tables[3])["kernel", "strict"]["device restarts"] == "6"
+
+
 def test_what_was_not_tried_is_no_protection(tmp_path):
     untried = {("driver", "kernel", access): {"promised": "nothing", "accesses": 0, "verdict": "not tried"} for access in ("foreign_write", "foreign_read")}
     _, _, block = only_block(tmp_path, [probe("kernel", "strict", untried)])
@@ -51,7 +58,7 @@ def test_a_window_is_told_in_milliseconds(tmp_path):
     _, _, block = only_block(tmp_path, [probe("kernel", "deferred", changed), probe("kernel", "strict")])
     found = rows_of(block.tables[3])
     assert found["kernel", "deferred"] == {"placement": "kernel", "strategy": "deferred", "promised": "10 (+8)", "write reached": "9.87", "write refused": "10.12",
-                                           "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3"}
+                                           "read reached": "9.87", "read refused": "10.12", "still open": "0", "faults logged": "3", "device restarts": "–"}
     assert found["kernel", "strict"]["write reached"] == "never" and found["kernel", "strict"]["promised"] == "0"
 
 
@@ -72,14 +79,53 @@ def test_what_a_driver_process_tried_stands_in_a_row_with_what_it_was_answered(t
     assert table.rows[row][1] == analysed.ACTS["trace_read"]
 
 
+def test_work_beside_a_flood_is_held_against_undisturbed_work(tmp_path):
+    flood = {"flood": {"answer": "4000 interrupts", "work_ns": 90_000_000, "undisturbed_work_ns": 30_500_000, "undisturbed_interrupts": 2}}
+    _, _, block = only_block(tmp_path, [attack("strict", flood)])
+    (row,) = [row for row in block.tables[-1].rows if row[1] == analysed.ACTS["flood"]]
+    assert row[2] == "no (promised): 4000 interrupts; work took 90 ms, before it 30.5 ms with 2 interrupts"
+
+
 def test_a_driver_process_alone_is_shown_without_what_its_device_did(tmp_path):
     _, _, block = only_block(tmp_path, [attack("strict")])
     (table,) = block.tables
     assert {row[0] for row in table.rows} == set(analysed.ASSETS.values())
 
 
+def test_a_probe_that_did_not_end_is_there_with_its_reason_and_what_it_had_found(tmp_path):
+    broken = {("device", "kernel", "foreign_read"): {"reached": 1, "verdict": "less than promised"}}
+    lines = [
+        probe("kernel", "strict"),
+        probe("kernel", "deferred", status="error", reason="The device copies no more\nits last words", probe=None),
+        probe("user", "persistent", broken, status="error", reason="took longer than 60 s"),
+        attack("strict", status="skipped", reason="there is no VFIO"),
+        # Of another family: its place is elsewhere.
+        synthetic.failed(1, "kernel", "strict", "iperf3-tcp-tx", "no iperf3"),
+    ]
+    _, section, block = only_block(tmp_path, lines)
+    table = block.tables[-1]
+    assert sorted(row[:5] for row in table.rows) == [
+        ["kernel", "deferred", "probe", "error", "The device copies no more"],
+        ["user", "persistent", "probe", "error", "took longer than 60 s"],
+        ["user", "strict", "probe-driver", "skipped", "there is no VFIO"],
+    ]
+    found = {row[1]: row[5:] for row in table.rows}
+    assert found["deferred"] == ["0", "none"] and found["persistent"] == ["14", "foreign read"]
+    assert {table.rows[index][1] for index in table.flagged} == {"deferred", "persistent"}
+    # Where all of them ended, there is no such table.
+    assert not any("did not end" in each.caption for each in only_block(tmp_path / "whole", [probe("kernel", "strict")])[2].tables)
+
+
+def test_where_no_probe_ended_their_reasons_are_there(tmp_path):
+    lines = [copy(1, "kernel", "strict"), probe("kernel", "deferred", status="error", reason="it broke", probe=None)]
+    _, _, block = only_block(tmp_path, lines)
+    assert [row[4] for table in block.tables for row in table.rows] == ["it broke"]
+
+
 @pytest.mark.parametrize("cells", [7, [7], [{"attacker": "device"}], [cell("device", "driver", "stale_read", longest_ns=None)],
-                                   [cell("device", "driver", "stale_read", "refused after")], [cell("device", "driver", "neighbour_read", reached=-1)]])
+                                   [cell("device", "driver", "stale_read", "refused after")], [cell("device", "driver", "neighbour_read", reached=-1)],
+                                   [cell("device", "driver", "neighbour_read", device_restarts=None)],
+                                   [cell("driver", "machine", "flood", undisturbed_work_ns=1, work_ns=2)]])
 def test_cells_that_are_none_are_refused(tmp_path, cells):
     record = probe("kernel", "strict")
     record["probe"]["cells"] = cells

@@ -1,13 +1,36 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the tests of the program share: the program itself, images with faults built in, processes that are watched."""
 
+import fcntl
 import os
 import pathlib
 import tempfile
+import time
 
 import pytest
 
 import program
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cpu():
+    """Where files of tests run side by side ($DMATOLL_TEST_CPUS, a directory for their locks), one CPU for this one."""
+    directory = os.environ.get("DMATOLL_TEST_CPUS")
+    if directory is None:
+        yield
+        return
+    cpus = program.host_cpus()
+    while True:
+        for cpu in cpus:
+            with open(pathlib.Path(directory) / f"cpu{cpu}.lock", "w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                os.sched_setaffinity(0, {cpu})
+                yield
+                return
+        time.sleep(1)
 
 
 @pytest.fixture(scope="session")

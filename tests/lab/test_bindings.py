@@ -94,5 +94,11 @@ def test_after_the_harness_was_killed_restore_brings_the_stock_driver_back(steps
     assert steps[f"after-killed-{placement}"].text == steps["state-before"].text
 
 
+def test_a_probe_that_is_interrupted_gives_the_second_device_back(steps):
+    # Until then it was in the probe's hands, or there would have been no end.
+    steps["interrupted-probe"].done("ended with 130")
+    assert steps["after-interrupted-probe"].text == steps["state-before"].text
+
+
 def test_the_kernel_saw_nothing_wrong(steps):
     steps["trouble"].done()

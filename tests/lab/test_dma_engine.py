@@ -96,7 +96,7 @@ def test_the_process_counts_and_has_no_privileges(steps, strategy):
         # One to map and one to unmap for each end of a copy.
         assert stats["process"]["system_calls"] > 2 * 2 * 3000
     identity = steps[f"user-{strategy}-identity"].text
-    assert "Uid:\t65534" in identity and "CapEff:\t0000000000000000" in identity and "NoNewPrivs:\t1" in identity
+    assert f"Uid:\t{0x7800_0000 | 4 << 3}\t" in identity and "CapEff:\t0000000000000000" in identity and "NoNewPrivs:\t1" in identity
     steps[f"user-{strategy}-stop"].done()
 
 

@@ -30,7 +30,8 @@ def steps(both, request):
 
 def test_the_driver_process_has_no_privileges(steps):
     status = dict(line.split(":\t", 1) for line in steps["user-driver-identity"].text.splitlines())
-    assert "0" not in status["Uid"].split() + status["Gid"].split()
+    # A user of the device's own, by its address.
+    assert set(status["Uid"].split() + status["Gid"].split()) == {str(0x7800_0000 | 4 << 3)}
     for capabilities in ("CapPrm", "CapEff", "CapBnd"):
         assert int(status[capabilities], 16) == 0
     assert status["NoNewPrivs"] == "1"

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "core/copy.hpp"
@@ -150,21 +151,36 @@ TEST(CopySetUp, OfLargePagesAPoolIsAsManyAsItTakes) {
     const Memory buffer = machine.memory.allocate_pages(1);
     std::vector<Iova> slots;
     for (std::uint32_t i = 0; i < 513; ++i) {
-        *machine.at(buffer) = static_cast<std::byte>(i);
-        const Iova slot = mapper.map(buffer, 1, Direction::to_device).value();
-        slots.push_back(slot);
+        std::memcpy(machine.at(buffer, sizeof(i)), &i, sizeof(i));
+        slots.push_back(mapper.map(buffer, sizeof(i), Direction::to_device).value());
     }
     EXPECT_EQ(mapper.map(buffer, 1, Direction::to_device).error(), Error::no_memory) << "not as many as fit";
-    std::sort(slots.begin(), slots.end());
-    EXPECT_EQ(std::unique(slots.begin(), slots.end()), slots.end());
+    // Each has its own, after all others were filled.
+    for (std::uint32_t i = 0; i < 513; ++i) {
+        Bytes seen(sizeof(i));
+        ASSERT_TRUE(machine.iommu.read(slots[i], seen));
+        EXPECT_EQ(std::memcmp(seen.data(), &i, sizeof(i)), 0) << "slot " << i;
+    }
     EXPECT_EQ(std::count_if(slots.begin(), slots.end(), [](Iova slot) { return slot.value % large_page_bytes == 0; }),
               2);
-    for (const Iova& slot : slots) {
-        ASSERT_TRUE(machine.iommu.reachable(slot, Access::read));
-        mapper.unmap(slot, 1, Direction::to_device, 0);
+
+    // The pool has one slot of its second large page: what lies behind that is none that could be given back.
+    ASSERT_EQ(slots[512].value % large_page_bytes, 0u);
+    mapper.unmap(slots[7], sizeof(std::uint32_t), Direction::to_device, 0);
+    mapper.unmap(slots[512] + page_bytes, 1, Direction::to_device, 0);
+    EXPECT_EQ(mapper.map(buffer, 1, Direction::to_device).value(), slots[7]);
+    EXPECT_EQ(mapper.map(buffer, 1, Direction::to_device).error(), Error::no_memory);
+    for (const Iova& slot : slots) mapper.unmap(slot, sizeof(std::uint32_t), Direction::to_device, 0);
+
+    const Iova first = mapper.map(buffer, 64, Direction::from_device).value();
+    const Iova second = mapper.map(buffer + 64, 64, Direction::from_device).value();
+    ASSERT_TRUE(machine.iommu.write(first, Bytes(64, std::byte{0xaa})));
+    ASSERT_TRUE(machine.iommu.write(second, Bytes(64, std::byte{0xbb})));
+    mapper.unmap(second, 64, Direction::from_device, 64);
+    mapper.unmap(first, 64, Direction::from_device, 64);
+    for (std::uint64_t i = 0; i < 128; ++i) {
+        ASSERT_EQ(*machine.at(buffer + i), i < 64 ? std::byte{0xaa} : std::byte{0xbb}) << i;
     }
-    mapper.unmap(Iova{page_floor(slots.back().value) + page_bytes}, 1, Direction::to_device, 0);
-    EXPECT_TRUE(mapper.map(buffer, 1, Direction::to_device).ok());
     mapper.release_all();
     EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
     EXPECT_EQ(machine.platform.pages_out(), 0u);

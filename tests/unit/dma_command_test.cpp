@@ -84,6 +84,9 @@ TEST(DmaCommand, RefusesTheAddressZeroAndWhatCrossesAPage) {
     EXPECT_NE(refusal("stray_read iova=0x0").find("out of range"), std::string::npos);
     EXPECT_NE(refusal("stray_write iova=0x1fc5").find("within one page"), std::string::npos);
     EXPECT_EQ(taken("stray_write iova=0x1fc4").value(DmaKey::iova), 0x1fc4u);
+    EXPECT_EQ(taken("stray_write iova=0x1fc4").value(DmaKey::word), 0u);
+    EXPECT_EQ(taken("stray_write iova=0x1fc4 word=0xf7").value(DmaKey::word), 0xf7u);
+    EXPECT_NE(refusal("stray_read iova=0x1fc4 word=1").find("no such parameter"), std::string::npos);
 }
 
 }  // namespace

@@ -285,6 +285,19 @@ TYPED_TEST(EveryCopy, AStrayWriteGetsWhereItsStrategyLetsIt) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(StrayAccess, WritesTheWordThatItIsTold) {
+    CopyBench<PersistentMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    bench.follow("begin working_set=8 batch=1");
+    bench.run(8);
+    const Answer place = bench.follow("look pair=7");
+    const Answer answer = bench.follow("stray_write word=0xf7 iova=" + place.at("destination_iova"));
+    EXPECT_EQ(answer.at("mark"), "247");
+    EXPECT_EQ(answer.at("found"), "destination") << "it is there";
+    EXPECT_EQ(answer.at("pair"), "7");
+    bench.stop_and_expect_nothing_left();
+}
+
 TYPED_TEST(EveryCopy, AStrayReadGetsWhereItsStrategyLetsIt) {
     CopyBench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
@@ -388,6 +401,9 @@ TEST(Reach, TheWrongWayIsRefused) {
     const Answer answer = probe(bench);
     EXPECT_EQ(answer.at("backward_write"), "0");
     EXPECT_EQ(answer.at("backward_read"), "0");
+    // A part that hangs on each of them, and on nothing else that was tried.
+    EXPECT_EQ(answer.at("backward_read_restarts"), answer.at("backward_read_accesses"));
+    EXPECT_EQ(answer.at("neighbour_read_restarts"), "0");
     bench.stop_and_expect_nothing_left();
 }
 

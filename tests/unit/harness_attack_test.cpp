@@ -2,8 +2,10 @@
 // Who judges a driver process that attacks, before one that gets at everything and one that is held back.
 #include <gtest/gtest.h>
 #include <linux/pci_regs.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -33,13 +35,24 @@ class FakeDriver : public Driver {
     std::map<std::string, int> refused{};  // act -> error number; all others are done
     bool reads_files = true;
     bool writes_files = true;
+    bool hangs = false;  // a device that does not end a write
     std::uint64_t mappings = 7;
     std::function<void()> beyond = [] {};  // what an access behind its regions does
+    std::function<void()> forks = [] {};
+    std::function<void()> dies = [] {};
+    std::string obstacle{};  // why nothing comes in its place then
 
     Counts counters() override { return {}; }
     [[nodiscard]] std::string counter_source() const override { return {}; }
     json effective() override { return {}; }
-    void require_alive() override {}
+    void require_alive() override {
+        if (!obstacle.empty()) fail("{}", obstacle);
+    }
+    void make_fault(const std::string&) override {
+        dies();
+        if (obstacle.empty()) ++restarts_;
+    }
+    std::uint64_t restarts() override { return restarts_; }
     void stop() override {}
 
     json command(const std::string& line) override {
@@ -50,7 +63,7 @@ class FakeDriver : public Driver {
         if (verb == "stats") return {{"pid", 77}};
         if (verb == "stray_write") {
             write();
-            return json::object();
+            return hangs ? json{{"restarted", 1}} : json::object();
         }
         if (verb == "stray_read") return {{"first", read()}};
         if (verb != "hostile") return json::object();
@@ -87,6 +100,10 @@ class FakeDriver : public Driver {
             file_ = false;
         } else if (act == "process_read" || act == "process_file_read" || act == "trace_read") {
             answer["word"] = std::uint64_t{*there};
+        } else if (act == "signal") {
+            ::kill(static_cast<pid_t>(values["process"]), SIGKILL);
+        } else if (act == "outlive") {
+            forks();
         } else if (act == "process_write" || act == "process_file_write" || act == "trace_write") {
             *there = values["word"];
         }
@@ -107,6 +124,7 @@ class FakeDriver : public Driver {
     std::uint64_t own_ = 0x117;
     volatile std::uint64_t* mapped_ = nullptr;
     bool file_ = false;
+    std::uint64_t restarts_ = 0;
 };
 
 class AttackTest : public TargetTest {
@@ -118,17 +136,39 @@ class AttackTest : public TargetTest {
         } catch (const Failure& failure) {
             GTEST_SKIP() << failure.what();
         }
-        put("proc/77/status", "VmLck:\t       8 kB\n");
+        put_status("8 kB");
+        put_namespace("proc/77", "pid:[4026531999]");
         put("proc/77/limits", "Max locked memory         8192                 8192                 bytes\n");
         put("sys/module/vfio_iommu_type1/parameters/dma_entry_limit", "65535\n");
         // The kernel does not say where it has memory, and physical addresses are none of this process's.
         driver_.refused["machine_read"] = driver_.refused["machine_write"] = EACCES;
     }
+    void put_status(const std::string& locked) {
+        put("proc/77/status", "Uid:\t" + std::to_string(::getuid()) + "\t0\t0\t0\nVmLck:\t       " + locked + "\n");
+    }
+    void put_namespace(const std::string& folder, const std::string& name) {
+        fs::create_directories(root_ / folder / "ns");
+        fs::create_symlink(name, root_ / folder / "ns/pid");
+    }
+    // A process that holds the device from the time on that the driver forks.
+    void let_fork(bool ends_with_the_driver, const std::string& pid_namespace = "pid:[4026531999]") {
+        const std::string folder = std::string{"proc/"} + nobodys_number;
+        driver_.forks = [this, folder, pid_namespace] {
+            put_namespace(folder, pid_namespace);
+            put(folder + "/stat", std::string{nobodys_number} + " (a (child) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 0");
+            fs::create_directories(root_ / folder / "fd");
+            fs::create_symlink("anon_inode:[vfio-device]", root_ / folder / "fd/4");
+        };
+        driver_.dies = [this, folder, ends_with_the_driver] {
+            if (ends_with_the_driver) fs::remove_all(root_ / folder);
+        };
+    }
     void hold_back() {
+        let_fork(true);
         driver_.refused.merge(std::map<std::string, int>{
-            {"map_foreign", EFAULT}, {"map_read_only", EFAULT}, {"process_read", EPERM}, {"process_write", EPERM},
-            {"process_file_read", EACCES}, {"process_file_write", EACCES}, {"trace_read", EPERM},
-            {"trace_write", EPERM}, {"exhaust_memory", ENOMEM}, {"exhaust_mappings", ENOSPC}});
+            {"map_foreign", EFAULT}, {"map_read_only", EFAULT}, {"process_read", ESRCH}, {"process_write", ESRCH}, {"signal", ESRCH},
+            {"process_file_read", EACCES}, {"process_file_write", EACCES}, {"trace_read", ESRCH},
+            {"trace_write", ESRCH}, {"exhaust_memory", ENOMEM}, {"exhaust_mappings", ENOSPC}});
         driver_.writes_files = false;
     }
     // By access. The machine has no configuration space to be judged by: there it breaks off.
@@ -147,15 +187,18 @@ class AttackTest : public TargetTest {
         return found;
     }
 
+    // Beyond what Linux numbers processes by.
+    static constexpr const char* nobodys_number = "99999999";
     FakeDriver driver_;
     std::string broken_off_ = "No PCI function's configuration";
 };
 
 TEST_F(AttackTest, WhatADriverReachesIsABrokenPromiseThoughTheTrialBreaksOff) {
+    let_fork(false);
     const auto found = cells();
     for (const char* access : {"map_foreign_write", "map_foreign_read", "map_read_only", "map_readable", "process_read",
                                "process_write", "process_file_read", "process_file_write", "trace_read", "trace_write",
-                               "exhaust_memory"}) {
+                               "signal", "exhaust_memory", "outlive"}) {
         ASSERT_TRUE(found.contains(access)) << access;
         EXPECT_EQ(found.at(access)["verdict"], "less than promised") << access;
         EXPECT_EQ(found.at(access)["reached"], 1) << access;
@@ -166,13 +209,13 @@ TEST_F(AttackTest, WhatItDoesNotReachWhereItIsHeldBackIsAsPromised) {
     hold_back();
     for (const auto& [access, cell] : cells())
         EXPECT_EQ(cell["verdict"], cell.contains("reason") ? "not tried" : "as promised") << access << ": " << cell;
-    for (const char* access : {"map_foreign_write", "map_readable", "process_read", "exhaust_memory", "exhaust_mappings"})
+    for (const char* access : {"map_foreign_write", "map_readable", "process_read", "signal", "exhaust_memory", "exhaust_mappings", "outlive"})
         EXPECT_EQ(cells().at(access)["verdict"], "as promised") << access;
 }
 
 TEST_F(AttackTest, MoreThanItMayHoldIsABreachWhateverItIsAnswered) {
     hold_back();
-    put("proc/77/status", "VmLck:\t       9 kB\n");
+    put_status("9 kB");
     driver_.mappings = 65536;
     const auto found = cells();
     EXPECT_EQ(found.at("exhaust_memory")["verdict"], "less than promised");
@@ -192,6 +235,40 @@ TEST_F(AttackTest, AnAttemptThatShowsNothingIsLeftOutAndSaysWhy) {
     EXPECT_NE(reason("process_read").find("ENOSYS"), std::string::npos);
     EXPECT_NE(reason("exhaust_mappings").find("may have 65535 mappings, and it tries 7"), std::string::npos);
     EXPECT_NE(reason("map_readable").find("does not read"), std::string::npos);
+}
+
+TEST_F(AttackTest, ADeviceThatNoOtherDriverGetsWasReachedAndEndsTheTrial) {
+    hold_back();
+    driver_.obstacle = "the group is busy";
+    broken_off_ = "no other one has the device: the group is busy";
+    EXPECT_EQ(cells().at("outlive")["verdict"], "less than promised");
+}
+
+TEST_F(AttackTest, AChildThatDoesNotHoldTheDeviceShowsNothing) {
+    hold_back();
+    driver_.forks = [] {};
+    const auto cell = cells().at("outlive");
+    EXPECT_EQ(cell["verdict"], "not tried");
+    EXPECT_NE(cell.value("reason", "").find("no other process holds the device"), std::string::npos);
+}
+
+TEST_F(AttackTest, AProcessThatIsNoChildOfTheDriversMayTakeADevice) {
+    hold_back();
+    let_fork(false, "pid:[4026531836]");
+    const auto cell = cells().at("outlive");
+    EXPECT_EQ(cell["verdict"], "not tried");
+    EXPECT_NE(cell.value("reason", "").find("no other process holds the device"), std::string::npos);
+}
+
+TEST_F(AttackTest, ADeviceThatHadToBeStartedAgainIsCountedWhereItWas) {
+    hold_back();
+    driver_.hangs = true;
+    const auto found = cells();
+    const auto restarts = [&](const char* access) { return found.at(access).at("device_restarts").get<int>(); };
+    EXPECT_EQ(restarts("map_foreign_write"), 1);
+    EXPECT_EQ(restarts("map_foreign_read"), 0);
+    EXPECT_EQ(restarts("map_readable"), 1);
+    EXPECT_EQ(restarts("process_read"), 0);
 }
 
 TEST_F(AttackTest, WhatItHeldHasToComeBack) {

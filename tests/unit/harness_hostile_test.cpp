@@ -56,7 +56,7 @@ TEST(HostileDriver, IsHeldBackByWhatHoldsItBackOnly) {
         return shows_nothing(*find_hostile_cell(access), {{"errno", error}, {"answer", answer}});
     };
     EXPECT_EQ(reason("map_kernel_write", EFAULT, "EFAULT"), "");
-    EXPECT_EQ(reason("process_read", EPERM, "EPERM"), "");
+    EXPECT_EQ(reason("process_read", ESRCH, "ESRCH"), "");
     EXPECT_EQ(reason("process_file_read", EACCES, "EACCES"), "");
     EXPECT_EQ(reason("write_bars", 0, "done"), "");
     EXPECT_NE(reason("process_read", ENOSYS, "ENOSYS").find("answered ENOSYS"), std::string::npos);

@@ -4,9 +4,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <set>
+
 #include "failure.hpp"
 #include "map_unmap.hpp"
+#include "progress.hpp"
 #include "suite.hpp"
+#include "text.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -54,6 +59,8 @@ TEST(MapUnmap, GoogleBenchmarksShapeHasPairsAsBenchmarks) {
                         {"map_ticks", summary},
                         {"unmap_ticks", summary},
                         {"clock_ticks", summary},
+                        {"put_off_ticks", summary},
+                        {"put_off_ticks_per_pair", 62.625},
                         {"pair_ticks", {{"mean", 501.0}, {"p50", 500}}},
                         {"parts_ticks", {{"iova_free", summary}}},
                         {"ticks_per_ns", 2.0}}}};
@@ -72,6 +79,24 @@ TEST(MapUnmap, GoogleBenchmarksShapeHasPairsAsBenchmarks) {
     EXPECT_EQ(benchmark.at("time_unit"), "ns");
     EXPECT_EQ(benchmark.at("map_ticks_p99_9"), 300);
     EXPECT_EQ(benchmark.at("iova_free_ticks_mean"), 250.5);
+    EXPECT_EQ(benchmark.at("put_off_ticks_mean"), 250.5);
+    EXPECT_EQ(benchmark.at("put_off_ticks_per_pair"), 62.625);
+}
+
+TEST(MapUnmap, ProgressTellsWhatAPairTook) {
+    const json pair{{"pair_ticks", {{"mean", 3000.0}}}, {"ticks_per_ns", 2.0}, {"cpu_utilisation", 1.0}};
+    json metrics = pair;
+    metrics["tick_unit"] = "instructions";
+    EXPECT_EQ(trim(result_text(metrics)), "3000 instructions/pair");
+    metrics["tick_unit"] = "tsc";
+    EXPECT_EQ(trim(result_text(metrics)), "1500 ns/pair");
+    EXPECT_EQ(trim(result_text({{"throughput_bps", 2.5e6}, {"cpu_utilisation", 0.5}})), "2.5 Mb/s  50.0 % CPU");
+    EXPECT_EQ(result_text({{"bytes_verified", 4096}, {"throughput_bps", 2.5e6}}), "4096 bytes verified");
+    EXPECT_EQ(result_text({{"kills", 2}, {"recoveries", 1}, {"throughput_bps", 2.5e6}, {"outage_ns", {{"median", 5e8}}}}),
+              "2 faults, 1 recoveries, outage 0.50 s");
+    EXPECT_EQ(result_text({{"outage_ns", {{"median", 5e8}}}}), "outage 0.50 s");
+    // No throughput was measured: none is made up.
+    EXPECT_EQ(result_text({{"less_than_promised", 0}}), "ok");
 }
 
 TEST(MapUnmap, TheSuiteIsPlannedAndLeavesOutWhatCannotBe) {
@@ -96,6 +121,25 @@ TEST(MapUnmap, TheSuiteIsPlannedAndLeavesOutWhatCannotBe) {
     EXPECT_NE(reason("held_buffers", 4097).find("4096"), std::string::npos);
     trial.placement = "kernel";
     EXPECT_EQ(reason("threads", 2), "");
+    EXPECT_NE(reason("threads", 4).find("4 threads need a CPU each, and the guest (vcpus) has 2"), std::string::npos);
+    trial.guest.vcpus = 4;
+    EXPECT_EQ(reason("threads", 4), "");
+}
+
+// Where it runs is no guest: what the suite says of one does not count.
+TEST(MapUnmap, ThreadsArePlannedUpToTheMachinesCpus) {
+    const auto threads_of = [](std::optional<std::uint32_t> cpus) {
+        const Plan plan = make_plan(load_suite("bench"), 1, "part=threads,strategy=strict,repetition=0", cpus);
+        std::set<std::uint64_t> threads;
+        for (const Trial& trial : plan.trials) threads.insert(trial.parameters.at("threads"));
+        const bool told = std::any_of(plan.excluded.begin(), plan.excluded.end(), [](const Excluded& excluded) {
+            return excluded.reason.find("this machine has") != std::string::npos;
+        });
+        return std::pair{threads, told};
+    };
+    EXPECT_EQ(threads_of(std::nullopt), (std::pair{std::set<std::uint64_t>{1, 2, 4}, false}));
+    EXPECT_EQ(threads_of(64), (std::pair{std::set<std::uint64_t>{1, 2, 4}, false}));
+    EXPECT_EQ(threads_of(3), (std::pair{std::set<std::uint64_t>{1, 2}, true}));
 }
 
 }  // namespace

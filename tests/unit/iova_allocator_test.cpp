@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <map>
+#include <mutex>
 #include <random>
 #include <set>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -53,6 +56,14 @@ class AllocatorTest : public testing::Test {
         std::set<std::uint64_t> sorted{pages.begin(), pages.end()};
         EXPECT_EQ(sorted.size(), pages.size()) << "a page was handed out twice";
         return sorted;
+    }
+    // The page numbers from first to last, added to others.
+    static std::set<std::uint64_t> pages_of(std::uint64_t first, std::uint64_t last,
+                                            std::set<std::uint64_t> others = {}) {
+        for (std::uint64_t page = first;; ++page) {
+            others.insert(page);
+            if (page == last) return others;
+        }
     }
 
     Kind kind = Kind::size_classes;
@@ -143,15 +154,16 @@ TEST_P(AllocatorProperty, RandomSizesNeverCollide) {
 }
 
 TEST_P(EveryAllocator, PageZeroIsLeftOut) {
-    ASSERT_TRUE(set_up({{0, 3 * page_bytes - 1}}, {}, 39).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 2}));
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}}, {}, 39).ok());
+    EXPECT_EQ(all_pages_sorted(), pages_of(1, 255));
 }
 
 TEST_P(EveryAllocator, ExhaustionIsAnErrorAndFreeingEndsIt) {
-    ASSERT_TRUE(set_up({{page_bytes, 5 * page_bytes - 1}}, {}, 39).ok());
+    ASSERT_TRUE(set_up({{page_bytes, 257 * page_bytes - 1}}, {}, 39).ok());
     const std::vector<std::uint64_t> taken = all_pages();
-    EXPECT_EQ(taken.size(), 4u);
-    const Iova freed{taken[2] * page_bytes};
+    EXPECT_EQ(taken.size(), 256u);
+    // One that is in no block of `contiguous`, whose pages come back together.
+    const Iova freed{taken[254] * page_bytes};
     free(freed, 1);
     const Result<Iova> again = allocate(1);
     ASSERT_TRUE(again.ok());
@@ -186,9 +198,9 @@ TEST_P(EveryAllocator, RoundsOfMixedSizesNeverUseTheSpaceUp) {
 
 TEST_P(EveryAllocator, WidthCutsTheRange) {
     // 57 bits reported, 39 translated: what lies above is not handed out.
-    const std::uint64_t first = (std::uint64_t{1} << 39) - 2 * page_bytes;
+    const std::uint64_t first = (std::uint64_t{1} << 39) - 256 * page_bytes;
     ASSERT_TRUE(set_up({{first, (std::uint64_t{1} << 57) - 1}}, {}, 39).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{first / page_bytes, first / page_bytes + 1}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(first / page_bytes, first / page_bytes + 255));
 }
 
 TEST_P(EveryAllocator, NothingUsableIsRefused) {
@@ -207,28 +219,28 @@ TEST_P(EveryAllocator, NothingUsableIsRefused) {
 
 TEST_P(EveryAllocator, TopOfSixtyFourBitsDoesNotWrap) {
     const std::uint64_t top = ~std::uint64_t{0} / page_bytes;
-    ASSERT_TRUE(set_up({{~std::uint64_t{0} - 2 * page_bytes + 1, ~std::uint64_t{0}}}, {}, 64).ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{top - 1, top}));
+    ASSERT_TRUE(set_up({{~std::uint64_t{0} - 256 * page_bytes + 1, ~std::uint64_t{0}}}, {}, 64).ok());
+    EXPECT_EQ(all_pages_sorted(), pages_of(top - 255, top));
 }
 
 TEST_P(EveryAllocator, ReservedRangesMayOverlapAndComeInAnyOrder) {
-    ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}},
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}},
                        {{8 * page_bytes, 11 * page_bytes - 1},
                         {2 * page_bytes, 3 * page_bytes + 17},
                         {3 * page_bytes, 8 * page_bytes},
                         {12 * page_bytes + 5, 12 * page_bytes + 5}},
                        39)
                     .ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{1, 11, 13, 14, 15}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(13, 255, {1, 11}));
 }
 
 TEST_P(EveryAllocator, RangesMayAdjoinAndComeInAnyOrder) {
-    ASSERT_TRUE(set_up({{8 * page_bytes, 10 * page_bytes - 1},
+    ASSERT_TRUE(set_up({{8 * page_bytes, 200 * page_bytes - 1},
                         {2 * page_bytes, 3 * page_bytes - 1},
                         {6 * page_bytes, 8 * page_bytes - 1}},
                        {}, 39)
                     .ok());
-    EXPECT_EQ(all_pages_sorted(), (std::set<std::uint64_t>{2, 6, 7, 8, 9}));
+    EXPECT_EQ(all_pages_sorted(), pages_of(6, 199, {2}));
 }
 
 TEST_P(EveryAllocator, AGigabyteIsOneRange) {
@@ -257,9 +269,10 @@ TEST_P(EveryAllocator, WithoutBookkeepingThereIsNothing) {
     EXPECT_EQ(set_up({{0, gigabyte - 1}}, {}, 39).error(), Error::invalid_argument) << "set up twice";
 }
 
-// The blocks of `contiguous` take no account of single ranges.
+// The blocks of `contiguous` take no account of single ranges; `magazines` has more, for what lies in them.
 TEST_P(EveryAllocator, CapacityBoundsTheRangesThatExist) {
     if (kind == Kind::contiguous) GTEST_SKIP() << "bounded by its blocks";
+    if (kind == Kind::magazines) GTEST_SKIP() << "bounded by its magazines, too";
     ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 3).ok());
     const Iova first = allocate(1).value();
     EXPECT_TRUE(allocate(1).ok());
@@ -304,17 +317,131 @@ TEST_P(EveryAllocator, ADomainMapsAndUnmapsByIt) {
 }
 
 TEST_P(EveryAllocator, ARefusedMappingGivesItsRangeBack) {
-    ASSERT_TRUE(set_up({{0, 5 * page_bytes - 1}}, {}, 39).ok());
+    ASSERT_TRUE(set_up({{0, 256 * page_bytes - 1}}, {}, 39).ok());
     model::SoftwareIommu iommu{machine.memory};
     ModelDomain domain{iommu, allocator};
     const Memory memory = machine.memory.allocate_pages(4);
-    for (int i = 0; i < 20; ++i) {
+    // As many as a block of `contiguous` has, which then begins anew.
+    for (std::uint64_t i = 0; i < iova::Contiguous::block_pages; ++i) {
         iommu.refuse_maps(0);
         EXPECT_EQ(domain.map_pages(memory, page_bytes, Direction::to_device).error(), Error::mapping_failed);
     }
     EXPECT_EQ(domain.live(), 0u);
-    EXPECT_EQ(domain.counters().failures, 20u);
-    EXPECT_EQ(all_pages_sorted().size(), 4u);
+    EXPECT_EQ(domain.counters().failures, iova::Contiguous::block_pages);
+    EXPECT_EQ(all_pages_sorted(), pages_of(1, 255));
+}
+
+// What Domain::reserve() promises, whatever was handed out before.
+TEST_P(EveryAllocator, SixtyFourPagesAreAligned) {
+    ASSERT_TRUE(set_up({{page_bytes, gigabyte - 1}}, {{100 * page_bytes, 101 * page_bytes - 1}}, 39).ok());
+    for (const std::uint64_t pages : {1u, 3u, 33u, 63u, 65u, 100u}) {
+        ASSERT_TRUE(allocate(pages, Direction::bidirectional).ok());
+        const Result<Iova> block = allocate(64, Direction::bidirectional);
+        ASSERT_TRUE(block.ok());
+        EXPECT_EQ(block.value().value % (64 * page_bytes), 0u) << "after " << pages;
+        if (pages % 2 == 1) free(block.value(), 64);
+    }
+}
+
+// Buffers that one CPU maps and another unmaps, as frames are that are transmitted on one and reclaimed on another: each
+// thread puts what it maps into a pool of its own, and unmaps what its neighbour has put into another.
+class MovedBetweenCpus : public AllocatorTest, public testing::WithParamInterface<Kind> {
+  protected:
+    MovedBetweenCpus() {
+        kind = GetParam();
+        EXPECT_TRUE(set_up({{0, 4096 * page_bytes - 1}}, {}, 39, 4096).ok());
+        for (std::uint64_t page = 0; page < page_count; ++page) {
+            *machine.at(pages + page * page_bytes) = static_cast<std::byte>(page);
+        }
+    }
+
+    struct Use {
+        Iova iova;  // 0: could not be mapped
+        std::uint64_t page;
+    };
+    struct Pool {
+        std::mutex mutex;
+        std::vector<Use> uses;
+    };
+
+    template <class M>
+    void exchange(M& mapper) {
+        constexpr std::uint32_t rounds = 5'000;
+        std::array<Pool, 4> pools;
+        std::atomic<std::uint64_t> refused = 0;
+        std::atomic<std::uint64_t> strayed = 0;
+        const auto map_into = [&](Pool& pool, std::mt19937& random) {
+            const std::scoped_lock guard{pool.mutex};
+            if (pool.uses.size() == 100) return false;
+            const std::uint64_t page = random() % page_count;
+            const Result<Iova> iova = mapper.map(pages + page * page_bytes, page_bytes, Direction::to_device);
+            pool.uses.push_back({iova.ok() ? iova.value() : Iova{}, page});
+            return true;
+        };
+        const auto unmap_from = [&](Pool& pool, std::mt19937& random) {
+            Use use{};
+            {
+                const std::scoped_lock guard{pool.mutex};
+                if (pool.uses.empty()) return false;
+                std::swap(pool.uses[random() % pool.uses.size()], pool.uses.back());
+                use = pool.uses.back();
+                pool.uses.pop_back();
+            }
+            if (use.iova == Iova{}) {
+                ++refused;
+                return true;
+            }
+            Bytes read(1);
+            if (!iommu.read(use.iova, read) || read[0] != static_cast<std::byte>(use.page)) ++strayed;
+            mapper.unmap(use.iova, page_bytes, Direction::to_device, 0);
+            return true;
+        };
+        std::vector<std::thread> threads;
+        for (std::uint32_t i = 0; i < pools.size(); ++i) {
+            threads.emplace_back([&, i] {
+                std::mt19937 random{i};
+                std::uint32_t mapped = 0;
+                std::uint32_t unmapped = 0;
+                while (mapped < rounds || unmapped < rounds) {
+                    const bool maps = mapped < rounds && map_into(pools[i], random);
+                    const bool unmaps = unmap_from(pools[(i + 1) % pools.size()], random);
+                    mapped += maps ? 1 : 0;
+                    unmapped += unmaps ? 1 : 0;
+                    if (!maps && !unmaps) std::this_thread::yield();
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        mapper.release_all();
+        EXPECT_EQ(strayed.load(), 0u) << "an IOVA led to another's page, or nowhere";
+        EXPECT_EQ(refused.load(), 0u) << "ranges were lost, or handed out twice";
+        const MappingCounters counters = domain.counters();
+        EXPECT_EQ(counters.maps, pools.size() * rounds);
+        EXPECT_EQ(counters.unmaps, counters.maps);
+        EXPECT_EQ(counters.failures, 0u);
+        EXPECT_EQ(domain.live(), 0u);
+        EXPECT_EQ(domain.quarantined(), 0u);
+        EXPECT_EQ(iommu.mapped_pages(), 0u);
+        EXPECT_TRUE(iommu.stale_accesses().empty()) << "used again ahead of its invalidation";
+    }
+
+    static constexpr std::uint64_t page_count = 251;
+    model::SoftwareIommu iommu{machine.memory};
+    ModelDomain domain{iommu, allocator};
+    Memory pages = machine.memory.allocate_pages(page_count);
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, MovedBetweenCpus, testing::Values(Kind::size_classes, Kind::magazines),
+                         [](const auto& chosen) { return name_of_kind(chosen.param); });
+
+TEST_P(MovedBetweenCpus, UnderStrict) {
+    StrictMapper mapper{domain};
+    exchange(mapper);
+}
+
+TEST_P(MovedBetweenCpus, UnderDeferred) {
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 32}).ok());
+    exchange(mapper);
 }
 
 // Strategy contiguous lays its IOVAs out itself, in blocks of 64 pages that it takes from the domain.
@@ -445,6 +572,15 @@ TEST_P(BothTrees, WhatWasNeverHandedOutIsNotTakenBack) {
     EXPECT_EQ(all_pages_sorted().count(first.value / page_bytes + 1), 0u);
 }
 
+// The tree has nodes for both, as ranges that are out for good.
+TEST_P(BothTrees, AHoleAndTheTopAreNobodysToGiveBack) {
+    ASSERT_TRUE(set_up({{0, 16 * page_bytes - 1}}, {{4 * page_bytes, 6 * page_bytes - 1}}, 39).ok());
+    free(Iova{0}, 1);
+    free(Iova{4 * page_bytes}, 2);
+    free(Iova{16 * page_bytes}, 1);
+    EXPECT_EQ(all_pages_sorted(), pages_of(6, 15, {1, 2, 3}));
+}
+
 // ---- EiovaR ----
 
 class EiovarTest : public AllocatorTest {
@@ -499,17 +635,32 @@ TEST_F(MagazinesTest, WhatACpuFreedItGetsBackFirstAndOthersByTheDepotOnly) {
 }
 
 TEST_F(MagazinesTest, AFullDepotGivesToTheTree) {
-    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, 16384).ok());
-    constexpr std::uint64_t count = (Magazines::depot_size + 10) * Magazines::rounds;
-    for (int round = 0; round < 2; ++round) {
+    constexpr std::uint32_t count = (Magazines::depot_size + 10) * Magazines::rounds;
+    // A magazine more than that are there: of the eight that neither the depot nor CPU 0 has room for, none may be lost.
+    constexpr std::uint32_t pages = count + Magazines::rounds;
+    ASSERT_TRUE(set_up({{page_bytes, (pages + 1) * page_bytes - 1}}, {}, 39, pages).ok());
+    for (int round = 0; round < 3; ++round) {
         std::set<Iova> out;
-        for (std::uint64_t i = 0; i < count; ++i) {
-            ASSERT_TRUE(out.insert(allocate_on(i % 2).value()).second) << "handed out twice";
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const Result<Iova> range = allocate_on(i % 2);
+            ASSERT_TRUE(range.ok()) << "lost, in round " << round;
+            ASSERT_TRUE(out.insert(range.value()).second) << "handed out twice";
         }
         for (const Iova& range : out) allocator.free(range, 1, 0);
     }
-    // More pages than are in magazines lie in the tree as one gap again.
-    EXPECT_TRUE(allocator.allocate(gigabyte / page_bytes / 4, Direction::to_device, 0).ok());
+    // Depot and magazines give to the tree, in which all is one gap again.
+    EXPECT_TRUE(allocator.allocate(2048, Direction::to_device, 0).ok());
+}
+
+TEST_F(MagazinesTest, WhatOtherCpusKeepDoesNotCountAgainstTheCapacity) {
+    constexpr std::uint32_t capacity = 2 * Magazines::rounds;
+    ASSERT_TRUE(set_up({{0, gigabyte - 1}}, {}, 39, capacity).ok());
+    for (std::uint32_t other = 1; other < cpus; ++other) {
+        std::vector<Iova> ranges;
+        for (std::uint32_t i = 0; i < capacity; ++i) ranges.push_back(allocate_on(other).value());
+        for (const Iova& range : ranges) allocator.free(range, 1, other);
+    }
+    for (std::uint32_t i = 0; i < capacity; ++i) ASSERT_TRUE(allocate_on(0).ok()) << i;
 }
 
 TEST_F(MagazinesTest, ThreadsNeverHoldTheSamePage) {
@@ -591,6 +742,18 @@ TEST_F(ContiguousIovasTest, ABlockIsUsedAgainWhenAllOfItIsBack) {
     for (std::uint64_t i = 0; i < block; ++i) EXPECT_EQ(allocate(1).value(), first[i]);
 }
 
+TEST_F(ContiguousIovasTest, ASpaceThatHasNoRoomForABlockIsRefused) {
+    EXPECT_EQ(set_up({{0, 2 * block * page_bytes - 1}}, {}, 39).error(), Error::invalid_argument)
+        << "half of it is less than a block";
+    std::vector<IovaRange> pieces;
+    for (std::uint64_t i = 1; i <= 16; ++i) {
+        pieces.push_back({i * block * page_bytes, (i * block + block - 1) * page_bytes - 1});
+    }
+    EXPECT_EQ(set_up(pieces, {}, 39).error(), Error::invalid_argument) << "no piece is as long";
+    EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
+    EXPECT_TRUE(set_up({{0, 3 * block * page_bytes - 1}}, {}, 39).ok());
+}
+
 // ---- identity ----
 
 class IdentityTest : public testing::Test {
@@ -602,12 +765,14 @@ class IdentityTest : public testing::Test {
         const IovaRange reserved{0xfee0'0000, 0xfeef'ffff};
         EXPECT_TRUE(allocator
                         .set_up(machine.platform, {&range, 1}, {&reserved, 1}, 39, 1,
-                                {.kind = Kind::identity, .last = Memory{machine.memory.bytes() - 1}})
+                                {.kind = Kind::identity,
+                                 .last = Memory{machine.memory.bytes() - 1},
+                                 .clears_without_invalidating = model::SoftwareIommu::clears_without_invalidating})
                         .ok());
     }
     ~IdentityTest() override {
         EXPECT_EQ(iommu.mapped_pages(), 0u);
-        EXPECT_EQ(domain.live(), 0u);
+        EXPECT_EQ(domain.live(), domain.quarantined());
         allocator.tear_down(machine.platform);
         EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
         EXPECT_EQ(machine.platform.misuses(), 0u);
@@ -702,12 +867,100 @@ TEST_F(IdentityTest, DeferredUnmappingsMayBeMappedAgainBeforeTheirFlush) {
     EXPECT_EQ(iommu.mapped_pages(), 0u);
 }
 
+TEST_F(IdentityTest, APageWhoseUnmappingIsRefusedIsNeverMappedAgain) {
+    StrictMapper mapper{domain};
+    const Iova lost = mapper.map(pages + page_bytes, 2 * page_bytes, Direction::to_device).value();
+    iommu.refuse_unmaps(0);
+    mapper.unmap(lost, 2 * page_bytes, Direction::to_device, 0);
+    EXPECT_EQ(domain.quarantined(), 1u);
+    // Not for want of room in the page table, from which the test takes them.
+    ASSERT_TRUE(iommu.unmap(lost, page_bytes, Invalidate::now).ok());
+    ASSERT_TRUE(iommu.unmap(lost + page_bytes, page_bytes, Invalidate::now).ok());
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(mapper.map(pages + page_bytes, page_bytes, Direction::to_device).error(), Error::mapping_failed);
+        EXPECT_EQ(mapper.map(pages, 4 * page_bytes, Direction::to_device).error(), Error::mapping_failed);
+        EXPECT_EQ(iommu.mapped_pages(), 0u) << "the pages around them are taken back";
+        // Once more, by a driver that is mistaken.
+        EXPECT_EQ(allocator.identity().unmap(iommu, lost, 2, Invalidate::now).value(), 0u);
+    }
+    // The pages around them, and the same in the other direction, are as they were.
+    for (const auto& [page, direction] : {std::pair{0u, Direction::to_device}, std::pair{3u, Direction::to_device},
+                                          std::pair{1u, Direction::from_device}}) {
+        const Result<Iova> iova = mapper.map(pages + page * page_bytes, page_bytes, direction);
+        ASSERT_TRUE(iova.ok()) << page;
+        mapper.unmap(iova.value(), page_bytes, direction, 0);
+    }
+}
+
+TEST_F(IdentityTest, APageWhoseInvalidationTimesOutIsNeverMappedAgain) {
+    StrictMapper mapper{domain};
+    const Iova lost = mapper.map(pages, page_bytes, Direction::to_device).value();
+    Bytes bytes(8);
+    ASSERT_TRUE(iommu.read(lost, bytes));
+    iommu.time_out_invalidations(0);
+    mapper.unmap(lost, page_bytes, Direction::to_device, 0);
+    EXPECT_EQ(iommu.mapped_pages(), 0u);
+    EXPECT_TRUE(iommu.reachable(lost, model::Access::read)) << "by the IOTLB";
+    EXPECT_EQ(domain.quarantined(), 1u);
+    EXPECT_EQ(mapper.map(pages, page_bytes, Direction::to_device).error(), Error::mapping_failed);
+}
+
+TEST_F(IdentityTest, APageThatCouldNotBeTakenBackIsLost) {
+    StrictMapper mapper{domain};
+    iommu.refuse_maps(1);
+    iommu.refuse_unmaps(0);
+    EXPECT_EQ(mapper.map(pages, 2 * page_bytes, Direction::to_device).error(), Error::mapping_failed);
+    EXPECT_EQ(domain.quarantined(), 1u);
+    EXPECT_EQ(mapper.counters().failures, 1u);
+    const Iova lost{pages.address + quarter};
+    ASSERT_TRUE(iommu.unmap(lost, page_bytes, Invalidate::now).ok());
+    EXPECT_EQ(mapper.map(pages, page_bytes, Direction::to_device).error(), Error::mapping_failed);
+}
+
+TEST_F(IdentityTest, WhatAFlushThatTimedOutWasForIsLostButWhatHasBeenMappedSince) {
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 3}).ok());
+    const auto map = [&](std::uint64_t page) {
+        return mapper.map(pages + page * page_bytes, page_bytes, Direction::from_device);
+    };
+    const auto unmap = [&](Iova iova) { mapper.unmap(iova, page_bytes, Direction::from_device, 0); };
+    std::vector<Iova> iovas;
+    for (std::uint64_t page = 0; page < 3; ++page) iovas.push_back(map(page).value());
+    unmap(iovas[0]);
+    ASSERT_TRUE(map(0).ok());
+    unmap(iovas[1]);
+    iommu.time_out_invalidations(0);
+    unmap(iovas[2]);
+    EXPECT_EQ(domain.quarantined(), 3u);
+    EXPECT_EQ(map(1).error(), Error::mapping_failed);
+    EXPECT_EQ(map(2).error(), Error::mapping_failed);
+    EXPECT_TRUE(iommu.reachable(iovas[0], model::Access::write));
+    unmap(iovas[0]);
+    mapper.release_all();
+    EXPECT_FALSE(iommu.reachable(iovas[0], model::Access::write));
+    ASSERT_TRUE(mapper.set_up({.entries = 3}).ok());
+    ASSERT_TRUE(map(0).ok()) << "the flush that came about was for it, too";
+    unmap(iovas[0]);
+    mapper.release_all();
+}
+
+TEST_F(IdentityTest, ABackendThatClearsOnlyByInvalidatingHasNoCounts) {
+    IovaAllocator other;
+    const IovaRange range{0, ~std::uint64_t{0}};
+    EXPECT_EQ(other
+                  .set_up(machine.platform, {&range, 1}, {}, 39, 1,
+                          {.kind = Kind::identity, .last = Memory{machine.memory.bytes() - 1}})
+                  .error(),
+              Error::not_supported);
+}
+
 TEST_F(IdentityTest, MemoryBeyondAQuarterOfTheSpaceIsRefused) {
     IovaAllocator other;
     const IovaRange range{0, ~std::uint64_t{0}};
     const auto set_up = [&](std::uint64_t last) {
         return other
-            .set_up(machine.platform, {&range, 1}, {}, 30, 1, {.kind = Kind::identity, .last = Memory{last}})
+            .set_up(machine.platform, {&range, 1}, {}, 30, 1,
+                    {.kind = Kind::identity, .last = Memory{last}, .clears_without_invalidating = true})
             .error();
     };
     EXPECT_EQ(set_up(gigabyte / 4), Error::invalid_argument);
@@ -741,6 +994,24 @@ TEST(IovaAllocatorCatalogue, EachIsThereOnceAndSaysWhereItIsNot) {
     EXPECT_EQ(names.size(), iova_allocators::catalogue.size());
     EXPECT_EQ(kinds.size(), iova_allocators::catalogue.size());
     EXPECT_EQ(iova_allocators::find(iova_allocators::default_name)->kind, IovaAllocator::usual_kind);
+}
+
+TEST(IovaAllocatorCatalogue, AFailureNamesItsCause) {
+    const auto says = [](Error error, Kind kind, const Strategy& strategy, const char* word) {
+        const std::string text = iova_allocators::failure(error, kind, {.strategy = &strategy});
+        return text.find(word) != std::string::npos;
+    };
+    for (const IovaAllocatorEntry& entry : iova_allocators::catalogue) {
+        EXPECT_TRUE(says(Error::no_memory, entry.kind, strategies::strict, "memory for the tables")) << entry.name;
+        EXPECT_TRUE(says(Error::not_supported, entry.kind, strategies::strict, "does not work")) << entry.name;
+        EXPECT_FALSE(says(Error::no_memory, entry.kind, strategies::passthrough, "leaves no")) << entry.name;
+        const bool has_its_own = entry.kind == Kind::identity || entry.kind == Kind::contiguous;
+        EXPECT_EQ(says(Error::invalid_argument, entry.kind, strategies::strict, entry.name), has_its_own)
+            << entry.name;
+        EXPECT_NE(says(Error::invalid_argument, entry.kind, strategies::strict, "leaves no"), has_its_own)
+            << entry.name;
+    }
+    EXPECT_TRUE(says(Error::invalid_argument, Kind::size_classes, strategies::passthrough, "linux-identity"));
 }
 
 TEST(IovaAllocatorCatalogue, OutsideOfLinuxThereIsNoneOfLinux) {

@@ -86,6 +86,15 @@ TEST_F(PassthroughTest, MemoryBeyondTheAddressWidthIsRefused) {
     EXPECT_EQ(iommu.mapped_pages(), 0u);
 }
 
+// The surroundings hear of it before that, from the allocator, and tell it by that.
+TEST_F(PassthroughTest, MemoryBeyondTheAddressWidthLeavesNoIovas) {
+    const IovaRange all{0, ~std::uint64_t{0}};
+    for (const std::uint64_t end : {std::uint64_t{1} << 39, std::uint64_t{1} << 40}) {
+        const IovaRange own{0, end - 1};
+        EXPECT_EQ(allocator.set_up(platform, {&all, 1}, {&own, 1}, 39, 64).error(), Error::invalid_argument);
+    }
+}
+
 TEST_F(PassthroughTest, WhatIsNotMemoryIsRefused) {
     allow_iovas(48);
     ASSERT_TRUE(mapper.set_up(last, {}, 48).ok());

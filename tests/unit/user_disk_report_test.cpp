@@ -216,7 +216,7 @@ TEST(DiskOptions, BadOnesAreRefused) {
 
 TEST(DiskOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     DiskChildOptions sent{
-        .process = {.bdf = "0000:00:04.0", .address_bits = 39, .user = 65534, .group = 65533, .parent = 12},
+        .process = {.bdf = "0000:00:04.0", .address_bits = 39, .user = 65534, .group = 65533},
         .driver = {}};
     sent.driver.strategy = "deferred";
     sent.driver.queue_depth = 7;
@@ -225,7 +225,6 @@ TEST(DiskOptions, WhatTheDriverProcessIsToldSurvivesTheWay) {
     const DiskChildOptions got = disk_child_options(to_text(sent));
     EXPECT_EQ(got.process.bdf, "0000:00:04.0");
     EXPECT_EQ(got.process.address_bits, 39u);
-    EXPECT_EQ(got.process.parent, 12);
     EXPECT_EQ(got.driver.strategy, "deferred");
     EXPECT_EQ(got.driver.queue_depth, 7u);
     EXPECT_TRUE(got.driver.poll);

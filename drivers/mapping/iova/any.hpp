@@ -36,6 +36,9 @@ struct Choice {
     IovaAllocatorKind kind = IovaAllocatorKind::size_classes;
     std::uint32_t cpus = 1;  // kinds for each CPU: how many numbers the backend gives to CPUs
     Memory last{};           // identity: of all memory
+    // Identity: of the backend. Where it cannot, an unmapping that waits clears the entries of a whole range at last,
+    // whoever else has mapped its pages since.
+    bool clears_without_invalidating = false;
 };
 
 // Lock: of the surroundings. Linux: their reference (NoLinux says what it must have).
@@ -69,8 +72,9 @@ class Any {
     Any& operator=(const Any&) = delete;
 
     // The space is as Space::set_up() says. `capacity` bounds how many ranges can exist at a time, where it is not
-    // said otherwise; all memory for book-keeping is allocated here, but by `linux`. Call once, until tear_down(). Errors: invalid_argument (a
-    // parameter, or a space that the kind cannot work in), no_memory, not_supported.
+    // said otherwise; all memory for book-keeping is allocated here, but by `linux`. Call once, until tear_down().
+    // Errors: invalid_argument (a parameter, or a space that the kind cannot work in), no_memory, not_supported (by
+    // these surroundings, or this backend).
     template <Platform P>
     Status set_up(P& platform, std::span<const IovaRange> ranges, std::span<const IovaRange> reserved,
                   std::uint32_t address_bits, std::uint32_t capacity = default_capacity,
@@ -127,8 +131,9 @@ class Any {
     // While kind() is identity, of which allocate() and free() know nothing.
     [[nodiscard]] Identity& identity() { return identity_; }
 
-    // A range of at least `pages` pages. All but `contiguous` align it to the power of two that holds it. Error:
-    // no_iova_space. It is called, so that a data path which is inlined as a whole does not hold every kind.
+    // A range of at least `pages` pages. All but `contiguous` align it to the power of two that holds it; that one does
+    // so with 64 pages and more. Error: no_iova_space. It is called, so that a data path which is inlined as a whole
+    // does not hold every kind.
     [[gnu::noinline]] Result<Iova> allocate(std::uint64_t pages, Direction direction, std::uint32_t cpu) {
         switch (kind_) {
             case IovaAllocatorKind::size_classes:
@@ -190,6 +195,7 @@ class Any {
             case IovaAllocatorKind::contiguous:
                 return contiguous_.set_up(platform, space_, capacity);
             case IovaAllocatorKind::identity:
+                if (!choice.clears_without_invalidating) return Error::not_supported;
                 return identity_.set_up(platform, space_, choice.last);
             case IovaAllocatorKind::linux_own:
                 return linux_.set_up(platform, space_);

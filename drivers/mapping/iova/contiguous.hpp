@@ -33,8 +33,8 @@ class Contiguous {
     Contiguous(const Contiguous&) = delete;
     Contiguous& operator=(const Contiguous&) = delete;
 
-    // The blocks lie at the end of the space and take half of it at most; `capacity` is that of the rest. Error:
-    // no_memory.
+    // The blocks lie at the end of the space and take half of it at most; `capacity` is that of the rest. Errors:
+    // invalid_argument (no piece of the space holds a block, or the rest has too many pieces), no_memory.
     template <Platform P>
     Status set_up(P& platform, const Space& space, std::uint32_t capacity) {
         Space rest;
@@ -44,11 +44,10 @@ class Contiguous {
              pages -= block_pages) {
             if (take_area(space, pages, rest)) break;
         }
-        const Status status = behind_.set_up(platform, block_count_ != 0 ? rest : space, capacity);
-        if (!status.ok()) return status;
+        if (block_count_ == 0) return Error::invalid_argument;
+        if (const Status status = behind_.set_up(platform, rest, capacity); !status.ok()) return status;
         free_ = none;
         for (Open& open : open_) open = {};
-        if (block_count_ == 0) return {};
         const Result<void*> memory = platform.allocate(block_count_ * sizeof(Block));
         if (!memory.ok()) {
             behind_.tear_down(platform);

@@ -54,10 +54,11 @@ class Identity {
         pages_ = 0;
     }
 
-    // Makes the entries that are not there. After an error those that were not are not. Errors: mapping_failed
-    // (also: not memory, reserved, or a page with 65535 users), no_memory.
+    // Makes the entries that are not there. After an error those that were not are not; `is_lost` is set if some of
+    // them are, since taking them back was refused. Errors: mapping_failed (also: not memory, reserved, lost, or a page
+    // with 65534 users), no_memory.
     template <IommuBackend Backend>
-    Result<Iova> map(Backend& backend, Memory memory, std::uint64_t pages, Direction direction) {
+    Result<Iova> map(Backend& backend, Memory memory, std::uint64_t pages, Direction direction, bool& is_lost) {
         const Iova start{memory.address | slot_of(direction) << bits_};
         const std::uint64_t first = memory.address / page_bytes;
         if (pages == 0 || first >= pages_ || pages > pages_ - first ||
@@ -66,12 +67,12 @@ class Identity {
         }
         for (std::uint64_t i = 0; i < pages; ++i) {
             std::uint16_t& count = counts_[slot_of(direction) * pages_ + first + i];
-            Status mapped = count == most_users ? Error::mapping_failed : Error::none;
+            Status mapped = count >= most_users ? Error::mapping_failed : Error::none;
             if (count == 0) {
                 mapped = backend.map(start + i * page_bytes, memory + i * page_bytes, page_bytes, direction);
             }
             if (!mapped.ok()) [[unlikely]] {
-                static_cast<void>(unmap(backend, start, i, Invalidate::now));
+                if (!unmap(backend, start, i, Invalidate::now).ok()) is_lost = true;
                 return mapped.error();
             }
             ++count;
@@ -79,8 +80,8 @@ class Identity {
         return start;
     }
 
-    // How many runs of entries were cleared: those of pages that nobody else has. Error: mapping_failed; the rest
-    // is cleared all the same.
+    // How many runs of entries were cleared: those of pages that nobody else has. A page that is lost is left alone.
+    // Errors: mapping_failed, timed_out; such a run is lost, the rest is cleared all the same.
     template <IommuBackend Backend>
     Result<std::uint64_t> unmap(Backend& backend, Iova start, std::uint64_t pages, Invalidate when) {
         const std::uint64_t slot = start.value >> bits_;
@@ -92,14 +93,17 @@ class Identity {
         for (std::uint64_t i = 0; i <= pages; ++i) {
             if (i < pages) {
                 std::uint16_t& count = counts_[slot * pages_ + first + i];
-                if (count != 0 && --count == 0) {
+                if (count != 0 && count != lost && --count == 0) {
                     ++run;
                     continue;
                 }
             }
             if (run == 0) continue;
             const Status ended = backend.unmap(start + (i - run) * page_bytes, run * page_bytes, when);
-            if (!ended.ok()) status = ended;
+            if (!ended.ok()) [[unlikely]] {
+                status = ended;
+                lose(start + (i - run) * page_bytes, run);
+            }
             run = 0;
             ++cleared;
         }
@@ -107,8 +111,20 @@ class Identity {
         return cleared;
     }
 
+    // Of a range that was unmapped the pages whose invalidation nobody vouches for: none of them is mapped again. One that
+    // has been mapped since is not lost: it leads where it led, and goes with its last user.
+    void lose(Iova start, std::uint64_t pages) {
+        const std::uint64_t slot = start.value >> bits_;
+        const std::uint64_t first = (start.value & ((std::uint64_t{1} << bits_) - 1)) / page_bytes;
+        for (std::uint64_t i = 0; i < pages; ++i) {
+            std::uint16_t& count = counts_[slot * pages_ + first + i];
+            if (count == 0) count = lost;
+        }
+    }
+
   private:
-    static constexpr std::uint16_t most_users = 0xffff;
+    static constexpr std::uint16_t lost = 0xffff;  // in place of a count
+    static constexpr std::uint16_t most_users = lost - 1;
 
     static constexpr std::uint64_t slot_of(Direction direction) {
         static_assert(static_cast<int>(Direction::to_device) == 0 &&

@@ -32,11 +32,13 @@ class Magazines {
     Magazines(const Magazines&) = delete;
     Magazines& operator=(const Magazines&) = delete;
 
-    // For CPUs 0 to cpus - 1. Error: no_memory.
+    // For CPUs 0 to cpus - 1. `capacity` ranges can be out whatever lies in the magazines: the tree, in which that is
+    // out, too, has room for both. Error: no_memory.
     template <Platform P>
     Status set_up(P& platform, const Space& space, std::uint32_t capacity, std::uint32_t cpus) {
-        if (const Status status = behind_.set_up(platform, space, capacity); !status.ok()) return status;
         cpus_ = cpus;
+        const std::uint32_t hoard = magazine_count() * rounds;
+        if (const Status status = behind_.set_up(platform, space, capacity + hoard); !status.ok()) return status;
         const Result<void*> caches = platform.allocate(cpus_ * sizeof(Cpu));
         const Result<void*> magazines = caches.ok() ? platform.allocate(magazine_bytes()) : caches;
         if (!magazines.ok()) {
@@ -64,7 +66,7 @@ class Magazines {
         behind_.tear_down(platform);
     }
 
-    // Error: no_iova_space; what lies in the magazines of other CPUs stays there.
+    // Error: no_iova_space; addresses that lie in the magazines of other CPUs stay there.
     Result<Iova> allocate(std::uint64_t pages, std::uint32_t cpu) {
         const std::uint32_t size = size_of(pages);
         if (size >= sizes) return allocate_behind(pages, cpu);

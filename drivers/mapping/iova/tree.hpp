@@ -82,7 +82,11 @@ class Tree {
             nodes_[top_].gap = nodes_[top_].first;
             nodes_[top_].widest = nodes_[top_].first;
         }
-        for_each_hole(space, [this](std::uint64_t first, std::uint64_t end) { insert(take(first, end), top_); });
+        fixed_ = top_;
+        for_each_hole(space, [this](std::uint64_t first, std::uint64_t end) {
+            fixed_ = take(first, end);
+            insert(fixed_, top_);
+        });
         return {};
     }
 
@@ -109,14 +113,14 @@ class Tree {
         return Iova{first * page_bytes};
     }
 
-    // Takes back what allocate() gave; what it did not give changes nothing.
+    // Takes back what allocate() gave; where nothing that it gave begins, holes and the top included, changes nothing.
     void free(Iova iova, std::uint64_t) {
         const std::uint64_t first = iova.value / page_bytes;
         std::uint32_t node = root_;
         while (node != none && nodes_[node].first != first) {
             node = first < nodes_[node].first ? nodes_[node].left : nodes_[node].right;
         }
-        if (node == none) return;
+        if (node <= fixed_) return;  // or none
         const std::uint32_t above = next(node);
         if constexpr (search == Search::linear) {
             if (nodes_[node].first >= nodes_[cached_].first) cached_ = above;
@@ -333,6 +337,7 @@ class Tree {
     std::uint32_t count_ = 0;
     std::uint32_t root_ = none;
     std::uint32_t top_ = none;
+    std::uint32_t fixed_ = none;  // the top and the holes are the nodes up to this one
     std::uint32_t spare_ = none;
     std::uint32_t cached_ = none;  // Search::linear: where the next search begins, below it
 };

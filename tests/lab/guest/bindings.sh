@@ -19,6 +19,20 @@ window_ms = 20000
 load_bps = 10000000
 END
 
+# Its one trial lasts longer than anybody waits.
+cat >/tmp/probe.toml <<'END'
+[suite]
+name = "probe"
+summary = "a probe that is interrupted"
+[axes]
+device = ["82540EM"]
+placement = ["kernel"]
+strategy = ["strict"]
+[[workload]]
+name = "probe"
+rounds = 1000
+END
+
 unprivileged() { su -s /bin/sh dmatoll -c "PATH=$PATH; $*"; }
 traffic_flows() { pidof iperf3 && ls /sys/bus/pci/drivers/"$1"/$device; }
 
@@ -36,6 +50,17 @@ killed_run() {
     driver_of $device
     pidof iperf3 dmatoll-net-user && return 1
     ip netns
+}
+peer_is_held() { [ "$(driver_of $peer)" = vfio-pci ]; }
+# The second device of a probe is in its hands when Ctrl-C comes.
+interrupted_probe() {
+    dmatoll run /tmp/probe.toml --target local --device $device --peer $peer --output /tmp/probe --no-report --quiet \
+        >/tmp/probe.log 2>&1 &
+    run=$!
+    until_true 60 peer_is_held || { cat /tmp/probe.log; return 1; }
+    kill -INT $run
+    wait $run
+    echo "ended with $?"
 }
 state() {
     driver_of $device
@@ -124,3 +149,7 @@ step killed-user killed_run user vfio-pci
 step restore-killed-user dmatoll restore
 step after-killed-user state
 step trouble trouble
+
+# What it tries the kernel complains of.
+step interrupted-probe interrupted_probe
+step after-interrupted-probe state

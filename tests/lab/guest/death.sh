@@ -4,7 +4,12 @@
 # Drivers that end while traffic flows: killed, told to, unbound, unloaded.
 . /dmatoll/test/steps.sh
 
-child_of() { cat /proc/"$1"/task/"$1"/children; }
+# Of a supervisor's children, the driver; another one keeps its PID namespace.
+driver_process_of() {
+    for child in $(cat /proc/"$1"/task/"$1"/children); do
+        if tr '\0' ' ' </proc/"$child"/cmdline | grep -q -e --driver-process; then echo "$child"; fi
+    done
+}
 state_of() { sed -n 's/^State:\t\(.\).*/\1/p' /proc/"$1"/status; }
 events() { grep -c "\"event\":\"$1\"" /tmp/driver.out; }
 
@@ -42,13 +47,13 @@ until_true 10 answers || fail "no answer through tap0"
 step user-foreign-frames-no-more sees_foreign_frames tap0
 ip link set tap0 promisc on
 start_traffic tap0
-driver=$(child_of $supervisor)
-step user-driver-identity grep -E '^(Uid|Gid|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/"${driver% }"/status
+driver=$(driver_process_of $supervisor)
+step user-driver-identity grep -E '^(Uid|Gid|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/"$driver"/status
 step user-master-alive bus_master
 kill -STOP $supervisor
 until_true 5 [ "$(state_of $supervisor)" = T ]
 kill -9 $driver
-until_true 10 dead ${driver% } || fail "the driver outlives kill -9"
+until_true 10 dead $driver || fail "the driver outlives kill -9"
 sleep 0.2
 step user-master-dead bus_master
 step user-no-answer answers
@@ -60,7 +65,7 @@ step user-foreign-frames-again until_true 1 sees_foreign_frames tap0
 step user-master-restarted bus_master
 # What was under way when the driver died goes on; TCP has its own patience.
 step user-traffic-goes-on until_true 60 more_frames tap0
-step user-driver-is-another [ "$(child_of $supervisor)" != "$driver" ]
+step user-driver-is-another [ "$(driver_process_of $supervisor)" != "$driver" ]
 kill -TERM $supervisor
 wait $supervisor
 step user-end [ $? -eq 0 ]
@@ -72,11 +77,11 @@ dmatoll-net-user --device $device --tap tap0 --cpu 0 --control /tmp/control.sock
     >/tmp/hung.out 2>>/tmp/driver.err </dev/null &
 supervisor=$!
 until_true 20 grep -q ready /tmp/hung.out || fail "the driver is not ready: $(cat /tmp/driver.err)"
-driver=$(child_of $supervisor)
+driver=$(driver_process_of $supervisor)
 step hung-fault ask /tmp/control.sock "fault loop"
 sleep 0.2
 kill -9 $supervisor
-step hung-driver-ends until_true 20 dead ${driver% }
+step hung-driver-ends until_true 20 dead $driver
 step hung-device-is-stopped until_true 5 no_bus_master
 step user-errors cat /tmp/driver.err
 step user-trouble trouble
