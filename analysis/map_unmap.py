@@ -54,8 +54,8 @@ def blocks(section):
             "the share of one pair, for VFIO's call at most, since one call can serve several. What other strategies put off is in no part, and in none of the middle times: for them "
             "the ratio to Linux is that of the whole run, where its instructions were counted, else that of the means.",
             *(["The mean of a pair holds what was put off, too: a driver process looks between pairs for what is due, in the kernel a timer interrupts whatever runs, a map or an unmap unless buffers "
-               "are held for a time, and what still waits at the end is done and timed then. Only Linux's own queue, that of linux-lazy, cannot be told to, and pages that optimistic keeps for their next use stay mapped."]
-              if any(value(cell, "put_off_ticks_n") for cell in cells) else []),
+               "are held for a time, and what still waits at the end is done and timed then. Only Linux's own queue, that of linux-lazy, cannot be told to, and pages that optimistic and on-demand keep for their next use stay mapped."]
+              if all(value(cell, "put_off_ticks_per_pair") is not None for cell in cells) else []),
             *(["VFIO's calls pin and unpin memory, too, and nothing splits them: beside them stand what a call takes that does nothing, and one that pins as many pages by the same function and "
                "lets them go again (process_vm_readv() of one byte): of what pinning is of the two together an estimate. At few pages it is mostly the call itself, and VFIO also accounts for what it pins "
                "and checks that it may last."]

@@ -124,15 +124,13 @@ uid_t user_of(const std::string& status) {
 // Lines of /proc/interrupts begin with a number or a name.
 std::vector<std::string> interrupt_table() { return lines(read_file(system_paths().proc / "interrupts")); }
 
-// "TRM:          0          0   Thermal event interrupts"; nothing: there is no such line.
+// CPU 0's, of "TRM:          0          0   Thermal event interrupts"; nothing: there is no such line.
 std::optional<std::uint64_t> interrupts_named(const std::string& name) {
     for (const auto& line : interrupt_table()) {
         std::istringstream words{line};
         std::string first;
-        if (!(words >> first) || first != name) continue;
-        std::uint64_t sum = 0;
-        for (std::uint64_t count = 0; words >> count;) sum += count;
-        return sum;
+        std::uint64_t count = 0;
+        if (words >> first && first == name && words >> count) return count;
     }
     return std::nullopt;
 }
@@ -366,7 +364,7 @@ class Attack {
             answer["absent"] = "the device sends no message to where its table says";
         if (answer.contains("absent")) {
             add("message_table", false, answer);
-            return add("message_interrupt", false, answer);
+            return judge("message_interrupt", {}, answer, json::object(), interrupt_promise());
         }
         const std::uint64_t physical = page_.physical_address();
         const std::uint64_t secret = next_secret();
@@ -384,7 +382,8 @@ class Attack {
     void dma_interrupt() {
         // VT-d takes no other writes for requests [VT-d, requests to the interrupt address range]; QEMU splits longer ones.
         if (!emulated())
-            return leave_out("dma_interrupt", "the shortest write of the device's is longer than a request, which is of four bytes");
+            return leave_out("dma_interrupt", "the shortest write of the device's is longer than a request, which is of four bytes",
+                             interrupt_promise());
         strayed_ = {};
         ask_for_interrupt("dma_interrupt", [&] {
             harness::stray(driver_, fmt::format("stray_write word={}", thermal_vector), interrupt_requests, strayed_);
@@ -397,19 +396,24 @@ class Attack {
     // ask() -> answer
     template <class Ask>
     void ask_for_interrupt(const char* access, Ask&& ask) {
+        const auto promise = interrupt_promise();
+        const auto earlier = interrupts_named(thermal_count);
+        if (!earlier) return leave_out(access, "the kernel does not count thermal interrupts (TRM)", promise);
+        sleep_seconds(delivery_seconds);
         const auto before = interrupts_named(thermal_count);
-        if (!before) return leave_out(access, "the kernel does not count thermal interrupts (TRM)");
+        if (before != earlier) return leave_out(access, "the machine has thermal interrupts of its own", promise);
         json answer = ask();
         sleep_seconds(delivery_seconds);
-        const std::uint64_t made = *interrupts_named(thermal_count) - *before;
-        const bool remaps = remaps_interrupts();
+        const std::uint64_t made = interrupts_named(thermal_count).value_or(*before) - *before;
         if (answer.at("errno") == 0)
             answer["answer"] = fmt::format("{}; interrupt remapping is {}{}", answer.at("answer").get<std::string>(),
-                                           remaps ? "on" : "off", emulated() ? ", emulated by QEMU" : "");
-        // Nothing is promised without remapping, nor of QEMU's, which lets a request through that names no entry of it (seen with
-        // 7.2).
-        const std::optional<Promise> promise = remaps && !emulated() ? std::nullopt : std::optional{Promise{}};
+                                           remaps_interrupts() ? "on" : "off", emulated() ? ", emulated by QEMU" : "");
         judge(access, {.accesses = 1, .reached = made, .restarts = std::exchange(strayed_.restarts, 0)}, answer, json::object(), promise);
+    }
+
+    // Nothing without remapping, nor of QEMU's, which lets a request through that names no entry of it (seen with 7.2).
+    static std::optional<Promise> interrupt_promise() {
+        return remaps_interrupts() && !emulated() ? std::nullopt : std::optional{Promise{}};
     }
 
     // Or what was tried was tried elsewhere.
@@ -446,13 +450,13 @@ class Attack {
                const json& beside = json::object(), const std::optional<Promise>& promise = std::nullopt) {
         if (seen.reached == 0)
             if (const std::string reason = shows_nothing(*find_hostile_cell(access), answer); !reason.empty())
-                return leave_out(access, reason);
+                return leave_out(access, reason, promise);
         json more = told(answer);
         more.update(beside);
         result_.add(pair_of(access), access, seen, more, promise);
     }
-    void leave_out(const std::string& access, const std::string& reason) {
-        result_.leave_out(pair_of(access), access, reason);
+    void leave_out(const std::string& access, const std::string& reason, const std::optional<Promise>& promise = std::nullopt) {
+        result_.leave_out(pair_of(access), access, reason, promise);
     }
 
     // The device is told to go there whether that was mapped or not.

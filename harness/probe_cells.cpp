@@ -55,8 +55,9 @@ void ProbeCells::add(const Pair& pair, const std::string& access, const Observat
     keep(std::move(cell));
 }
 
-void ProbeCells::leave_out(const Pair& pair, const std::string& access, const std::string& reason) {
-    const Promise promise = promise_of(protection_.at(pair.name), access);
+void ProbeCells::leave_out(const Pair& pair, const std::string& access, const std::string& reason,
+                           const std::optional<Promise>& here) {
+    const Promise promise = here ? *here : promise_of(protection_.at(pair.name), access);
     json cell = cell_of(pair, access, name_of(reason.empty() ? Promise::Kind::none : promise.kind), {},
                         Verdict::not_tried);
     if (!reason.empty()) cell["reason"] = reason;

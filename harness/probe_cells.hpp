@@ -39,8 +39,9 @@ class ProbeCells {
     void add(const Pair& pair, const std::string& access, const Observation& seen, const nlohmann::json& more = {},
              const std::optional<Promise>& here = {});
     // It was not tried: nothing is promised about it, or, if there is a `reason`, there was nothing to try it
-    // with.
-    void leave_out(const Pair& pair, const std::string& access, const std::string& reason = {});
+    // with. `here`: as for add().
+    void leave_out(const Pair& pair, const std::string& access, const std::string& reason = {},
+                   const std::optional<Promise>& here = {});
 
   private:
     void keep(nlohmann::json cell);

@@ -98,9 +98,9 @@ constexpr const char* failure(Error error, IovaAllocatorKind kind, const IovaAll
                "translates for certain";
     }
     if (kind == IovaAllocatorKind::contiguous) {
-        return "iova_allocator contiguous: between what the IOMMU has reserved there is no room for blocks of 64 pages";
+        return "iova_allocator contiguous: between what the IOMMU has reserved there is no room for blocks of 64 pages, or more than 32 ranges are left";
     }
-    return "what the IOMMU translates, less what it has reserved, leaves no I/O virtual address";
+    return "what the IOMMU translates, less what it has reserved, leaves no I/O virtual address, or more than 32 ranges of them";
 }
 
 static_assert(find("tree") == &catalogue[1] && find("tre") == nullptr && find("") == nullptr);

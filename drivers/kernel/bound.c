@@ -338,7 +338,11 @@ int dmatoll_bound_attach(struct dmatoll_bound* bound, u32 address_bits) {
     }
     if (bound->own) return dmatoll_domain_attach(bound);
     bound->surroundings.linux_dma = dmatoll_linux_dma_create(device);
-    return bound->surroundings.linux_dma ? 0 : -ENOMEM;
+    if (!bound->surroundings.linux_dma) {
+        dev_err(device, "there is too little memory to count calls of the DMA API\n");
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void dmatoll_bound_close(struct dmatoll_bound* bound) {

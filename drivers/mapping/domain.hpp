@@ -408,6 +408,8 @@ class Domain {
         shared().lock.lock();
         const Result<std::uint64_t> cleared = allocator_.identity().unmap(
             backend_, range.iova, range.bytes / page_bytes, Invalidate::later);
+        // Some of its pages may be cleared, and nobody will ask for their invalidation.
+        if (!cleared.ok()) [[unlikely]] allocator_.identity().lose(range.iova, range.bytes / page_bytes);
         shared().lock.unlock();
         if (!cleared.ok()) give_up(1);
         return cleared.error();

@@ -944,6 +944,30 @@ TEST_F(IdentityTest, WhatAFlushThatTimedOutWasForIsLostButWhatHasBeenMappedSince
     mapper.release_all();
 }
 
+TEST_F(IdentityTest, WhatWasClearedBesideWhatWasRefusedIsLostToo) {
+    DeferredMapper mapper{domain, machine.platform, machine.alarm};
+    ASSERT_TRUE(mapper.set_up({.entries = 3}).ok());
+    const auto map = [&](std::uint64_t page, std::uint64_t count) {
+        return mapper.map(pages + page * page_bytes, count * page_bytes, Direction::from_device);
+    };
+    const Iova all = map(0, 3).value();
+    const Iova middle = map(1, 1).value();
+    iommu.refuse_unmaps(0, 1);  // of page 0; that of page 2 comes about
+    mapper.unmap(all, 3 * page_bytes, Direction::from_device, 0);
+    EXPECT_EQ(domain.quarantined(), 1u);
+    EXPECT_EQ(map(0, 1).error(), Error::mapping_failed);
+    EXPECT_EQ(map(2, 1).error(), Error::mapping_failed) << "its invalidation is in no queue";
+    EXPECT_TRUE(iommu.reachable(middle, model::Access::write));
+    mapper.unmap(middle, page_bytes, Direction::from_device, 0);
+    mapper.release_all();
+    ASSERT_TRUE(iommu.unmap(all, page_bytes, Invalidate::now).ok());
+    ASSERT_TRUE(mapper.set_up({.entries = 3}).ok());
+    const Result<Iova> again = map(1, 1);
+    ASSERT_TRUE(again.ok());
+    mapper.unmap(again.value(), page_bytes, Direction::from_device, 0);
+    mapper.release_all();
+}
+
 TEST_F(IdentityTest, ABackendThatClearsOnlyByInvalidatingHasNoCounts) {
     IovaAllocator other;
     const IovaRange range{0, ~std::uint64_t{0}};

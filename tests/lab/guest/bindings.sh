@@ -57,7 +57,7 @@ interrupted_probe() {
     dmatoll run /tmp/probe.toml --target local --device $device --peer $peer --output /tmp/probe --no-report --quiet \
         >/tmp/probe.log 2>&1 &
     run=$!
-    until_true 60 peer_is_held || { cat /tmp/probe.log; return 1; }
+    until_true 60 peer_is_held || { kill -INT $run; wait $run; cat /tmp/probe.log; return 1; }
     kill -INT $run
     wait $run
     echo "ended with $?"
