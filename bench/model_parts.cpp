@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/map_work.hpp"
-#include "e1000/map_bench.hpp"
-#include "e1000/part_bench.hpp"
+#include "dma/map_bench.hpp"
+#include "dma/part_bench.hpp"
 #include "mapping/strict.hpp"
 #include "model_machine.hpp"
 
@@ -30,8 +30,8 @@ void show(benchmark::State& state, const char* what, const TickHistogram& ticks)
 
 void parts(benchmark::State& state) {
     Machine machine;
-    e1000::PartBench<ModelPlatform> bench{machine.platform};
-    const e1000::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)), .rounds = rounds};
+    dma::PartBench<ModelPlatform> bench{machine.platform};
+    const dma::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)), .rounds = rounds};
     for ([[maybe_unused]] auto _ : state) {
         require(bench.begin(plan, provider(machine), taker(machine)));
         while (!bench.finished()) require(bench.step());
@@ -48,8 +48,8 @@ void parts(benchmark::State& state) {
 void both(benchmark::State& state) {
     Machine machine;
     Strict<ModelDomain> strict{machine.domain};
-    e1000::MapBench<ModelPlatform, Strict<ModelDomain>> bench{machine.platform, strict};
-    const e1000::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)),
+    dma::MapBench<ModelPlatform, Strict<ModelDomain>> bench{machine.platform, strict};
+    const dma::BenchPlan plan{.pages = static_cast<std::uint32_t>(state.range(0)),
                                 .rounds = rounds,
                                 .threads = static_cast<std::uint32_t>(state.range(1))};
     std::uint64_t pairs = 0;

@@ -182,6 +182,7 @@ Diagnosis diagnose() {
         file("kernel module, disks", our_module("dmatoll_blk"), "as the other kernel module"),
         file("user driver, disks", our_program("dmatoll-disk-user"), build),
         file("kernel module, copies", our_module("dmatoll_dma"), "as the other kernel module"),
+        file("kernel module, copies by disk", our_module("dmatoll_dma_disk"), "as the other kernel module"),
         file("user driver, copies", our_program("dmatoll-dma-user"), build),
         module_or_driver("ublk", "ublk_drv", "/dev/ublk-control", "a kernel with CONFIG_BLK_DEV_UBLK"),
         program("fio", "fio"),

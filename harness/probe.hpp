@@ -50,10 +50,10 @@ Verdict judge(const Promise& promise, const Observation& observation, std::uint6
 
 // What `protection` (of one pair, as in a record: granularity, window, window_ns) says about an access:
 // "foreign_*" to memory that was never given to the device, "other_domain_*" to what is mapped for another one only, or as in
-// drivers/e1000/reach_probe.hpp. Throws Failure if there is no such access or granularity.
+// drivers/dma/reach_probe.hpp. Throws Failure if there is no such access or granularity.
 Promise promise_of(const nlohmann::json& protection, const std::string& access);
 
-// Has the device stray (drivers/e1000/dma_command.hpp; `verb` with what it takes beside the IOVA), and counts it if the driver had to start it again. What the
+// Has the device stray (drivers/dma/dma_command.hpp; `verb` with what it takes beside the IOVA), and counts it if the driver had to start it again. What the
 // driver says of it.
 nlohmann::json stray(Driver& driver, const std::string& verb, std::uint64_t iova, Observation& seen);
 

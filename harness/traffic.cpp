@@ -48,16 +48,16 @@ const std::vector<TrafficProgram>& traffic_programs() {
                {"cool_down_ms", 1, most_ms}}),
          start<UdpEcho>},
         {"raw-frames", DeviceKind::network, with({{"load_bps", 0, most_load_bps}, {"frame_bytes", 64, 1518}}), start<RawFrames>},
-        // As begin in drivers/e1000/dma_command.hpp.
+        // As begin in drivers/dma/dma_command.hpp.
         {"dma-copy", DeviceKind::network,
          with({{"copy_bytes", 60, 4096},
                {"working_set_pairs", 1, 4096},
                {"batch_copies", 1, 255},
                {"lifetime_copies", 0, 1'000'000}}),
          start<DmaCopy>},
-        // As reach in drivers/e1000/dma_command.hpp.
+        // As reach in drivers/dma/dma_command.hpp.
         {"probe", DeviceKind::network, {{"rounds", 1, 1000}, {"patience_ms", 1, 10'000}}, nullptr},
-        // As bench in drivers/e1000/dma_command.hpp.
+        // As bench in drivers/dma/dma_command.hpp.
         {"map-unmap", DeviceKind::network,
          {{"buffer_pages", 1, 1024},
           {"skew_pages", 0, 1},

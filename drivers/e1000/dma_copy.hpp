@@ -33,14 +33,15 @@
 
 namespace dmatoll::e1000 {
 
-// Shorter frames would arrive longer: the device pads them. A longer one would need a second buffer.
-inline constexpr std::uint32_t least_copy_bytes = 60;
-inline constexpr std::uint32_t most_copy_bytes = static_cast<std::uint32_t>(page_bytes);
-
-// One caller at a time. Interrupts stay masked: what is done is found by looking.
+// One caller at a time. Interrupts stay masked: what is done is found by looking. It is a dma::CopyEngine.
 template <Platform P>
 class DmaCopy {
   public:
+    // Shorter frames would arrive longer: the device pads them. A longer one would need a second buffer.
+    static constexpr std::uint32_t least_copy_bytes = 60;
+    static constexpr std::uint32_t most_copy_bytes = static_cast<std::uint32_t>(page_bytes);
+    static constexpr std::uint32_t usual_copy_bytes = 1514;
+    static constexpr std::uint32_t copy_unit_bytes = 1;
     static constexpr std::uint32_t slots = page_bytes / sizeof(TransmitDescriptor);
     // Tail one behind head: equal they would mean an empty ring.
     static constexpr std::uint32_t most_in_flight = slots - 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The seam of a NIC that copies memory on command: what the C side asks of the driver core. What the core asks of
+ * The seam of a device that copies memory on command: what the C side asks of the driver core. What the core asks of
  * the kernel stands in glue.h.
  */
 #pragma once
@@ -20,10 +20,12 @@ struct dmatoll_engine; /* the C++ side: one a PCI device */
 
 /* Bytes to allocate for a dmatoll_engine; aligned to 64. */
 size_t dmatoll_engine_bytes(void);
-/* Builds the core in `memory` and quiets and resets the device; no DMA yet, bus mastering is off. The part is one
- * that part.h knows. 0 or a negative errno. On an error nothing is left behind but `memory`. */
+/* Builds the core in `memory` and quiets and resets the device; no DMA yet, bus mastering is off. A NIC is one that
+ * part.h knows. 0 or a negative errno. On an error nothing is left behind but `memory`. */
 int dmatoll_engine_create(void* memory, int strategy, uint16_t pci_vendor, uint16_t pci_device,
-                          const struct dmatoll_surroundings* surroundings);
+                          uint32_t register_bytes, const struct dmatoll_surroundings* surroundings);
+/* Of an AHCI adapter: how long an IOVA may be, 32 or 64 bits. The registers are mapped, and nothing more. */
+uint32_t dmatoll_engine_address_bits(struct device* device, void* registers);
 /* Unmaps everything. The device was stopped. */
 void dmatoll_engine_destroy(struct dmatoll_engine* engine);
 /* Process context; takes seconds. Bus mastering is on. 0 or a negative errno; then dmatoll_engine_stop() is still

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The folder dmatoll/ of a NIC that copies memory. */
+/* The folder dmatoll/ of a device that copies memory. */
 #include <linux/device.h>
 #include <linux/sysfs.h>
 
 #include "dmatoll_dma.h"
-#include "part.h"
 
 static struct dmatoll_dma* dma_of(struct device* device) {
     return container_of(dev_get_drvdata(device), struct dmatoll_dma, bound);
@@ -15,11 +14,14 @@ void dmatoll_cached_pages(struct dmatoll_bound* bound, u64* small, u64* large) {
 }
 
 static ssize_t part_show(struct device* device, struct device_attribute* attribute, char* buffer) {
-    return sysfs_emit(buffer, "%s\n", dmatoll_part_of(to_pci_dev(device)));
+    char name[32];
+
+    if (!dmatoll_dma_part(to_pci_dev(device), name, sizeof(name))) return -ENODEV;
+    return sysfs_emit(buffer, "%s\n", name);
 }
 static DEVICE_ATTR_RO(part);
 
-/* One line of e1000/dma_command.hpp. What came of it is in `result`, also if the writing fails;
+/* One line of dma/dma_command.hpp. What came of it is in `result`, also if the writing fails;
  * only of a thread that could not be made the log tells. */
 static ssize_t command_store(struct device* device, struct device_attribute* attribute, const char* buffer,
                              size_t length) {

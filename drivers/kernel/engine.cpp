@@ -1,185 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The driver core of a NIC that copies memory inside the kernel, behind C functions.
-#include <cstddef>
+// A NIC that copies memory inside the kernel.
 #include <cstdint>
-#include <new>
-#include <span>
 
-#include "by_strategy.hpp"
-#include "core/counters.hpp"
-#include "core/strategy.hpp"
-#include "dma_glue.h"
-#include "e1000/dma_driver.hpp"
-#include "strategy_at.hpp"
-#include "to_errno.hpp"
+#include "core/result.hpp"
+#include "e1000/dma_copy.hpp"
+#include "e1000/part.hpp"
+#include "kernel_platform.hpp"
 
 namespace dmatoll::kernel {
 namespace {
 
-// One for each buffer of the largest working set: none can be mapped twice at a time.
-constexpr CopySlots slots_of_all_pairs{.to_device = e1000::CopyPlan::most_pairs,
-                                       .from_device = e1000::CopyPlan::most_pairs};
-static_assert(e1000::CopyPlan::most_pairs <= CopySlots::most);
-static_assert(e1000::BenchPlan::most_pages_in_all <= e1000::CopyPlan::most_pairs);
-static_assert(e1000::BenchPlan::most_threads == DMATOLL_MOST_THREADS);
+struct CopyDevice {
+    using Engine = e1000::DmaCopy<KernelPlatform>;
 
-template <class M>
-struct Engine {
-    template <class... MapperArguments>
-    Engine(KernelPlatform& around, const e1000::Part& part, MapperArguments&&... arguments)
-        : platform{around}, mapper{arguments...}, driver{around, mapper, part} {}
-
-    // Any pages will do, whatever they are for.
-    auto provide() {
-        return [this](Direction, std::uint64_t pages = 1) -> Result<Memory> {
-            const Result<PageMemory> memory = platform.allocate_pages(bytes_of(pages));
-            if (!memory.ok()) return memory.error();
-            return memory.value().memory;
-        };
+    template <class Use>
+    static Status with_model(std::uint16_t pci_vendor, std::uint16_t pci_device, std::uint32_t, Use&& use) {
+        const e1000::Part* const part = e1000::find_part(pci_vendor, pci_device);
+        return part != nullptr ? use(*part) : Status{Error::not_supported};
     }
-    auto give_back() {
-        return [this](Memory memory, Direction, std::uint64_t pages = 1) {
-            platform.free_pages(PageMemory{platform.cpu_address(memory), memory, bytes_of(pages)});
-        };
-    }
-    static std::uint32_t bytes_of(std::uint64_t pages) { return static_cast<std::uint32_t>(pages * page_bytes); }
-
-    KernelPlatform& platform;
-    M mapper;
-    e1000::DmaDriver<KernelPlatform, M> driver;
 };
 
 }  // namespace
 }  // namespace dmatoll::kernel
 
-using namespace dmatoll;
-using namespace dmatoll::kernel;
-
-struct dmatoll_engine {
-    dmatoll_engine(const dmatoll_surroundings& around, const Strategy& strategy)
-        : by_strategy{around, strategy} {}
-
-    ByStrategy<Engine> by_strategy;
-    e1000::DmaAnswer answer;
-};
-
-namespace {
-
-template <class E, class Use>
-inline decltype(auto) with(E* engine, Use&& use) {
-    return engine->by_strategy.with(use);
-}
-
-// Whether the answer's line is about something that this device does not count.
-bool is_unknown(const dmatoll_engine* engine, const char* line) {
-    for (const auto& each : dma_counter_names) {
-        if (each.name == line && !engine->by_strategy.is_known(each.mapping)) return true;
-    }
-    return false;
-}
-
-}  // namespace
-
-extern "C" {
-
-// ---- life ----
-
-std::size_t dmatoll_engine_bytes() {
-    static_assert(alignof(dmatoll_engine) <= 64);
-    return sizeof(dmatoll_engine);
-}
-
-int dmatoll_engine_create(void* memory, int strategy, std::uint16_t pci_vendor, std::uint16_t pci_device,
-                          const dmatoll_surroundings* surroundings) {
-    const Strategy& chosen = *strategy_at(strategy);
-    const e1000::Part* const part = e1000::find_part(pci_vendor, pci_device);
-    if (part == nullptr) return to_errno(Error::not_supported);
-    dmatoll_engine* const engine = new (memory) dmatoll_engine{*surroundings, chosen};
-    const Status constructed =
-        engine->by_strategy.construct(*surroundings, chosen, slots_of_all_pairs, *part);
-    if (!constructed.ok()) return to_errno(constructed.error());
-    const Status probed = with(engine, [](auto& one) { return one.driver.probe(); });
-    if (!probed.ok()) dmatoll_engine_destroy(engine);
-    return to_errno(probed.error());
-}
-
-void dmatoll_engine_destroy(dmatoll_engine* engine) { engine->by_strategy.destroy(); }
-
-int dmatoll_engine_start(dmatoll_engine* engine) {
-    return to_errno(with(engine, [](auto& one) { return one.driver.start(); }).error());
-}
-
-void dmatoll_engine_stop(dmatoll_engine* engine) {
-    with(engine, [](auto& one) { one.driver.stop(one.give_back()); });
-}
-
-// ---- commands ----
-
-int dmatoll_engine_command(dmatoll_engine* engine, const char* text, std::size_t length) {
-    return to_errno(with(engine, [&](auto& one) {
-                        return one.driver.execute(std::span{text, length}, engine->answer, one.provide(),
-                                                  one.give_back());
-                    }).error());
-}
-
-bool dmatoll_engine_ends_run(const char* text, std::size_t length) {
-    e1000::DmaCommand command{};
-    return e1000::parse_dma_command(std::span{text, length}, command).what == nullptr &&
-           command.verb == e1000::DmaVerb::end;
-}
-
-void dmatoll_engine_refresh(dmatoll_engine* engine) {
-    with(engine, [engine](const auto& one) { one.driver.refresh(engine->answer); });
-}
-
-bool dmatoll_engine_answer(dmatoll_engine* engine, std::uint32_t n, const char** name, const char** word,
-                           std::uint64_t* number) {
-    const e1000::DmaAnswer& answer = engine->answer;
-    for (std::uint32_t i = 0; i < answer.count; ++i) {
-        if (is_unknown(engine, answer.lines[i].name) || n-- != 0) continue;
-        *name = answer.lines[i].name;
-        *word = answer.lines[i].word;
-        *number = answer.lines[i].number;
-        return true;
-    }
-    return false;
-}
-
-// ---- the loop ----
-
-bool dmatoll_engine_runs(const dmatoll_engine* engine) {
-    return with(engine, [](const auto& one) { return one.driver.running(); });
-}
-
-std::uint32_t dmatoll_engine_threads(const dmatoll_engine* engine) {
-    return with(engine, [](const auto& one) { return one.driver.threads(); });
-}
-
-// Flattened as the data path of nic.cpp.
-[[gnu::flatten]]
-void dmatoll_engine_step(dmatoll_engine* engine, std::uint32_t thread) {
-    with(engine, [thread](auto& one) { one.driver.step(thread); });
-}
-
-void dmatoll_engine_on_alarm(dmatoll_engine* engine) { engine->by_strategy.on_alarm(); }
-
-bool dmatoll_engine_statistic(const dmatoll_engine* engine, std::uint32_t n, const char** name,
-                              std::uint64_t* value) {
-    for (const auto& each : dma_counter_names) {
-        if (!engine->by_strategy.is_known(each.mapping) || n-- != 0) continue;
-        *name = each.name;
-        *value = with(engine, [&each](const auto& one) {
-            return counter(each, one.driver.counters(), one.mapper.counters());
-        });
-        return true;
-    }
-    return false;
-}
-
-void dmatoll_engine_cached_pages(const dmatoll_engine* engine, std::uint64_t* small, std::uint64_t* large) {
-    const CachedPages pages = engine->by_strategy.cached_pages();
-    *small = pages.small;
-    *large = pages.large;
-}
-
-}  // extern "C"
+#include "engine.hpp"

@@ -16,8 +16,10 @@
 #include <utility>
 #include <vector>
 
+#include "adapter_registers.hpp"
 #include "ahci/driver.hpp"
 #include "by_strategy.hpp"
+#include "device_platform.hpp"
 #include "disk_arena.hpp"
 #include "disk_loop.hpp"
 #include "disk_options.hpp"
@@ -26,7 +28,6 @@
 #include "driver_process.hpp"
 #include "failure.hpp"
 #include "flush_alarm.hpp"
-#include "living_platform.hpp"
 #include "mapping/iova/any.hpp"
 #include "queue_passing.hpp"
 #include "ring.hpp"
@@ -41,24 +42,8 @@ namespace {
 constexpr const char* program = "dmatoll-disk-user";
 
 // An error is recovered from in the loop.
-class DiskPlatform : public LivingPlatform<UserDomain> {
-  public:
-    DiskPlatform(VfioDevice& device, std::span<std::byte> rings, UserDomain& domain, DiskState& shared)
-        : LivingPlatform{program, device, rings, domain, shared}, device_{device} {}
-
-    // Throws Failure if it cannot be done: that ends the process, and with the process the device's reach.
-    void forbid_dma() { device_.set_bus_mastering(false); }
-
-  private:
-    VfioDevice& device_;
-};
-
+using DiskPlatform = DevicePlatform;
 static_assert(ahci::AdapterPlatform<DiskPlatform>);
-
-// [AHCI 1.3.1 §3.1.4, §3.3]: 128 bytes for each port behind 256, as far as the ports implemented go.
-constexpr unsigned register_bar = 5;
-constexpr std::size_t page_of_registers = 4096;
-constexpr std::size_t most_register_bytes = 2 * page_of_registers;
 
 // What the ring waits for beside the disks' queues, and one command for each request of two disks.
 constexpr unsigned ring_entries = 128;
@@ -281,15 +266,15 @@ void run(const DiskChildOptions& options) {
     const Descriptor stop = take_signals({SIGTERM});
     const SharedPage<DiskState> shared{Descriptor{inherited_counters}};
     VfioContainer container{Descriptor{inherited_container}};
-    VfioDevice device{Descriptor{inherited_device}, options.process.bdf, register_bar, page_of_registers,
-                      most_register_bytes};
+    VfioDevice device{Descriptor{inherited_device}, options.process.bdf, adapter_registers::bar,
+                      adapter_registers::fewest_bytes, adapter_registers::most_bytes};
     // Of huge pages if there are any: QEMU's adapter ends, and the guest with it, at a command table that goes on in a page
     // which is not the next in memory.
     const Arena rings{disk_ring_bytes, 0};
 
     IovaAllocator allocator;
     UserDomain domain{container, allocator};
-    DiskPlatform platform{device, {rings.start(), rings.bytes()}, domain, *shared};
+    DiskPlatform platform{program, device, {rings.start(), rings.bytes()}, domain, *shared};
     FlushAlarm alarm;
     const auto set_up_addresses = [&](unsigned bits_of_adapter) {
         set_up_iovas(allocator, platform, container, std::min(bits_of_adapter, options.process.address_bits),

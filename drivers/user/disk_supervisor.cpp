@@ -30,7 +30,6 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* program = "dmatoll-disk-user";
-constexpr std::uint32_t ahci_controller = 0x010601;
 
 // What lies in caches for a disk that is to go. A disk that is written to for longer has much to lose.
 constexpr int write_back_patience_ms = 30'000;

@@ -9,14 +9,14 @@
 
 #include "arena.hpp"
 #include "core/address.hpp"
-#include "e1000/copy_loop.hpp"
+#include "dma/copy_loop.hpp"
 
 namespace dmatoll::user {
 
 class DmaArena : public Arena {
   public:
     static constexpr std::size_t own_bytes = huge_page_bytes;
-    static constexpr std::size_t area_bytes = e1000::CopyPlan::most_pairs * page_bytes;
+    static constexpr std::size_t area_bytes = dma::CopyPlan::most_pairs * page_bytes;
     static constexpr std::size_t all_bytes = own_bytes + 2 * area_bytes;
     static_assert(area_bytes % huge_page_bytes == 0);
 

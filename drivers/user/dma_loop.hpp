@@ -19,7 +19,7 @@
 #include "dma_options.hpp"
 #include "dma_report.hpp"
 #include "dma_state.hpp"
-#include "e1000/dma_driver.hpp"
+#include "dma/dma_driver.hpp"
 #include "fault.hpp"
 #include "hostile_driver.hpp"
 #include "published_counters.hpp"
@@ -28,7 +28,7 @@
 
 namespace dmatoll::user {
 
-// Driver: e1000::DmaDriver. Mapper: the strategy below it.
+// Driver: dma::DmaDriver. Mapper: the strategy below it.
 template <class Driver, class Mapper>
 class DmaServiceLoop {
   public:
@@ -89,7 +89,7 @@ class DmaServiceLoop {
     auto provide() {
         return [this](Direction direction, std::uint64_t pages = 1) -> Result<Memory> {
             if (pages != 1) {
-                if (pages > e1000::CopyPlan::most_pairs - run_pages_) {
+                if (pages > dma::CopyPlan::most_pairs - run_pages_) {
                     return Error::no_memory;
                 }
                 const std::uint64_t offset = run_pages_ * page_bytes;
@@ -146,10 +146,10 @@ class DmaServiceLoop {
     DmaState& shared_;
     const int socket_;
     HostileDriver* const hostile_;
-    SlotStack sources_{e1000::CopyPlan::most_pairs};
-    SlotStack destinations_{e1000::CopyPlan::most_pairs};
+    SlotStack sources_{dma::CopyPlan::most_pairs};
+    SlotStack destinations_{dma::CopyPlan::most_pairs};
     std::uint64_t run_pages_ = 0;  // that are out, of those that adjoin
-    e1000::DmaAnswer answer_;
+    dma::DmaAnswer answer_;
     std::uint64_t looks_ = 0;
 };
 

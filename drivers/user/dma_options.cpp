@@ -4,15 +4,15 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "e1000/dma_command.hpp"
+#include "dma/dma_command.hpp"
 #include "failure.hpp"
 
 namespace dmatoll::user {
 namespace {
 
 std::string check_command(const std::string& text) {
-    e1000::DmaCommand command{};
-    const e1000::DmaComplaint complaint = e1000::parse_dma_command(text, command);
+    dma::DmaCommand command{};
+    const dma::DmaComplaint complaint = dma::parse_dma_command(text, command);
     if (complaint.what == nullptr) {
         return {};
     }
@@ -25,9 +25,9 @@ std::string check_command(const std::string& text) {
 std::optional<DmaOptions> parse_dma_options(int argc, const char* const* argv) {
     DmaOptions options;
     CLI::App app{
-        "Has an e1000 copy memory, from an unprivileged process over VFIO: in its PHY's loopback it reads at "
-        "one "
-        "address and writes at another. It always polls.",
+        "Has a device copy memory, from an unprivileged process over VFIO: an e1000 in its PHY's loopback, or an AHCI "
+        "controller by way of a few blocks at the end of a disk, reads at one address and writes at another. It always "
+        "polls.",
         "dmatoll-dma-user"};
     add_common_options(app, options, options.driver);
     app.add_option(
@@ -52,6 +52,7 @@ std::optional<DmaOptions> parse_dma_options(int argc, const char* const* argv) {
 
 std::string to_text(const DmaChildOptions& options) {
     return nlohmann::json{{"process", options.process},
+                          {"disk", options.disk},
                           {"pci_vendor", options.pci_vendor},
                           {"pci_device", options.pci_device},
                           {"mapping", options.driver},
@@ -64,6 +65,7 @@ DmaChildOptions dma_child_options(const std::string& text) {
         const auto json = nlohmann::json::parse(text);
         DmaChildOptions options;
         json.at("process").get_to(options.process);
+        json.at("disk").get_to(options.disk);
         json.at("pci_vendor").get_to(options.pci_vendor);
         json.at("pci_device").get_to(options.pci_device);
         json.at("mapping").get_to(options.driver);

@@ -20,6 +20,7 @@ struct DmaOptions : CommonOptions {
 // What the driver process is told: one JSON object as its only argument.
 struct DmaChildOptions {
     ProcessOptions process;
+    bool disk = false;  // the device is an AHCI controller; otherwise it is the NIC that the numbers name
     std::uint16_t pci_vendor = 0;
     std::uint16_t pci_device = 0;
     MappingOptions driver;

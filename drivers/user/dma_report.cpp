@@ -22,7 +22,7 @@ std::optional<DmaReport> parse_dma_report(const std::string& text) {
     }
 }
 
-std::string to_text(const e1000::DmaAnswer& answer) {
+std::string to_text(const dma::DmaAnswer& answer) {
     nlohmann::json json = nlohmann::json::object();
     for (const auto& line : std::span{answer.lines}.first(answer.count)) {
         if (line.word != nullptr) {

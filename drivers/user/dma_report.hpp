@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "e1000/dma_driver.hpp"
+#include "dma/dma_driver.hpp"
 
 namespace dmatoll::user {
 
@@ -22,6 +22,6 @@ std::string to_text(const DmaReport& report);
 std::optional<DmaReport> parse_dma_report(const std::string& text);
 
 // A JSON object on one line, without its newline.
-std::string to_text(const e1000::DmaAnswer& answer);
+std::string to_text(const dma::DmaAnswer& answer);
 
 }  // namespace dmatoll::user

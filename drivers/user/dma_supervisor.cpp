@@ -12,7 +12,7 @@
 #include "dma_arena.hpp"
 #include "dma_report.hpp"
 #include "dma_state.hpp"
-#include "e1000/dma_command.hpp"
+#include "dma/dma_command.hpp"
 #include "failure.hpp"
 #include "nic_part.hpp"
 #include "supervisor.hpp"
@@ -32,7 +32,7 @@ constexpr unsigned run_look_us = 20'000;
 rlim_t locked_bytes(const MappingOptions& driver) {
     // A benchmark's buffers are of many pages.
     const rlim_t queued = driver.strategy == strategies::deferred.name
-                              ? rlim_t{driver.deferred_entries} * e1000::BenchPlan::most_pages * page_bytes
+                              ? rlim_t{driver.deferred_entries} * dma::BenchPlan::most_pages * page_bytes
                               : 0;
     return 2 * rlim_t{DmaArena::all_bytes} + 4 * rlim_t{DmaArena::area_bytes} + queued +
            (rlim_t{driver.deferred_entries} + driver.optimistic_entries + driver.quota_pages) * page_bytes +
@@ -41,11 +41,15 @@ rlim_t locked_bytes(const MappingOptions& driver) {
 
 // What outlives the base, which refers to it.
 struct DmaParts {
-    explicit DmaParts(const std::string& bdf) : pci{find_device(bdf)}, part{identify_nic(pci)} {
+    explicit DmaParts(const std::string& bdf)
+        : pci{find_device(bdf)},
+          disk{pci.kind == ahci_controller},
+          part{disk ? identity_text(pci.vendor, pci.model) : identify_nic(pci).name} {
         require_vfio(pci);
     }
     PciDevice pci;
-    const e1000::Part& part;
+    bool disk;
+    std::string part;
     SharedPage<DmaState> state;
 };
 
@@ -65,8 +69,9 @@ class DmaSupervisor : private DmaParts, public Supervisor {
         }
         commands_ = Descriptor{ends[0]};
         const DmaChildOptions child{.process = process_options(),
-                                    .pci_vendor = part.vendor,
-                                    .pci_device = part.device,
+                                    .disk = disk,
+                                    .pci_vendor = pci.vendor,
+                                    .pci_device = pci.model,
                                     .driver = options_.driver,
                                     .hostile = options_.hostile};
         return {.options = to_text(child),
@@ -121,13 +126,13 @@ class DmaSupervisor : private DmaParts, public Supervisor {
     }
 
     static bool is_bounded_run(const std::string& text) {
-        e1000::DmaCommand command{};
-        if (e1000::parse_dma_command(text, command).what != nullptr) {
+        dma::DmaCommand command{};
+        if (dma::parse_dma_command(text, command).what != nullptr) {
             return false;
         }
-        return command.verb == e1000::DmaVerb::reach || command.verb == e1000::DmaVerb::bench ||
-               command.verb == e1000::DmaVerb::bench_parts ||
-               (command.verb == e1000::DmaVerb::run && command.value(e1000::DmaKey::copies) != 0);
+        return command.verb == dma::DmaVerb::reach || command.verb == dma::DmaVerb::bench ||
+               command.verb == dma::DmaVerb::bench_parts ||
+               (command.verb == dma::DmaVerb::run && command.value(dma::DmaKey::copies) != 0);
     }
 
     // The driver process's answer, which is not trusted: some line. It is not waited for for ever.
@@ -163,7 +168,7 @@ class DmaSupervisor : private DmaParts, public Supervisor {
 
     std::string statistics() override {
         json result = common_statistics(*state, options_, options_.driver, pid(), restarts());
-        result["parameters"]["part"] = part.name;
+        result["parameters"]["part"] = part;
         result["counters"] = counters_json(dma_counter_names, *state);
         return result.dump();
     }

@@ -7,13 +7,15 @@
 
 namespace dmatoll::user {
 
+inline constexpr std::uint32_t ahci_controller = 0x010601;
+
 struct PciDevice {
     std::string bdf;        // 0000:00:03.0
     std::string group;      // number of the IOMMU group
     unsigned address_bits;  // of IOVA that the IOMMU in front of it translates
     std::uint16_t vendor;
     std::uint16_t model;
-    std::uint32_t kind;  // class, subclass and programming interface: 0x010601 is an AHCI controller
+    std::uint32_t kind;  // class, subclass and programming interface: ahci_controller is one of them
 };
 
 // Throws Failure unless the device is there and in an IOMMU group. `bdf` may lack the domain (00:03.0).

@@ -39,7 +39,7 @@ class Driver {
     virtual void require_alive() = 0;
     // Makes it fail, now: "kill", "null" or "loop". Throws Failure if it was not started for that.
     virtual void make_fault(const std::string& how);
-    // Has a device that copies memory follow a line of drivers/e1000/dma_command.hpp: what came of it, by name. Throws
+    // Has a device that copies memory follow a line of drivers/dma/dma_command.hpp: what came of it, by name. Throws
     // Failure if it was refused.
     virtual nlohmann::json command(const std::string& line);
     // How often it has been started again since start_driver().

@@ -49,7 +49,13 @@ using DiskDomain = Domain<model::SoftwareIommu, IovaAllocator>;
 using DiskPlatform = model::ModelPlatform<DiskDomain, model::AhciDevice>;
 // Rings only when a test does it.
 struct SilentAlarm {
-    void set(std::uint64_t) {}
+    void set(std::uint64_t nanoseconds) {
+        ++settings;
+        pending_ns = nanoseconds;
+    }
+
+    std::uint64_t settings = 0;
+    std::uint64_t pending_ns = 0;
 };
 using StrictDisk = Strict<DiskDomain>;
 using DeferredDisk = Deferred<DiskDomain, DiskPlatform, SilentAlarm>;

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "dma_machine.hpp"
 
@@ -143,7 +142,7 @@ TEST(DmaCopy, WhatBeganARunIsAnsweredByHowFarItIs) {
     bench.follow("begin");
     bench.follow("run copies=32");
     while (bench.driver->running()) bench.driver->step();
-    e1000::DmaAnswer other;
+    dma::DmaAnswer other;
     bench.driver->refresh(other);
     ASSERT_GT(other.count, 0u);
     EXPECT_STREQ(other.lines[0].word, "ready");
@@ -332,6 +331,15 @@ TEST(StrayAccess, InTheWrongDirectionIsRefused) {
     bench.stop_and_expect_nothing_left();
 }
 
+TEST(StrayAccess, ToWhatCrossesAPageIsNotTried) {
+    CopyBench<StrictMapper> bench;
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_EQ(bench.execute("stray_write iova=0x1fc5").error(), Error::invalid_argument);
+    EXPECT_NE(bench.answer().at("error").find("within one page"), std::string::npos);
+    EXPECT_TRUE(bench.execute("stray_write iova=0x1fc4").ok());
+    bench.stop_and_expect_nothing_left();
+}
+
 TEST(StrayAccess, LeavesTheEnginesOwnPagesAlone) {
     CopyBench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());
@@ -345,40 +353,12 @@ TEST(StrayAccess, LeavesTheEnginesOwnPagesAlone) {
 
 // ---- what is reached of the driver's own buffers ----
 
-template <class B>
-Answer probe(B& bench, const std::string& plan = "") {
-    bench.follow("reach " + plan);
-    std::uint64_t alarms = bench.machine.alarm.settings;
-    std::uint64_t due_ns = ~std::uint64_t{0};
-    for (int step = 0; bench.driver->running() && step < 100'000; ++step) {
-        bench.driver->step();
-        const std::uint64_t now = bench.machine.platform.now_ns();
-        if (std::exchange(alarms, bench.machine.alarm.settings) != bench.machine.alarm.settings)
-            due_ns = now + bench.machine.alarm.pending_ns;
-        if constexpr (requires { bench.mapper->on_alarm(); }) {
-            if (now >= due_ns) {
-                due_ns = ~std::uint64_t{0};
-                bench.mapper->on_alarm();
-            }
-        }
-        bench.machine.platform.advance_ns(100'000);
-    }
-    EXPECT_FALSE(bench.driver->running());
-    const Answer answer = bench.follow("result");
-    EXPECT_EQ(answer.at("state"), "ready");
-    EXPECT_FALSE(answer.contains("failure")) << answer.at("failure");
-    EXPECT_EQ(bench.follow("end").at("state"), "ready");
-    EXPECT_TRUE(bench.pages_out.empty());
-    EXPECT_EQ(bench.follow("result").at("state"), "idle");
-    return answer;
-}
-
 TYPED_TEST(EveryCopy, EachAccessReachesWhatItsStrategyLetsIt) {
     constexpr bool by_bytes = std::is_same_v<TypeParam, CopyMapper> || std::is_same_v<TypeParam, HybridCopyMapper>;
     constexpr WindowKind window = TypeParam::strategy.kernel.driver_from_device.window.kind;
     CopyBench<TypeParam> bench;
     ASSERT_TRUE(bench.start().ok());
-    const Answer answer = probe(bench, "rounds=3 patience_ms=20");
+    const Answer answer = bench.reach("rounds=3 patience_ms=20");
     for (const char* live : {"neighbour_write", "neighbour_read", "backward_write", "backward_read"})
         EXPECT_EQ(answer.at(std::string{live} + "_accesses"), "6") << live;
     // Whoever shares a page with a buffer shares its mapping, unless the buffer itself is not mapped.
@@ -398,7 +378,7 @@ TYPED_TEST(EveryCopy, EachAccessReachesWhatItsStrategyLetsIt) {
 TEST(Reach, TheWrongWayIsRefused) {
     CopyBench<StrictMapper> bench;
     ASSERT_TRUE(bench.start().ok());
-    const Answer answer = probe(bench);
+    const Answer answer = bench.reach();
     EXPECT_EQ(answer.at("backward_write"), "0");
     EXPECT_EQ(answer.at("backward_read"), "0");
     // A part that hangs on each of them, and on nothing else that was tried.

@@ -2,110 +2,25 @@
 // A machine made of software whose NIC copies memory.
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include <cstdint>
-#include <map>
+#include <cstddef>
 #include <memory>
-#include <span>
-#include <string>
-#include <string_view>
 
-#include "e1000/dma_driver.hpp"
+#include "copy_bench.hpp"
+#include "e1000/dma_copy.hpp"
 #include "machine.hpp"
 
 namespace dmatoll::test {
 
-// What came of a command, by name; numbers as text.
-using Answer = std::map<std::string, std::string>;
-
 template <class M>
-class CopyBench {
+class CopyBench : public CopyBenchOf<M, Machine, ModelPlatform, e1000::DmaCopy<ModelPlatform>> {
   public:
-    using Driver = e1000::DmaDriver<ModelPlatform, M>;
-
-    explicit CopyBench(const model::DeviceOptions& options = {}) : machine{options} {
-        mapper = make_mapper(machine, static_cast<M*>(nullptr));
-        driver = std::make_unique<Driver>(machine.platform, *mapper,
-                                          *e1000::parts::all.at(static_cast<std::size_t>(options.part)));
+    explicit CopyBench(const model::DeviceOptions& options = {})
+        : CopyBenchOf<M, Machine, ModelPlatform, e1000::DmaCopy<ModelPlatform>>{options} {
+        this->mapper = make_mapper(this->machine, static_cast<M*>(nullptr));
+        this->driver = std::make_unique<typename CopyBench::Driver>(
+            this->machine.platform, *this->mapper,
+            *e1000::parts::all.at(static_cast<std::size_t>(options.part)));
     }
-
-    // As surroundings do it: quiet first, bus mastering afterwards.
-    Status start() {
-        if (const Status probed = driver->probe(); !probed.ok()) return probed;
-        machine.device.set_bus_master(true);
-        return driver->start();
-    }
-
-    Status execute(std::string_view line) {
-        return driver->execute(
-            std::span{line.data(), line.size()}, answer_,
-            [this](Direction direction, std::uint64_t pages = 1) -> Result<Memory> {
-                if (refuse_pages_after == 0) return Error::no_memory;
-                if (refuse_pages_after > 0) --refuse_pages_after;
-                const Memory first = machine.memory.allocate_pages(pages);
-                pages_out[first.address] = direction;
-                return first;
-            },
-            give_back());
-    }
-    auto give_back() {
-        return [this](Memory memory, Direction direction, std::uint64_t pages = 1) {
-            const auto found = pages_out.find(memory.address);
-            ASSERT_TRUE(found != pages_out.end() && found->second == direction);
-            pages_out.erase(found);
-            machine.memory.free_pages(memory, pages);
-        };
-    }
-    Answer answer() const {
-        Answer result;
-        for (const auto& line : std::span{answer_.lines}.first(answer_.count))
-            result[line.name] = line.word != nullptr ? line.word : std::to_string(line.number);
-        return result;
-    }
-    // Follows a line that must be taken.
-    Answer follow(std::string_view line) {
-        const Status status = execute(line);
-        EXPECT_TRUE(status.ok()) << line << ": " << answer()["error"];
-        return answer();
-    }
-    // Runs to the end of what was aimed at.
-    Answer run(std::uint64_t copies) {
-        follow("run copies=" + std::to_string(copies));
-        for (int step = 0; driver->running() && step < 1'000'000; ++step) {
-            driver->step();
-            machine.platform.advance_ns(1000);
-        }
-        EXPECT_FALSE(driver->running());
-        return follow("result");
-    }
-
-    void stop_and_expect_nothing_left() {
-        driver->stop(give_back());
-        mapper->release_all();
-        EXPECT_EQ(machine.iommu.mapped_pages(), 0u);
-        EXPECT_EQ(machine.domain.live(), machine.domain.quarantined());
-        EXPECT_EQ(machine.platform.rings_out(), 0u);
-        EXPECT_EQ(machine.platform.pages_out(), 0u);
-        EXPECT_EQ(machine.platform.tables_out(), machine.tables_at_start);
-        EXPECT_EQ(machine.platform.misuses(), 0u);
-        EXPECT_TRUE(pages_out.empty());
-        EXPECT_EQ(machine.device.accesses_while_quiet(), 0u);
-        for (const std::string& violation : machine.device.violations()) ADD_FAILURE() << violation;
-    }
-    void expect_no_fault() {
-        EXPECT_EQ(machine.iommu.faults().size(), 0u);
-        EXPECT_EQ(machine.iommu.stale_accesses().size(), 0u);
-    }
-
-    Machine machine;
-    std::unique_ptr<M> mapper;
-    std::unique_ptr<Driver> driver;
-    std::map<std::uint64_t, Direction> pages_out;
-    std::int64_t refuse_pages_after = -1;  // negative: never
-
-  private:
-    e1000::DmaAnswer answer_;
 };
 
 }  // namespace dmatoll::test

@@ -12,36 +12,42 @@
 #include "../core/mapper.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
-#include "dma_copy.hpp"
-#include "stray_access.hpp"
+#include "copy_engine.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 struct CopyPlan {
-    std::uint32_t bytes = 1514;      // of a copy
+    std::uint32_t bytes = 0;         // of a copy; 0: as many as the device usually copies
     std::uint32_t working_set = 64;  // pairs of a source and a destination, each a page of its own
     std::uint32_t batch = 16;        // copies with the device at a time; at most working_set
     std::uint32_t lifetime = 1;      // copies that a mapping serves; 0: it is kept to the end
     std::uint32_t rest = 0;          // after so many copies the loop sleeps for a moment; 0: never
 
     static constexpr std::uint32_t most_pairs = 4096;
+    static constexpr std::uint32_t most_batch = 255;
+    static constexpr std::uint32_t least_bytes = 60;  // of any device
 };
 
 constexpr bool valid(const CopyPlan& plan) {
-    return plan.bytes >= least_copy_bytes && plan.bytes <= most_copy_bytes && plan.working_set >= 1 &&
-           plan.working_set <= CopyPlan::most_pairs && plan.batch >= 1 && plan.batch <= plan.working_set &&
-           plan.batch < page_bytes / sizeof(TransmitDescriptor);
+    return plan.working_set >= 1 && plan.working_set <= CopyPlan::most_pairs && plan.batch >= 1 &&
+           plan.batch <= plan.working_set && plan.batch <= CopyPlan::most_batch;
+}
+
+// Whether a device copies that many bytes at a time.
+template <CopyEngine E>
+constexpr bool copies(std::uint32_t bytes) {
+    return bytes >= E::least_copy_bytes && bytes <= E::most_copy_bytes && bytes % E::copy_unit_bytes == 0;
 }
 
 // A source carries a stamp that it never had before each time it is mapped, and when both ends have been
 // unmapped the destination must carry it: so a copy is judged, and not by what the device says.
 //
 // counters() may be called from anywhere; all else by one caller at a time.
-template <Platform P, Mapper M>
+template <Platform P, Mapper M, CopyEngine E>
 class CopyLoop {
   public:
     // All outlive the loop.
-    CopyLoop(P& platform, M& mapper, DmaCopy<P>& engine)
+    CopyLoop(P& platform, M& mapper, E& engine)
         : platform_{platform}, mapper_{mapper}, engine_{engine} {}
     CopyLoop(const CopyLoop&) = delete;
     CopyLoop& operator=(const CopyLoop&) = delete;
@@ -49,13 +55,19 @@ class CopyLoop {
     [[nodiscard]] bool ready() const { return pairs_ != nullptr; }
 
     // Takes the buffers; maps none yet. provide(Direction) -> Result<Memory>: a page. After an error nothing
-    // is kept. Errors: invalid_argument (the plan, or there are buffers already), no_memory.
+    // is kept. Errors: invalid_argument (the plan, or there are buffers already), not_supported (the device does not
+    // copy so many bytes at a time), no_memory.
     template <class Provide, class GiveBack>
     Status begin(const CopyPlan& plan, Provide&& provide, GiveBack&& give_back) {
+        static_assert(CopyPlan::most_batch <= E::most_in_flight && CopyPlan::least_bytes <= E::least_copy_bytes &&
+                      copies<E>(E::usual_copy_bytes));
         if (!valid(plan) || ready()) return Error::invalid_argument;
+        const std::uint32_t bytes = plan.bytes != 0 ? plan.bytes : E::usual_copy_bytes;
+        if (!copies<E>(bytes)) return Error::not_supported;
         const Result<void*> table = platform_.allocate(plan.working_set * sizeof(Pair));
         if (!table.ok()) return table.error();
         plan_ = plan;
+        plan_.bytes = bytes;
         pairs_ = static_cast<Pair*>(table.value());
         next_pair_ = oldest_pair_ = pair_count_ = 0;
         to_begin_ = since_rest_ = 0;
@@ -110,7 +122,7 @@ class CopyLoop {
     [[nodiscard]] bool finished() const { return to_begin_ == 0 && engine_.in_flight() == 0; }
 
     // One round: gives the device copies until a batch is with it, and takes back what is done. Errors: the
-    // Mapper's (nothing can be mapped for as long as the device may take), and those of DmaCopy::restart().
+    // Mapper's (nothing can be mapped for as long as the device may take), and those of restart().
     Status step() {
         const Error refused = fill();
         engine_.ring_doorbell();
@@ -177,7 +189,7 @@ class CopyLoop {
                            .restarts = restarts_.read()};
     }
 
-    // DmaCopy's, counted. Nothing of the loop's is in flight.
+    // The engine's, counted. Nothing of the loop's is in flight.
     Status restart() {
         restarts_.add(1);
         return engine_.restart();
@@ -296,7 +308,7 @@ class CopyLoop {
 
     P& platform_;
     M& mapper_;
-    DmaCopy<P>& engine_;
+    E& engine_;
     CopyPlan plan_{};
     Pair* pairs_ = nullptr;
     std::uint32_t pair_count_ = 0;   // that have their buffers
@@ -314,4 +326,4 @@ class CopyLoop {
     Counter restarts_;
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

@@ -8,7 +8,7 @@
 #include "../core/map_work.hpp"
 #include "../core/tick_histogram.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 // Of one distribution: what was timed, and a field of the summary. "map_p50".
 class SummaryNames {
@@ -45,4 +45,4 @@ inline constexpr auto part_summary_names = [] {
     return names;
 }();
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

@@ -9,26 +9,17 @@
 
 #include "../core/address.hpp"
 #include "../core/copy.hpp"
-#include "../core/platform.hpp"
 #include "../core/result.hpp"
-#include "dma_copy.hpp"
+#include "copy_engine.hpp"
 
-namespace dmatoll::e1000 {
-
-// Words as they lie in buffers.
-inline std::uint64_t load_word(const std::byte* from) {
-    std::uint64_t word;
-    __builtin_memcpy(&word, from, sizeof(word));
-    return word;
-}
-inline void store_word(std::byte* to, std::uint64_t word) { __builtin_memcpy(to, &word, sizeof(word)); }
+namespace dmatoll::dma {
 
 // Nothing else of the engine's is in flight. restart() -> Status: after an access that did not end, since a
 // part may hang on what the IOMMU refuses; its errors are those of an access.
-template <Platform P>
+template <CopyEngine E>
 class StrayAccess {
   public:
-    explicit StrayAccess(DmaCopy<P>& engine) : engine_{engine} {}
+    explicit StrayAccess(E& engine) : engine_{engine} {}
 
     // As no stamp of a loop's is, nor an address; each is there once.
     std::uint64_t next_word() { return 0xd3a7'0115'0000'0000 + ++words_; }
@@ -45,7 +36,7 @@ class StrayAccess {
         bool ended;
     };
 
-    // The device reads least_copy_bytes there. Ahead of it it gets a word that nobody else has, and another one
+    // The device reads E::least_copy_bytes there. Ahead of it it gets a word that nobody else has, and another one
     // is laid where the bytes arrive: so what came from there can be told from what did not.
     template <class Restart>
     Result<Read> read(Iova iova, Restart&& restart) {
@@ -60,7 +51,7 @@ class StrayAccess {
         if (!ended.ok()) return ended.error();
         const std::uint64_t first = load_word(engine_.landing());
         bool zeros = true;
-        for (std::uint32_t i = 0; i < least_copy_bytes; ++i) zeros &= engine_.landing()[i] == std::byte{0};
+        for (std::uint32_t i = 0; i < E::least_copy_bytes; ++i) zeros &= engine_.landing()[i] == std::byte{0};
         return Read{zeros                ? Content::zeros
                     : first == stale     ? Content::stale
                     : first == untouched ? Content::nothing
@@ -72,7 +63,7 @@ class StrayAccess {
         std::uint64_t word;  // who asks looks where it is
         bool ended;
     };
-    // The device writes least_copy_bytes there: a word, and zeros.
+    // The device writes E::least_copy_bytes there: a word, and zeros.
     template <class Restart>
     Result<Write> write(Iova iova, Restart&& restart) {
         return write(iova, next_word(), restart);
@@ -90,7 +81,7 @@ class StrayAccess {
     // Whether it ended.
     template <class Restart>
     Result<bool> copy(Iova source, Iova destination, Restart&& restart) {
-        const Status ended = engine_.copy_and_wait(source, destination, least_copy_bytes);
+        const Status ended = engine_.copy_and_wait(source, destination, E::least_copy_bytes);
         if (ended.ok()) return true;
         if (ended.error() != Error::timed_out) return ended.error();
         // What the restart puts into the engine's own pages must not pass for what the device did.
@@ -101,8 +92,8 @@ class StrayAccess {
         return false;
     }
 
-    DmaCopy<P>& engine_;
+    E& engine_;
     std::uint64_t words_ = 0;
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

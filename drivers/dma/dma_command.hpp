@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The language in which the engine is told what to do, the same in both placements: a verb, then name=value
-// with whole numbers, decimal or behind 0x. What a verb takes is one table; another verb is its lines in it.
+// with whole numbers, decimal or behind 0x. What a verb takes is one table; another verb is its lines in it. How many bytes
+// a device copies at a time is its own: without `bytes` as many as it usually does.
 //
-//     begin bytes=1514 working_set=64 batch=16 lifetime=1 rest=0
+//     begin bytes=... working_set=64 batch=16 lifetime=1 rest=0
 //     run copies=0          until `end` or another number is reached; 0: until `end`
 //     result                what the last run has come to, or comes to
 //     look pair=0           where a pair of buffers is mapped, or was last
@@ -29,7 +30,7 @@
 #include "map_bench.hpp"
 #include "reach_probe.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 enum class DmaVerb : std::uint8_t { begin, run, result, look, stray_read, stray_write, reach, bench, bench_parts, end };
 
@@ -65,10 +66,9 @@ struct DmaParameter {
 inline constexpr std::uint64_t most_count = ~std::uint32_t{0};
 
 inline constexpr std::array dma_parameters{
-    DmaParameter{DmaVerb::begin, DmaKey::bytes, least_copy_bytes, most_copy_bytes, CopyPlan{}.bytes, false},
+    DmaParameter{DmaVerb::begin, DmaKey::bytes, CopyPlan::least_bytes, page_bytes, CopyPlan{}.bytes, false},
     DmaParameter{DmaVerb::begin, DmaKey::working_set, 1, CopyPlan::most_pairs, CopyPlan{}.working_set, false},
-    DmaParameter{DmaVerb::begin, DmaKey::batch, 1, page_bytes / sizeof(TransmitDescriptor) - 1,
-                 CopyPlan{}.batch, false},
+    DmaParameter{DmaVerb::begin, DmaKey::batch, 1, CopyPlan::most_batch, CopyPlan{}.batch, false},
     DmaParameter{DmaVerb::begin, DmaKey::lifetime, 0, most_count, CopyPlan{}.lifetime, false},
     DmaParameter{DmaVerb::begin, DmaKey::rest, 0, most_count, CopyPlan{}.rest, false},
     DmaParameter{DmaVerb::run, DmaKey::copies, 0, ~std::uint64_t{0}, 0, false},
@@ -231,11 +231,8 @@ constexpr DmaComplaint parse_dma_command(std::span<const char> text, DmaCommand&
         return {"a batch is no more than the working set", verb};
     if ((parsed.verb == DmaVerb::bench || parsed.verb == DmaVerb::bench_parts) && !valid(parsed.bench_plan()))
         return {"a buffer and its skew are 1024 pages at most, and all that is held at a time 4096", verb};
-    if ((parsed.verb == DmaVerb::stray_read || parsed.verb == DmaVerb::stray_write) &&
-        offset_in_page(parsed.value(DmaKey::iova)) + least_copy_bytes > page_bytes)
-        return {"60 bytes must lie within one page; this does not:", verb};
     command = parsed;
     return {};
 }
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

@@ -16,7 +16,7 @@
 #include "../core/ticks.hpp"
 #include "map_bench.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 // One caller at a time.
 template <Platform P>
@@ -141,4 +141,4 @@ class PartBench {
     bool pin_error_told_ = false;
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

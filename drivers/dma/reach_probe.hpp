@@ -12,10 +12,10 @@
 #include "../core/mapper.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
-#include "dma_copy.hpp"
+#include "copy_engine.hpp"
 #include "stray_access.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 struct ReachPlan {
     std::uint32_t rounds = 8;        // of each access
@@ -66,11 +66,11 @@ inline constexpr std::array<ReachName, 6> reach_names{{
 }};
 
 // One caller at a time.
-template <Platform P, Mapper M>
+template <Platform P, Mapper M, CopyEngine E>
 class ReachProbe {
   public:
     // All outlive the probe.
-    ReachProbe(P& platform, M& mapper, DmaCopy<P>& engine, StrayAccess<P>& stray)
+    ReachProbe(P& platform, M& mapper, E& engine, StrayAccess<E>& stray)
         : platform_{platform}, mapper_{mapper}, engine_{engine}, stray_{stray} {}
     ReachProbe(const ReachProbe&) = delete;
     ReachProbe& operator=(const ReachProbe&) = delete;
@@ -118,6 +118,7 @@ class ReachProbe {
 
   private:
     static constexpr std::uint32_t neighbour_offset = page_bytes / 2;
+    static_assert(E::least_copy_bytes <= neighbour_offset);
 
     struct Buffer {
         Memory memory{};
@@ -155,8 +156,8 @@ class ReachProbe {
         store_word(destination_.bytes, words.left);
         if (const Status mapped = map(); !mapped.ok()) return mapped;
         const Status tried = trespass(words, restart);
-        mapper_.unmap(source_.iova, least_copy_bytes, Direction::to_device, 0);
-        mapper_.unmap(destination_.iova, least_copy_bytes, Direction::from_device, least_copy_bytes);
+        mapper_.unmap(source_.iova, E::least_copy_bytes, Direction::to_device, 0);
+        mapper_.unmap(destination_.iova, E::least_copy_bytes, Direction::from_device, E::least_copy_bytes);
         returned_ns_ = platform_.now_ns();
         if (!tried.ok()) return tried;
         if (load_word(destination_.bytes) != words.stamp) return Error::timed_out;
@@ -170,12 +171,12 @@ class ReachProbe {
     }
 
     Status map() {
-        const Result<Iova> source = mapper_.map(source_.memory, least_copy_bytes, Direction::to_device);
+        const Result<Iova> source = mapper_.map(source_.memory, E::least_copy_bytes, Direction::to_device);
         if (!source.ok()) return source.error();
         const Result<Iova> destination =
-            mapper_.map(destination_.memory, least_copy_bytes, Direction::from_device);
+            mapper_.map(destination_.memory, E::least_copy_bytes, Direction::from_device);
         if (!destination.ok()) {
-            mapper_.unmap(source.value(), least_copy_bytes, Direction::to_device, 0);
+            mapper_.unmap(source.value(), E::least_copy_bytes, Direction::to_device, 0);
             return destination.error();
         }
         source_.iova = source.value();
@@ -191,7 +192,7 @@ class ReachProbe {
         if (!left.ok()) return left.error();
         count_access(Reach::backward_read, left.value().ended);
         count_reached(Reach::backward_read, left.value().first == words.left);
-        if (const Status copied = engine_.copy_and_wait(source_.iova, destination_.iova, least_copy_bytes);
+        if (const Status copied = engine_.copy_and_wait(source_.iova, destination_.iova, E::least_copy_bytes);
             !copied.ok()) {
             static_cast<void>(restart());
             return copied;
@@ -244,8 +245,8 @@ class ReachProbe {
 
     P& platform_;
     M& mapper_;
-    DmaCopy<P>& engine_;
-    StrayAccess<P>& stray_;
+    E& engine_;
+    StrayAccess<E>& stray_;
     ReachPlan plan_{};
     bool ready_ = false;
     bool stale_ = false;  // the buffers have been used and unmapped
@@ -257,4 +258,4 @@ class ReachProbe {
     std::array<Reached, reach_names.size()> found_{};
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

@@ -16,7 +16,7 @@
 #include "../core/tick_histogram.hpp"
 #include "../core/ticks.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 struct BenchPlan {
     std::uint32_t pages = 1;  // of a buffer
@@ -259,4 +259,4 @@ class MapBench {
     std::atomic<std::uint32_t> unfinished_{0};
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma

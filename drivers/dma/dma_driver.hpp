@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The driver of a NIC that copies memory: the engine, its load, stray accesses and what mapping takes, as commands.
+// The driver of a device that copies memory: the engine, its load, stray accesses and what mapping takes, as commands.
 #pragma once
 
 #include <array>
@@ -17,16 +17,15 @@
 #include "../core/tick_histogram.hpp"
 #include "../core/ticks.hpp"
 #include "bench_names.hpp"
+#include "copy_engine.hpp"
 #include "copy_loop.hpp"
 #include "dma_command.hpp"
-#include "dma_copy.hpp"
 #include "map_bench.hpp"
-#include "part.hpp"
 #include "part_bench.hpp"
 #include "reach_probe.hpp"
 #include "stray_access.hpp"
 
-namespace dmatoll::e1000 {
+namespace dmatoll::dma {
 
 // What came of a command: names, and words or numbers.
 struct DmaAnswer {
@@ -72,14 +71,15 @@ struct DmaAnswer {
 
 // execute(), refresh(), start() and stop() belong to one caller at a time; step() of each thread to one that runs
 // between `run` and its end. running(), counters() and mapping_counters() may be called from anywhere.
-template <Platform P, Mapper M>
+template <Platform P, Mapper M, CopyEngine E>
 class DmaDriver {
   public:
-    // All outlive the driver. Touches nothing.
-    DmaDriver(P& platform, M& mapper, const Part& part)
+    // All outlive the driver. Touches nothing. `device`: what the engine is told of it.
+    template <class Device>
+    DmaDriver(P& platform, M& mapper, const Device& device)
         : platform_{platform},
           mapper_{mapper},
-          engine_{platform, part},
+          engine_{platform, device},
           stray_{engine_},
           loop_{platform, mapper, engine_},
           reach_{platform, mapper, engine_, stray_},
@@ -88,7 +88,7 @@ class DmaDriver {
     DmaDriver(const DmaDriver&) = delete;
     DmaDriver& operator=(const DmaDriver&) = delete;
 
-    // As DmaCopy's.
+    // As the engine's.
     Status probe() { return engine_.probe(); }
     Status start() { return engine_.start(); }
 
@@ -156,7 +156,10 @@ class DmaDriver {
                 if (loop_.ready())
                     return refuse(answer, Error::invalid_argument, "it has begun already: `end` comes first");
                 if (const Status begun = loop_.begin(command.plan(), provide, give_back); !begun.ok())
-                    return refuse(answer, begun.error(), describe(begun.error()));
+                    return refuse(answer, begun.error(),
+                                  begun.error() == Error::not_supported
+                                      ? "the device does not copy that many bytes at a time"
+                                      : describe(begun.error()));
                 begin_run();
                 break;
             case DmaVerb::run:
@@ -213,7 +216,7 @@ class DmaDriver {
     [[nodiscard]] MappingCounters mapping_counters() const { return mapper_.counters(); }
 
   private:
-    using Loop = CopyLoop<P, M>;
+    using Loop = CopyLoop<P, M, E>;
 
     void begin_run() {
         failure_ = Error::none;
@@ -344,6 +347,9 @@ class DmaDriver {
 
     Status stray(const DmaCommand& command, DmaAnswer& answer) {
         const Iova iova{command.value(DmaKey::iova)};
+        if (offset_in_page(iova.value) + E::least_copy_bytes > page_bytes)
+            return refuse(answer, Error::invalid_argument,
+                          "what the device accesses at a time must lie within one page: this does not");
         if (engine_.is_own(iova))
             return refuse(answer, Error::invalid_argument, "the engine itself works by the pages there");
         const Status made =
@@ -357,7 +363,7 @@ class DmaDriver {
         const auto read = stray_.read(iova, [this] { return loop_.restart(); });
         if (!read.ok()) return read.error();
         if (!read.value().ended) answer.say("restarted", 1);
-        using Content = typename StrayAccess<P>::Content;
+        using Content = typename StrayAccess<E>::Content;
         const Content content = read.value().content;
         answer.say("reached", content == Content::data ? 1 : 0);
         answer.say("content", content == Content::zeros     ? "zeros"
@@ -385,10 +391,10 @@ class DmaDriver {
 
     P& platform_;
     M& mapper_;
-    DmaCopy<P> engine_;
-    StrayAccess<P> stray_;
+    E engine_;
+    StrayAccess<E> stray_;
     Loop loop_;
-    ReachProbe<P, M> reach_;
+    ReachProbe<P, M, E> reach_;
     MapBench<P, M> bench_;
     PartBench<P> parts_;
     bool other_ = false;  // one of these three has begun
@@ -403,4 +409,4 @@ class DmaDriver {
     MappingCounters mapping_before_{};
 };
 
-}  // namespace dmatoll::e1000
+}  // namespace dmatoll::dma
