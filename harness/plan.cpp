@@ -10,6 +10,7 @@
 #include "failure.hpp"
 #include "shuffle.hpp"
 #include "text.hpp"
+#include "traffic.hpp"
 
 namespace dmatoll::harness {
 namespace {
@@ -76,7 +77,7 @@ DriverSettings relevant(DriverSettings settings, const Trial& trial) {
         settings.offloads = usual.offloads;
         settings.copybreak = usual.copybreak;
     }
-    if (kind != DeviceKind::disk) settings.max_sectors_kb = usual.max_sectors_kb;
+    if (!trial.pattern) settings.max_sectors_kb = usual.max_sectors_kb;
     // There is nothing to do while the device copies: the driver looks whether it has.
     if (trial.copies_memory()) settings.completion = "poll";
     for (const StrategyParameter* parameter : parameters::all)
@@ -181,6 +182,8 @@ std::string Trial::combination() const {
     return result;
 }
 
+bool Trial::copies_by_disk() const { return copies_memory() && kind_of(device) == DeviceKind::disk; }
+
 std::optional<std::string> impossible(const Trial& trial, std::optional<std::uint32_t> cpus) {
     const auto because = [&](const std::string& reason) {
         return fmt::format("{} {}: {}", trial.placement, trial.strategy, reason);
@@ -191,9 +194,9 @@ std::optional<std::string> impossible(const Trial& trial, std::optional<std::uin
         return because("unknown placement or strategy");
     const DriverSettings& settings = trial.settings;
     const DeviceKind kind = kind_of(trial.device);
-    if ((kind == DeviceKind::disk) != trial.pattern.has_value())
+    if (const TrafficProgram* program = find_traffic_program(trial.program); program && program->kind.value_or(kind) != kind)
         return fmt::format("the workload {} is for a {}, and {} is none", trial.workload,
-                           trial.pattern ? "disk" : "network card", trial.device);
+                           program->kind == DeviceKind::disk ? "disk" : "network card", trial.device);
     if (!strategy->runs_in(placement))
         return fmt::format("the strategy {} does not run in the placement {}", trial.strategy,
                            trial.placement);
@@ -205,7 +208,7 @@ std::optional<std::string> impossible(const Trial& trial, std::optional<std::uin
         if (const char* refusal = iova_allocators::refusal(allocator->kind,
                                                            {.placement = placement,
                                                             .strategy = strategy,
-                                                            .lists = kind == DeviceKind::disk,
+                                                            .lists = trial.pattern.has_value(),
                                                             .large_pages = settings.page_size == large_page_bytes}))
             return because(fmt::format("no IOVA allocator {}: {}", settings.iova_allocator, refusal));
     if (placement == Placement::user && settings.code_generation == "kernel")

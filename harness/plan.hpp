@@ -48,6 +48,8 @@ struct Trial {
     }
     // It destroys what the disk holds.
     [[nodiscard]] bool writes_to_disk() const { return pattern && writes(*pattern); }
+    // It writes to the end of a disk, whichever of the controller's has nothing there.
+    [[nodiscard]] bool copies_by_disk() const;
     // Faults are made in the driver on purpose.
     [[nodiscard]] bool makes_faults() const { return program == "crash"; }
     // It ends the machine that it runs on: a guest of its own, or not at all.

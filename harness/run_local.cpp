@@ -83,8 +83,16 @@ void require_writable_disks(const PciDevice& device, const std::vector<Trial>& t
     std::set<std::uint64_t> written;
     for (const auto& trial : trials)
         if (trial.writes_to_disk()) written.insert(trial.parameters.at("port"));
-    for (const auto& disk : disks_of(device.bdf))
-        if (!written.empty() && (!disk.port || written.contains(*disk.port))) require_writable(disk.name);
+    const bool any =
+        std::any_of(trials.begin(), trials.end(), [](const Trial& trial) { return trial.copies_by_disk(); });
+    const auto disks = disks_of(device.bdf);
+    if (any && disks.empty())
+        fail(
+            "A trial writes to the end of a disk of {}, and what its disks hold cannot be seen: no driver shows any. "
+            "Bind it to its driver first, or say --force",
+            device.bdf);
+    for (const auto& disk : disks)
+        if (any || (!written.empty() && (!disk.port || written.contains(*disk.port)))) require_writable(disk.name);
 }
 
 }  // namespace

@@ -111,6 +111,8 @@ void Session::set_up_driver(const Trial& trial) {
         witness_.reset();
         set_up_peer();
     }
+    // A device that copies by way of a disk waits for it.
+    if (trial.copies_by_disk() && settings_.virtual_clock && !metronome_) metronome_.emplace(other_cpu());
     driver_ = start_driver(trial, settings_.device, ownership_, device_cpu);
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (driver_->interface().empty()) return;
@@ -273,7 +275,9 @@ nlohmann::json Session::lab_window() {
 }
 
 SecondDevice Session::second_device() {
-    if (settings_.peer.empty()) return {.absent = "there is no second device: --peer names one"};
+    if (settings_.peer.empty())
+        return {.absent = pci_device(settings_.device).is_disk_controller() ? "a disk controller has no second device beside it"
+                                                                            : "there is no second device: --peer names one"};
     if (!witness_ && without_witness_.empty()) {
         peer_.reset();
         try {

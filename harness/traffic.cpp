@@ -56,7 +56,7 @@ const std::vector<TrafficProgram>& traffic_programs() {
                {"lifetime_copies", 0, 1'000'000}}),
          start<DmaCopy>},
         // As reach in drivers/dma/dma_command.hpp.
-        {"probe", DeviceKind::network, {{"rounds", 1, 1000}, {"patience_ms", 1, 10'000}}, nullptr},
+        {"probe", std::nullopt, {{"rounds", 1, 1000}, {"patience_ms", 1, 10'000}}, nullptr},
         // As bench in drivers/dma/dma_command.hpp.
         {"map-unmap", DeviceKind::network,
          {{"buffer_pages", 1, 1024},

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,7 @@ struct NeededParameter {
 // A way to run workloads: what a workload.toml may name as its `program`.
 struct TrafficProgram {
     const char* name;
-    DeviceKind kind;
+    std::optional<DeviceKind> kind;  // that it is for; none: any
     std::vector<NeededParameter> needed;
     // None: it is no stream through a window, but a way of its own (crash.hpp).
     std::unique_ptr<Traffic> (*start)(const Trial&, const TrafficPlaces&);

@@ -17,6 +17,7 @@
 #include "../core/copy.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
+#include "../core/word.hpp"
 #include "command.hpp"
 #include "driver.hpp"
 #include "registers.hpp"
@@ -197,7 +198,7 @@ class DiskCopy {
         const std::uint64_t marked = disk.blocks - own_blocks;
         block_ = marked + 1;
         if (!transfer(Operation::read, marked, landing_iova(), copy_unit_bytes).ok()) return false;
-        if (load(landing()) != mark) {
+        if (load_word(landing()) != mark) {
             if (!is_zero(landing(), copy_unit_bytes) ||
                 !transfer(Operation::read, block_, landing_iova(), most_copy_bytes).ok() ||
                 !is_zero(landing(), most_copy_bytes)) {
@@ -205,7 +206,7 @@ class DiskCopy {
                 return false;
             }
             clear_bytes(origin(), copy_unit_bytes);
-            store(origin(), mark);
+            store_word(origin(), mark);
             if (!transfer(Operation::write, marked, origin_iova(), copy_unit_bytes).ok()) return false;
         }
         return copies().ok();
@@ -214,19 +215,13 @@ class DiskCopy {
     // A word that nobody else has arrives.
     Status copies() {
         const std::uint64_t word = 0xd15c'0000'0000'0000 + ++proofs_;
-        store(origin(), word);
-        store(landing(), 0);
+        store_word(origin(), word);
+        store_word(landing(), 0);
         if (const Status copied = copy_and_wait(origin_iova(), landing_iova(), least_copy_bytes); !copied.ok())
             return copied;
-        return load(landing()) == word ? Status{} : Status{Error::timed_out};
+        return load_word(landing()) == word ? Status{} : Status{Error::timed_out};
     }
 
-    static std::uint64_t load(const std::byte* from) {
-        std::uint64_t word;
-        __builtin_memcpy(&word, from, sizeof(word));
-        return word;
-    }
-    static void store(std::byte* to, std::uint64_t word) { __builtin_memcpy(to, &word, sizeof(word)); }
     static bool is_zero(const std::byte* bytes, std::uint32_t count) {
         for (std::uint32_t i = 0; i < count; ++i) {
             if (bytes[i] != std::byte{0}) return false;

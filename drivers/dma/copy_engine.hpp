@@ -50,12 +50,4 @@ concept CopyEngine = requires(E engine, const E& looked_at, Iova iova, std::uint
     { looked_at.is_own(iova) } -> std::same_as<bool>;
 };
 
-// Words as they lie in buffers.
-inline std::uint64_t load_word(const std::byte* from) {
-    std::uint64_t word;
-    __builtin_memcpy(&word, from, sizeof(word));
-    return word;
-}
-inline void store_word(std::byte* to, std::uint64_t word) { __builtin_memcpy(to, &word, sizeof(word)); }
-
 }  // namespace dmatoll::dma

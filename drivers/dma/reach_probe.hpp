@@ -12,6 +12,7 @@
 #include "../core/mapper.hpp"
 #include "../core/platform.hpp"
 #include "../core/result.hpp"
+#include "../core/word.hpp"
 #include "copy_engine.hpp"
 #include "stray_access.hpp"
 

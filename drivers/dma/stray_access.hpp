@@ -10,6 +10,7 @@
 #include "../core/address.hpp"
 #include "../core/copy.hpp"
 #include "../core/result.hpp"
+#include "../core/word.hpp"
 #include "copy_engine.hpp"
 
 namespace dmatoll::dma {

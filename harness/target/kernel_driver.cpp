@@ -21,7 +21,7 @@ namespace dmatoll::harness {
 namespace {
 
 std::string module_of(const Trial& trial) {
-    if (trial.copies_memory()) return "dmatoll_dma";
+    if (trial.copies_memory()) return trial.copies_by_disk() ? "dmatoll_dma_disk" : "dmatoll_dma";
     return kind_of(trial.device) == DeviceKind::disk ? "dmatoll_blk" : "dmatoll_net";
 }
 
@@ -75,7 +75,7 @@ std::vector<std::string> module_parameters(const Trial& trial, int cpu) {
 
 KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const std::string& bdf,
                            Ownership& ownership, int cpu)
-    : kind_{kind_of(trial.device)},
+    : offers_disks_{kind_of(trial.device) == DeviceKind::disk && !trial.copies_memory()},
       module_{module_of(trial)},
       ownership_{ownership},
       bdf_{bdf},
@@ -97,7 +97,7 @@ KernelDriver::KernelDriver(const Trial& trial, const Strategy& strategy, const s
     loaded_ = true;
     try {
         bind_driver(bdf, driver_);
-        if (kind_ == DeviceKind::network && !trial.copies_memory())
+        if (!offers_disks_ && !trial.copies_memory())
             interface_.emplace(wait_for_interface(bdf, 5), "");
     } catch (...) {
         stop();
@@ -114,7 +114,7 @@ KernelDriver::~KernelDriver() {
 }
 
 std::vector<DiskPlace> KernelDriver::disks() const {
-    return kind_ == DeviceKind::disk ? disks_of(bdf_) : std::vector<DiskPlace>{};
+    return offers_disks_ ? disks_of(bdf_) : std::vector<DiskPlace>{};
 }
 
 std::string KernelDriver::counter_source() const {
@@ -134,7 +134,7 @@ Counts KernelDriver::statistics() const {
         for (const char* name : {needed...})
             if (!counts.contains(name)) fail("The module's counter {} is missing from {}", name, file.string());
     };
-    if (kind_ == DeviceKind::disk)
+    if (offers_disks_)
         require("read_requests", "write_requests", "bytes_read", "bytes_written");
     else
         require("copies", "bytes_copied", "copies_bad", "copies_lost");

@@ -31,7 +31,7 @@ class KernelDriver final : public Driver {
     // Of a module that makes no network interface.
     [[nodiscard]] Counts statistics() const;
 
-    DeviceKind kind_;
+    bool offers_disks_;
     std::string module_;
     Ownership& ownership_;
     std::string bdf_;

@@ -33,7 +33,7 @@ std::string allowed_restarts(const Trial& trial) { return trial.makes_faults() |
 // What an attacker does may take it a while.
 constexpr const char* attack_watchdog_ms = "10000";
 
-bool drives_disks(const Trial& trial) { return kind_of(trial.device) == DeviceKind::disk; }
+bool drives_disks(const Trial& trial) { return kind_of(trial.device) == DeviceKind::disk && !trial.copies_memory(); }
 
 std::string program_of(const Trial& trial) {
     return fmt::format("dmatoll-{}-user{}",

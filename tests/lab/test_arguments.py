@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_when_a_trial_ends_costs_no_finished_trial(dmatoll, 
 
 def finished_probe(dmatoll, place, **changed):
     """A run of one probed trial that is through, in which one cell is as told."""
-    plan = json.loads(program.run(dmatoll, "plan", "probe", "--filter", "workload=probe,strategy=strict,placement=user", "--json", cwd=place).stdout)
+    plan = json.loads(program.run(dmatoll, "plan", "probe", "--filter", "workload=probe,device=82540EM,strategy=strict,placement=user", "--json", cwd=place).stdout)
     run = place / "run"
     (run / "raw").mkdir(parents=True)
     manifest = {"schema": 1, "run": "run", "target": "lab", "clock": "virtual", "seed": 1, "environment": {}, "plan": plan}

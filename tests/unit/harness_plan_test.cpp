@@ -379,5 +379,20 @@ TEST(Plan, CopiesOfMemoryAreNoFrames) {
     EXPECT_TRUE(reason("no more than the working set"));
 }
 
+TEST(Plan, AProbeIsForEitherKindOfDevice) {
+    Trial trial;
+    trial.program = trial.workload = "probe";
+    trial.placement = "kernel";
+    trial.strategy = "strict";
+    for (const char* device : {"82540EM", "ICH9-AHCI"}) {
+        trial.device = device;
+        EXPECT_EQ(impossible(trial).value_or(""), "") << device;
+        EXPECT_EQ(trial.copies_by_disk(), trial.device == "ICH9-AHCI");
+    }
+    trial.program = trial.workload = "probe-driver";
+    trial.placement = "user";
+    EXPECT_NE(impossible(trial).value_or("").find("is for a network card"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dmatoll::harness
