@@ -76,7 +76,7 @@ class BootRunner {
         if (shared_.settings.virtual_clock) options.host_cpu = host_cpu_;
         // Nothing but the trials: the guest's instructions must not depend on the run's name or the commit.
         nlohmann::json job{{"device", lab::device_bdf},
-                           {"peer", options.disks ? "" : lab::peer_bdf},
+                           {"peer", lab::peer_bdf},
                            {"virtual_clock", shared_.settings.virtual_clock},
                            {"trials", nlohmann::json::array()}};
         if (shared_.settings.profile) job["profile"] = options.profile = true;

@@ -103,8 +103,9 @@ void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalS
     const PciDevice device = pci_device(settings.device);
     require_drivable(device);
     if (device.is_disk_controller()) {
-        if (!settings.peer.empty())
-            fail("{} is a controller of disks, and needs no --peer", settings.device);
+        if (!settings.peer.empty() &&
+            std::none_of(trials.begin(), trials.end(), [](const Trial& trial) { return trial.probes(); }))
+            fail("{} is a controller of disks, and needs no --peer but for a probe", settings.device);
         require_writable_disks(device, trials, settings.force);
     } else if (settings.peer.empty() && !std::all_of(trials.begin(), trials.end(), [](const Trial& trial) {
                    return trial.copies_memory();

@@ -73,7 +73,10 @@ Session::Session(SessionSettings settings, Sink& sink) : settings_{std::move(set
     environment_.update(machine_provenance());
     try {
         ownership_.take(settings_.device, settings_.force);
-        if (!settings_.peer.empty()) set_up_peer();
+        if (has_cable())
+            set_up_peer();
+        else if (!settings_.peer.empty())
+            ownership_.take(settings_.peer, settings_.force);
     } catch (...) {
         ownership_.restore();
         throw;
@@ -85,6 +88,10 @@ Session::~Session() {
     witness_.reset();
     for (const auto& problem : ownership_.restore().problems)
         fmt::print(stderr, "dmatoll: not restored: {}\n", problem);
+}
+
+bool Session::has_cable() const {
+    return !settings_.peer.empty() && !pci_device(settings_.device).is_disk_controller();
 }
 
 void Session::set_up_peer() {
@@ -107,7 +114,7 @@ void Session::set_up_peer() {
 
 void Session::set_up_driver(const Trial& trial) {
     take_down_driver();
-    if (!trial.copies_memory() && !peer_ && !settings_.peer.empty()) {
+    if (!trial.copies_memory() && !peer_ && has_cable()) {
         witness_.reset();
         set_up_peer();
     }
@@ -275,9 +282,7 @@ nlohmann::json Session::lab_window() {
 }
 
 SecondDevice Session::second_device() {
-    if (settings_.peer.empty())
-        return {.absent = pci_device(settings_.device).is_disk_controller() ? "a disk controller has no second device beside it"
-                                                                            : "there is no second device: --peer names one"};
+    if (settings_.peer.empty()) return {.absent = "there is no second device: --peer names one"};
     if (!witness_ && without_witness_.empty()) {
         peer_.reset();
         try {

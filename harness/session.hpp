@@ -21,7 +21,7 @@ namespace dmatoll::harness {
 struct SessionSettings {
     std::string run;     // the run's name, for the records; empty in the lab, where the host adds it
     std::string device;  // PCI addresses
-    std::string peer;    // of a network card's; empty for a controller of disks
+    std::string peer;    // at the other end of a network card's cable; beside disks the probe's second device, or empty
     bool force = false;  // take them even if they carry the default route, or disks that are not empty
     bool virtual_clock = false;
     bool profile = false;  // keep what it takes to give addresses names: see symbols.hpp
@@ -30,7 +30,7 @@ struct SessionSettings {
 
 class Session {
   public:
-    // Takes the device, and the peer and sets it up. Throws Failure.
+    // Takes the device and the peer, and sets up a network card's. Throws Failure.
     Session(SessionSettings settings, Sink& sink);
     // Gives everything back; says on stderr what could not be.
     ~Session();
@@ -42,11 +42,12 @@ class Session {
     void run(const Trial& trial);
 
   private:
+    [[nodiscard]] bool has_cable() const;
     void set_up_peer();
     void set_up_driver(const Trial& trial);
     void take_down_driver();
     TrafficPlaces places();
-    // The peer's card, as one that is in nobody's reach: it is no peer meanwhile.
+    // The peer, as a device that is in nobody's reach: it is at no cable's end meanwhile.
     SecondDevice second_device();
     nlohmann::json measure(const Trial& trial);
     nlohmann::json measure_faults(const Trial& trial);

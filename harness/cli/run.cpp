@@ -197,7 +197,8 @@ void add_options(CLI::App* command, const std::shared_ptr<Options>& options) {
     command->add_option("--device", options->device,
                         "target local: PCI address of the device under test; it is unbound!");
     command->add_option("--peer", options->peer,
-                        "target local: PCI address of the card at the other end of the cable; for disks none");
+                        "target local: PCI address of the card at the other end of the cable; with disks, of a device that "
+                        "the probe takes from its driver, to have a domain of its own beside theirs");
     command->add_flag("--force", options->force,
                       "target local: take a device even if it carries the default route, has disks in use, "
                       "or disks that are not empty and will be written to");

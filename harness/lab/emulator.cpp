@@ -57,7 +57,11 @@ std::vector<std::string> disk_arguments(const GuestOptions& options, const std::
             fmt::format("ide-hd,bus=disks.{},drive=costless,serial=costless", costless_port),
             "-device",
             // A host whose disk is full is an error of the write: by default the guest would stop and wait.
-            fmt::format("ide-hd,bus=disks.{},drive=kept,serial=kept,werror=report", file_port)};
+            fmt::format("ide-hd,bus=disks.{},drive=kept,serial=kept,werror=report", file_port),
+            "-netdev",
+            "hubport,id=beside,hubid=0",
+            "-device",
+            fmt::format("virtio-net-pci,netdev=beside,addr=5,mac={},romfile=", peer_mac)};
 }
 
 }  // namespace

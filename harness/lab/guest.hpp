@@ -22,7 +22,8 @@
 
 namespace dmatoll::harness::lab {
 
-/// Where the device under test and its peer always are. A guest with disks has no peer.
+/// Where the device under test and its peer always are. A guest with disks has a card there that is connected to
+/// nothing: it is for an IOMMU domain beside the controller's.
 inline constexpr std::string_view device_bdf = "0000:00:04.0";
 inline constexpr std::string_view peer_bdf = "0000:00:05.0";
 
@@ -59,7 +60,7 @@ struct GuestOptions {
     unsigned huge_pages = 0;
     /// The part under test, under QEMU's name.
     std::string device_model = "e1000";
-    /// The part is an AHCI controller: two disks are at its ports, and there is no network. What programs for
+    /// The part is an AHCI controller: two disks are at its ports, and there is no peer. What programs for
     /// disks need is in the image then only.
     bool disks = false;
     /// Sectors of 512 bytes of the second disk that cannot be read or written.
