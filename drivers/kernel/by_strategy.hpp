@@ -85,11 +85,15 @@ inline std::span<const MemoryRange> memory_of(const dmatoll_surroundings& around
 inline Memory last_memory(const dmatoll_surroundings& around) { return memory_of(around).back().last; }
 
 // How many mappings can exist at a time. One buffer, one mapping under `strict`: rings and tags bound them,
-// and under `deferred` these and the queue. `persistent` keeps one for every page and direction that was ever
+// and under `deferred` these and the queue, or the queues of all CPUs. `persistent` keeps one for every page and direction that was ever
 // used; its book-keeping is held to 64 MiB, 16 GiB of mapped buffers with the usual allocator. Beyond that a
 // buffer on a new page cannot be mapped, and is counted as a map failure.
-inline std::uint32_t mappings_needed(const Strategy& strategy, IovaAllocatorKind allocator,
-                                     std::uint64_t last_physical) {
+inline std::uint32_t mappings_needed(const Strategy& strategy, const StrategySettings& settings,
+                                     IovaAllocatorKind allocator, std::uint64_t last_physical) {
+    if (&strategy == &strategies::deferred && settings.deferred_per_cpu != 0) {
+        const DeferredLimits limits{.entries = settings.deferred_entries, .per_cpu = true};
+        return IovaAllocator::default_capacity + limits.queues(dmatoll_cpus()) * limits.entries;
+    }
     if (&strategy != &strategies::persistent) return IovaAllocator::default_capacity;
     const std::uint64_t most = (std::uint64_t{64} << 20) / IovaAllocator::bytes_a_range(allocator);
     const std::uint64_t both_directions = 2 * (last_physical / page_bytes + 1) + 64;
@@ -206,8 +210,8 @@ class ByStrategy {
         const auto number = static_cast<std::size_t>(around.settings.iova_allocator);
         const IovaAllocatorKind kind = iova_allocators::catalogue[number].kind;
         const Status status =
-            allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken},
-                              around.address_bits, mappings_needed(strategy, kind, last.address),
+            allocator_.set_up(platform_, std::span{&aperture, 1}, std::span{reserved_, taken}, around.address_bits,
+                              mappings_needed(strategy, settings_of(around.settings), kind, last.address),
                               {.kind = kind,
                                .cpus = KernelBackend::cpu_count(),
                                .last = last,

@@ -33,14 +33,20 @@ struct DeferredLimits {
     std::uint32_t entries = StrategySettings{}.deferred_entries;  // of a queue
     std::uint32_t milliseconds = StrategySettings{}.deferred_milliseconds;
     bool per_cpu = StrategySettings{}.deferred_per_cpu != 0;
+
+    // CPUs beyond that share one.
+    static constexpr std::uint32_t most_queues = 64;
+
+    [[nodiscard]] constexpr std::uint32_t queues(std::uint32_t cpus) const {
+        return !per_cpu ? 1 : cpus < most_queues ? cpus : most_queues;
+    }
 };
 
 template <class Domain, Platform P, Alarm A>
 class Deferred {
   public:
     static constexpr const Strategy& strategy = strategies::deferred;
-    // CPUs beyond that share one.
-    static constexpr std::uint32_t most_queues = 64;
+    static constexpr std::uint32_t most_queues = DeferredLimits::most_queues;
 
     // All outlive it.
     Deferred(Domain& domain, P& platform, A& alarm) : domain_{domain}, platform_{platform}, alarm_{alarm} {}
@@ -57,7 +63,7 @@ class Deferred {
         std::uint32_t queues = 1;
         if (limits.per_cpu) {
             if constexpr (CpuPlatform<P>) {
-                queues = platform_.cpus() < most_queues ? platform_.cpus() : most_queues;
+                queues = limits.queues(platform_.cpus());
             } else {
                 return Error::not_supported;
             }

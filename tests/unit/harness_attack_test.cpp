@@ -38,6 +38,7 @@ class FakeDriver : public Driver {
     bool hangs = false;  // a device that does not end a write
     std::uint64_t mappings = 7;
     std::function<void()> beyond = [] {};  // what an access behind its regions does
+    std::function<void()> interrupts = [] {};  // what a message or a write to where they are asked for does
     std::function<void()> forks = [] {};
     std::function<void()> dies = [] {};
     std::string obstacle{};  // why nothing comes in its place then
@@ -62,7 +63,10 @@ class FakeDriver : public Driver {
         if (verb == "result") return {{"state", "ended"}, {"copies", 64}, {"copies_bad", 0}};
         if (verb == "stats") return {{"pid", 77}};
         if (verb == "stray_write") {
-            write();
+            if (line.find("iova=" + std::to_string(interrupt_requests)) != std::string::npos)
+                interrupts();
+            else
+                write();
             return hangs ? json{{"restarted", 1}} : json::object();
         }
         if (verb == "stray_read") return {{"first", read()}};
@@ -102,6 +106,11 @@ class FakeDriver : public Driver {
             answer["word"] = std::uint64_t{*there};
         } else if (act == "signal") {
             ::kill(static_cast<pid_t>(values["process"]), SIGKILL);
+        } else if (act == "write_message_table") {
+            if (values["address"] == interrupt_requests)
+                interrupts();
+            else if (mapped_ == &own_)
+                own_ = values["word"];
         } else if (act == "outlive") {
             forks();
         } else if (act == "process_write" || act == "process_file_write" || act == "trace_write") {
@@ -119,6 +128,7 @@ class FakeDriver : public Driver {
         return word;
     }
 
+    static constexpr std::uint64_t interrupt_requests = 0xfee0'0000;
     static constexpr std::uint64_t stray = 0xbad;
     static constexpr const char* text = "reached!";
     std::uint64_t own_ = 0x117;
@@ -170,6 +180,20 @@ class AttackTest : public TargetTest {
             {"process_file_read", EACCES}, {"process_file_write", EACCES}, {"trace_read", ESRCH},
             {"trace_write", ESRCH}, {"exhaust_memory", ENOMEM}, {"exhaust_mappings", ENOSPC}});
         driver_.writes_files = false;
+    }
+    // A machine that counts thermal interrupts; `controller` as in the names of those that remap, or do not.
+    void put_interrupts(const std::string& controller, std::uint64_t thermal) {
+        put("proc/interrupts", "           CPU0       CPU1\n 24:          1          0  " + controller +
+                                   "-PCI-MSI 65536-edge      vfio\nTRM:          " + std::to_string(thermal) +
+                                   "          9   Thermal event interrupts\n");
+    }
+    // Everything before the interrupts is held back, and what comes behind them breaks off.
+    void let_ask_for_interrupts(const std::string& controller, std::uint64_t made) {
+        hold_back();
+        put(std::string{"sys/bus/pci/devices/"} + nic + "/config", std::string(256, '\0'));
+        put_interrupts(controller, 3);
+        driver_.interrupts = [this, controller, made] { put_interrupts(controller, 3 + made); };
+        broken_off_ = "The flood was none";
     }
     // By access. The machine has no configuration space to be judged by: there it breaks off.
     std::map<std::string, json> cells() {
@@ -292,6 +316,49 @@ TEST_F(AttackTest, ABusThatIsAnotherBehindAnAccessWasReachedAndEndsTheTrial) {
     const auto cell = cells().at("reach_beyond");
     EXPECT_EQ(cell["verdict"], "less than promised");
     EXPECT_EQ(cell["changes"].size(), 1u) << cell;
+}
+
+TEST_F(AttackTest, AnInterruptThatWasAskedForIsABreachWhereTheyAreRemapped) {
+    let_ask_for_interrupts(" IR", 1);
+    const auto cell = cells().at("message_interrupt");
+    EXPECT_EQ(cell["promised"], "refused");
+    EXPECT_EQ(cell["reached"], 1);
+    EXPECT_EQ(cell["verdict"], "less than promised");
+}
+
+TEST_F(AttackTest, AnInterruptThatDoesNotArriveIsAsPromised) {
+    let_ask_for_interrupts(" IR", 0);
+    const auto found = cells();
+    EXPECT_EQ(found.at("message_interrupt")["verdict"], "as promised");
+    EXPECT_EQ(found.at("message_table")["verdict"], "as promised");
+    EXPECT_NE(found.at("dma_interrupt").value("reason", "").find("longer than a request"), std::string::npos);
+}
+
+TEST_F(AttackTest, NothingIsPromisedOfInterruptsThatAreNotRemapped) {
+    let_ask_for_interrupts(" ", 1);
+    const auto cell = cells().at("message_interrupt");
+    EXPECT_EQ(cell["promised"], "nothing");
+    EXPECT_EQ(cell["reached"], 1);
+    EXPECT_EQ(cell["verdict"], "as promised");
+}
+
+TEST_F(AttackTest, AnEmulatorsRemappingPromisesNothingAndIsTriedByWritesToo) {
+    let_ask_for_interrupts(" IR", 2);
+    put("sys/class/dmi/id/sys_vendor", "QEMU\n");
+    for (const char* access : {"message_interrupt", "dma_interrupt"}) {
+        put_interrupts(" IR", 3);
+        const auto cell = cells().at(access);
+        EXPECT_EQ(cell["promised"], "nothing") << access;
+        EXPECT_EQ(cell["accesses"], 1) << access;
+    }
+}
+
+TEST_F(AttackTest, InterruptsThatNobodyCountsAreNotTried) {
+    let_ask_for_interrupts(" IR", 1);
+    put("proc/interrupts", "           CPU0\n 24:          1   IR-PCI-MSI 65536-edge      vfio\n");
+    const auto cell = cells().at("message_interrupt");
+    EXPECT_EQ(cell["verdict"], "not tried");
+    EXPECT_NE(cell.value("reason", "").find("does not count thermal interrupts"), std::string::npos);
 }
 
 }  // namespace
