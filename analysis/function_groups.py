@@ -32,7 +32,7 @@ GROUPS = (
 
 # Objects that are for one thing as a whole: modules, programs, libraries.
 OBJECTS = (
-    ("driver", r"dmatoll-(net|disk|dma)-user.*|dmatoll_(net|blk|dma)|e1000e?|(lib)?ahci"),
+    ("driver", r"dmatoll-(net|disk|dma)-user.*|dmatoll_(net|blk|dma|dma_disk)|e1000e?|(lib)?ahci"),
     ("scsi and libata", r"libata|scsi_\w+|sd_mod"),
     ("ublk", r"ublk_drv"),
     ("io_uring", r"liburing.*"),
@@ -50,7 +50,7 @@ SOURCES = (
     ("tap and system calls", r"user/(tap|tap_header|virtio_header)\..*"),
     ("ublk", r"user/ublk_\w+\..*"),
     ("io_uring", r"user/ring\..*"),
-    ("driver", r"(e1000|ahci|kernel|user)/.*"),
+    ("driver", r"(e1000|ahci|dma|kernel|user)/.*"),
 )
 
 # The C half of the module, which has no inlined functions of ours.
@@ -149,6 +149,6 @@ def group_of(place, name):
     if place == "kernel":
         name = re.sub(r"\.(isra|constprop|part|cold)\b.*", "", name)
         return next((group for group, rule in KERNEL_RULES if rule.fullmatch(name)), "other")
-    if place in ("dmatoll_net", "dmatoll_blk", "dmatoll_dma"):
+    if place in ("dmatoll_net", "dmatoll_blk", "dmatoll_dma", "dmatoll_dma_disk"):
         return next((group for group, rule in MODULE_RULES if rule.fullmatch(name)), "driver")
     return next((group for group, rule in OBJECT_RULES if rule.fullmatch(place)), "other")

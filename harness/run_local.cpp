@@ -66,8 +66,12 @@ class LineSink final : public Sink {
     Descriptor file_;
 };
 
-// Why a machine that is no guest does not run the trial.
-std::optional<std::string> not_here(const Trial& trial) {
+// Why a machine that is no guest does not run the trial, with that device.
+std::optional<std::string> not_here(const Trial& trial, const PciDevice& device) {
+    const DeviceKind kind = device.is_disk_controller() ? DeviceKind::disk : DeviceKind::network;
+    if (kind_of(trial.device) != kind)
+        return fmt::format("it is about a {}, and {} is a {}", trial.device, device.bdf,
+                           kind == DeviceKind::disk ? "disk controller" : "network card");
     if (trial.ends_its_guest()) return "it ends the kernel that it runs on: in the lab only";
     GuestShape shape = trial.guest;
     // Who times mapping wants CPUs for its threads: the plan has held these against this machine's.
@@ -81,15 +85,17 @@ std::optional<std::string> not_here(const Trial& trial) {
 void require_writable_disks(const PciDevice& device, const std::vector<Trial>& trials, bool force) {
     if (force) return;
     std::set<std::uint64_t> written;
-    for (const auto& trial : trials)
+    bool any = false;
+    for (const auto& trial : trials) {
+        if (not_here(trial, device)) continue;
         if (trial.writes_to_disk()) written.insert(trial.parameters.at("port"));
-    const bool any =
-        std::any_of(trials.begin(), trials.end(), [](const Trial& trial) { return trial.copies_by_disk(); });
+        any |= trial.copies_by_disk();
+    }
     const auto disks = disks_of(device.bdf);
     if (any && disks.empty())
         fail(
             "A trial writes to the end of a disk of {}, and what its disks hold cannot be seen: no driver shows any. "
-            "Bind it to its driver first, or say --force",
+            "Bind it to its driver first",
             device.bdf);
     for (const auto& disk : disks)
         if (any || (!written.empty() && (!disk.port || written.contains(*disk.port)))) require_writable(disk.name);
@@ -125,7 +131,7 @@ void run_local(RunDirectory& run, const std::vector<Trial>& trials, const LocalS
                      .environment = run.manifest().at("environment")},
                     sink};
     for (const auto& trial : trials) {
-        if (const auto reason = not_here(trial)) {
+        if (const auto reason = not_here(trial, device)) {
             sink.start(trial);
             sink.record(trial, without_result(trial, run.name(), "skipped", *reason));
             continue;

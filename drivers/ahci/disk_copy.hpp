@@ -3,8 +3,8 @@
 // another. So the adapter reads memory at any address that a command's table names, and writes it at any
 // [AHCI 1.3.1 §4.2.3.3]. All of it goes through the driver that disks have, with what that does about errors [AHCI 1.3.1 §6.2.2].
 //
-// It needs a few blocks of a disk, and takes the last ones of the first disk that has zeros there, or the mark of an earlier
-// engine in front of them: no other data is overwritten. What was copied last stays there.
+// It needs a few blocks of a disk, and takes the last ones of the first disk that has zeros there, or the marks of an
+// earlier engine around them: no other data is overwritten.
 #pragma once
 
 #include <array>
@@ -54,7 +54,7 @@ class DiskCopy {
 
     // The platform outlives the engine. Touches nothing.
     DiskCopy(P& platform, const Settings& settings)
-        : platform_{platform}, driver_{platform, as_given_, settings} {}
+        : platform_{platform}, driver_{platform, as_given_, once(settings)} {}
     DiskCopy(const DiskCopy&) = delete;
     DiskCopy& operator=(const DiskCopy&) = delete;
 
@@ -80,10 +80,16 @@ class DiskCopy {
         return Error::not_supported;
     }
 
-    // The device does no DMA after the return. What is in flight is given up. May follow any outcome of start(),
-    // and be called twice.
+    // The device does no DMA after the return. What is in flight is given up, and what was copied last is taken from the
+    // disk again. May follow any outcome of start(), and be called twice.
     void stop() {
         if (!is_on()) return;
+        if (block_ != 0) {
+            clear_bytes(origin(), page_bytes);
+            // As far as the disk still does it.
+            static_cast<void>(transfer(Operation::write, block_, origin_iova(), most_copy_bytes, stray_tick_us));
+            block_ = 0;
+        }
         driver_.stop([](std::uint32_t, std::uint32_t, Outcome) {});
         platform_.free_ring(memory_);
         memory_ = RingMemory{};
@@ -93,7 +99,7 @@ class DiskCopy {
     [[nodiscard]] bool is_on() const { return memory_.cpu != nullptr; }
 
     // What failed has been recovered from, or the disk is gone: a copy that arrives says which. What was in flight is
-    // given up. Errors: device_gone, timed_out (it does not copy any more).
+    // given up. Errors: device_gone, timed_out and device_misbehaves (it does not copy any more).
     Status restart() {
         next_ = done_ = 0;
         return copies();
@@ -111,17 +117,23 @@ class DiskCopy {
     template <class Done>
     std::uint32_t collect(Done&& done) {
         if (next_ == done_) return 0;
-        const Copy copy = queue_[done_++ % queue_.size()];
-        done(copy_and_wait(copy.source, copy.destination, copy.bytes).ok() ? copy.bytes : 0u);
+        const Copy copy = queue_[done_ % queue_.size()];
+        const Status made = copy_and_wait(copy.source, copy.destination, copy.bytes);
+        // It was not made, nor will be: who waits for it restarts the device, and is told.
+        if (made.error() == Error::device_gone) return 0;
+        ++done_;
+        done(made.ok() ? copy.bytes : 0u);
         return 1;
     }
 
-    // timed_out: it did not end, or failed, however often it was tried; the driver has recovered from that.
-    // Others: device_gone; of Driver::submit(): the address is odd, or longer than the adapter's.
+    // timed_out: at an address that is not the engine's it did not end, or failed; the driver has recovered from that.
+    // Others: device_misbehaves (between the disk and the engine's own pages, however often it was tried); device_gone; of
+    // Driver::submit(): the address is odd, or longer than the adapter's.
     Status copy_and_wait(Iova source, Iova destination, std::uint32_t bytes) {
-        if (const Status written = transfer(Operation::write, block_, source, bytes); !written.ok()) return written;
-        return transfer(Operation::read, block_, destination, bytes);
+        if (const Status written = move(Operation::write, source, bytes); !written.ok()) return written;
+        return move(Operation::read, destination, bytes);
     }
+    [[nodiscard]] std::uint64_t began_ns() const { return began_ns_; }
 
     // Two pages of the engine's own, which stay mapped for both directions, to copy from and to.
     [[nodiscard]] std::byte* origin() const { return static_cast<std::byte*>(memory_.cpu); }
@@ -130,7 +142,7 @@ class DiskCopy {
     [[nodiscard]] Iova landing_iova() const { return memory_.iova + page_bytes; }
     // Of the pages that the device works by; a port's memory begins with its command list.
     [[nodiscard]] bool is_own(Iova iova) const {
-        if (iova.value - memory_.iova.value < own_pages * page_bytes) return true;
+        if (is_own_page(iova)) return true;
         for (std::uint32_t left = driver_.ports(); left != 0; left &= left - 1) {
             const auto port = static_cast<std::uint32_t>(std::countr_zero(left));
             const PortOffset offset = offset_of_port(port);
@@ -145,13 +157,27 @@ class DiskCopy {
 
   private:
     static constexpr std::uint32_t own_pages = 2;
-    static constexpr std::uint32_t own_blocks = 1 + most_copy_bytes / copy_unit_bytes;  // the mark in front
-    static constexpr std::uint64_t mark = 0x7970'6f63'6c74'6d64;                         // "dmtlcopy"
+    // A block with a mark in front and one behind: whoever else comes to use them, by 4 KiB or with a table of partitions,
+    // overwrites one of these.
+    static constexpr std::uint32_t own_blocks = 2 + most_copy_bytes / copy_unit_bytes;
+    static constexpr std::uint64_t mark = 0x7970'6f63'6c74'6d64;  // "dmtlcopy", and zeros to the block's end
 
     // A command takes microseconds, or milliseconds where a head must move; and an emulated disk as long as its host is
-    // busy. The driver gives a command so many ticks, and tries it most_attempts times.
+    // busy. The driver gives it command_timeout_ticks: a stray access something above half a second, since it may hang on what
+    // the IOMMU refuses, and others as long as any command of a disk's, which may have to spin up.
     static constexpr std::uint32_t look_us = 50;
-    static constexpr std::uint32_t tick_us = 10'000;
+    static constexpr std::uint32_t stray_tick_us = 10'000;
+    static constexpr std::uint32_t own_tick_us = watch_period_ms * 1000;
+
+    // A refused access is refused again.
+    static Settings once(Settings settings) {
+        settings.attempts = 1;
+        return settings;
+    }
+
+    [[nodiscard]] bool is_own_page(Iova iova) const {
+        return iova.value - memory_.iova.value < own_pages * page_bytes;
+    }
 
     struct Copy {
         Iova source{};
@@ -159,9 +185,27 @@ class DiskCopy {
         std::uint32_t bytes = 0;
     };
 
+    // Half of a copy.
+    Status move(Operation operation, Iova iova, std::uint32_t bytes) {
+        if (is_own_page(iova)) return transfer_own(operation, block_, iova, bytes);
+        began_ns_ = platform_.now_ns();
+        return transfer(operation, block_, iova, bytes, stray_tick_us);
+    }
+
+    // What fails here is no stray access's doing, and must not pass for one that was refused.
+    Status transfer_own(Operation operation, std::uint64_t block, Iova iova, std::uint32_t bytes) {
+        for (std::uint32_t attempt = 0; attempt < most_attempts; ++attempt) {
+            const Status moved = transfer(operation, block, iova, bytes, own_tick_us);
+            if (moved.error() != Error::timed_out) return moved;
+        }
+        platform_.log(LogLevel::error, "the disk does not take or give blocks of the engine's own");
+        return Error::device_misbehaves;
+    }
+
     // From or to memory at that IOVA, whatever is there. A driver of its own, with all that it does about errors: once, and
     // not in each loop that is flattened.
-    [[gnu::noinline]] Status transfer(Operation operation, std::uint64_t block, Iova iova, std::uint32_t bytes) {
+    [[gnu::noinline]] Status transfer(Operation operation, std::uint64_t block, Iova iova, std::uint32_t bytes,
+                                          std::uint32_t tick_us) {
         const Segment segment{Memory{iova.value}, bytes};
         bool ended = false;
         Outcome outcome = Outcome::gone;
@@ -195,21 +239,42 @@ class DiskCopy {
     bool take_blocks() {
         const Disk& disk = driver_.disk(port_);
         if (disk.block_bytes != copy_unit_bytes || disk.blocks < own_blocks) return false;
-        const std::uint64_t marked = disk.blocks - own_blocks;
-        block_ = marked + 1;
-        if (!transfer(Operation::read, marked, landing_iova(), copy_unit_bytes).ok()) return false;
-        if (load_word(landing()) != mark) {
-            if (!is_zero(landing(), copy_unit_bytes) ||
-                !transfer(Operation::read, block_, landing_iova(), most_copy_bytes).ok() ||
-                !is_zero(landing(), most_copy_bytes)) {
+        const std::uint64_t first = disk.blocks - own_blocks;
+        const std::uint64_t last = disk.blocks - 1;
+        const Result<bool> marked_first = reads(first, &is_mark);
+        const Result<bool> marked_last = reads(last, &is_mark);
+        if (!marked_first.ok() || !marked_last.ok()) return false;
+        if (!marked_first.value() || !marked_last.value()) {
+            // An engine that was cut off may have left one of its marks.
+            const Result<bool> unused = are_zero(first + marked_first.value(), disk.blocks - marked_last.value());
+            if (!unused.ok()) return false;
+            if (!unused.value()) {
                 platform_.log(LogLevel::warning, "a disk is passed over: there is data in its last blocks");
                 return false;
             }
             clear_bytes(origin(), copy_unit_bytes);
             store_word(origin(), mark);
-            if (!transfer(Operation::write, marked, origin_iova(), copy_unit_bytes).ok()) return false;
+            for (const std::uint64_t block : {first, last})
+                if (!transfer_own(Operation::write, block, origin_iova(), copy_unit_bytes).ok()) return false;
         }
-        return copies().ok();
+        block_ = first + 1;
+        if (copies().ok()) return true;
+        block_ = 0;
+        return false;
+    }
+
+    // Whether a block has what `is` looks for.
+    Result<bool> reads(std::uint64_t block, bool (*is)(const std::byte*)) {
+        const Status read = transfer_own(Operation::read, block, landing_iova(), copy_unit_bytes);
+        if (!read.ok()) return read.error();
+        return is(landing());
+    }
+    Result<bool> are_zero(std::uint64_t first, std::uint64_t end) {
+        for (std::uint64_t block = first; block != end; ++block) {
+            const Result<bool> zero = reads(block, &is_zero);
+            if (!zero.ok() || !zero.value()) return zero;
+        }
+        return true;
     }
 
     // A word that nobody else has arrives.
@@ -222,9 +287,11 @@ class DiskCopy {
         return load_word(landing()) == word ? Status{} : Status{Error::timed_out};
     }
 
-    static bool is_zero(const std::byte* bytes, std::uint32_t count) {
-        for (std::uint32_t i = 0; i < count; ++i) {
-            if (bytes[i] != std::byte{0}) return false;
+    static bool is_zero(const std::byte* block) { return is_zero_from(block, 0); }
+    static bool is_mark(const std::byte* block) { return load_word(block) == mark && is_zero_from(block, sizeof(mark)); }
+    static bool is_zero_from(const std::byte* block, std::uint32_t offset) {
+        for (std::uint32_t i = offset; i < copy_unit_bytes; ++i) {
+            if (block[i] != std::byte{0}) return false;
         }
         return true;
     }
@@ -234,7 +301,8 @@ class DiskCopy {
     Driver<P, AddressesAsGiven> driver_;
     RingMemory memory_{};
     std::uint32_t port_ = 0;
-    std::uint64_t block_ = 0;  // the first that copies go over
+    std::uint64_t block_ = 0;  // the first that copies go over; 0: none is taken
+    std::uint64_t began_ns_ = 0;
     std::uint64_t proofs_ = 0;
     // [done_, next_) is not made yet.
     std::array<Copy, most_in_flight + 1> queue_{};

@@ -49,7 +49,7 @@ class Driver {
     // timed_out (reset), device_misbehaves (registers that make no sense).
     Status probe() {
         if (!valid(settings_)) {
-            platform_.log(LogLevel::error, "settings refused: the queue depth is 1 to 32");
+            platform_.log(LogLevel::error, "settings refused: the queue depth is 1 to 32, and attempts are 1 to 3");
             return Error::invalid_argument;
         }
         if (read_register<Capabilities>(platform_).raw == all_ones) {
@@ -112,7 +112,7 @@ class Driver {
         for (std::uint32_t left = linked; left != 0; left &= left - 1) {
             const auto port = static_cast<std::uint32_t>(std::countr_zero(left));
             const Status opened =
-                port_[port].open(mapper_, depth, capabilities_.test(Capabilities::native_command_queueing));
+                port_[port].open(mapper_, depth, settings_.attempts, capabilities_.test(Capabilities::native_command_queueing));
             if (opened.ok()) {
                 ports_ |= 1u << port;
                 continue;

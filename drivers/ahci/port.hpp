@@ -47,10 +47,10 @@ class Port {
     RequestQueue<P, M>& queue() { return queue_; }
     const RequestQueue<P, M>& queue() const { return queue_; }
 
-    // The link is up. depth: command slots to use, as far as the disk has that many. Interrupts of the port
-    // are on afterwards, the adapter's own switch aside. After an error close() gives back what there is.
+    // The link is up. depth: command slots to use, as far as the disk has that many; attempts: at a request.
+    // Interrupts of the port are on afterwards, the adapter's own switch aside. After an error close() gives back what there is.
     // Errors: those of the Platform, of PortEngine::start() and of parse_identify().
-    Status open(M& mapper, std::uint32_t depth, bool adapter_queues) {
+    Status open(M& mapper, std::uint32_t depth, std::uint32_t attempts, bool adapter_queues) {
         depth_ = depth;
         adapter_queues_ = adapter_queues;
         if (const Status allocated = engine_.allocate(depth); !allocated.ok()) return allocated;
@@ -63,7 +63,7 @@ class Port {
             return started;
         }
         if (const Status identified = identify(identity_); !identified.ok()) return identified;
-        if (const Status opened = queue_.open(engine_.platform(), mapper, engine_, identity_.disk);
+        if (const Status opened = queue_.open(engine_.platform(), mapper, engine_, identity_.disk, attempts);
             !opened.ok())
             return opened;
         engine_.clear_errors();

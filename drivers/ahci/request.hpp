@@ -33,8 +33,8 @@ enum class Outcome : std::uint8_t {
     done,
     medium_error,     // the device cannot read or write these blocks
     refused,          // the device aborted the command
-    transport_error,  // between adapter and device, most_attempts times
-    timed_out,        // no answer, most_attempts times
+    transport_error,  // between adapter and device, as often as it was tried
+    timed_out,        // no answer, as often as it was tried
     gone,             // the device is not there any more, or the driver stopped
 };
 

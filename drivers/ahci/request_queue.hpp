@@ -76,7 +76,7 @@ class RequestQueue {
     RequestQueue& operator=(const RequestQueue&) = delete;
 
     // The engine runs, with memory for the disk's queue depth. All outlive the queue. Error: no_memory.
-    Status open(P& platform, M& mapper, PortEngine<P>& engine, const Disk& disk) {
+    Status open(P& platform, M& mapper, PortEngine<P>& engine, const Disk& disk, std::uint32_t attempts) {
         const Result<void*> memory = platform.allocate(disk.queue_depth * sizeof(Slot));
         if (!memory.ok()) return memory.error();
         slots_ = static_cast<Slot*>(memory.value());
@@ -87,6 +87,7 @@ class RequestQueue {
         tables_ = engine.tables();
         first_table_ = engine.table_iova(0);
         disk_ = disk;
+        attempts_ = static_cast<std::uint8_t>(attempts);
         block_shift_ = static_cast<std::uint32_t>(std::countr_zero(disk.block_bytes));
         unreachable_ = engine.address_bits() < 64 ? ~std::uint64_t{0} << engine.address_bits() : 0;
         gone_ = false;
@@ -244,7 +245,7 @@ class RequestQueue {
     }
 
     // While frozen. One attempt more, or false: it had them all.
-    bool charge(std::uint32_t tag) { return ++slots_[tag].attempts < most_attempts; }
+    bool charge(std::uint32_t tag) { return ++slots_[tag].attempts < attempts_; }
 
     // While frozen: the request goes to the device again once it thaws; `alone`: not as a queued command.
     void again(std::uint32_t tag, bool alone) {
@@ -649,6 +650,7 @@ class RequestQueue {
     std::uint32_t fruitless_ = 0;
     bool plain_had_turn_ = false;
     bool gone_ = false;
+    std::uint8_t attempts_ = 1;  // at a request
     // Set from anywhere, the hard interrupt included.
     std::atomic<std::uint32_t> trouble_{0};
 

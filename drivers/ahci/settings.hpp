@@ -16,8 +16,13 @@ inline constexpr std::uint32_t most_transfer_bytes = 1 << 20;
 // 256 pages, and one more where the first is not aligned.
 inline constexpr std::uint32_t most_segments = 257;
 
+// A request is given to the device that many times when it fails for a reason that may pass: a line error, a
+// reset, a timeout.
+inline constexpr std::uint32_t most_attempts = 3;
+
 struct Settings {
-    std::uint32_t queue_depth = 32;  // tags of a port, 1 to 32
+    std::uint32_t queue_depth = 32;            // tags of a port, 1 to 32
+    std::uint32_t attempts = most_attempts;  // at a request, 1 to most_attempts
     // How long BAR 5 is: a port whose registers lie beyond is not there, whatever the adapter says.
     std::uint32_t register_bytes = first_port_offset + most_ports * port_stride;
 };
@@ -30,7 +35,8 @@ constexpr std::uint32_t ports_within(std::uint32_t register_bytes) {
 }
 
 constexpr bool valid(const Settings& settings) {
-    return settings.queue_depth >= 1 && settings.queue_depth <= most_tags;
+    return settings.queue_depth >= 1 && settings.queue_depth <= most_tags && settings.attempts >= 1 &&
+           settings.attempts <= most_attempts;
 }
 
 static_assert(valid(Settings{}));
@@ -42,10 +48,6 @@ inline constexpr std::uint32_t watch_period_ms = 500;
 // systems give a disk: one that hides a bad sector retries for many seconds.
 inline constexpr std::uint32_t command_timeout_ms = 30'000;
 inline constexpr std::uint32_t command_timeout_ticks = command_timeout_ms / watch_period_ms;
-
-// A request is given to the device that many times when it fails for a reason that may pass: a line error, a
-// reset, a timeout.
-inline constexpr std::uint32_t most_attempts = 3;
 
 // Memory or IOVAs that were short for that long, with no request in flight that could give any back, are not
 // waited for any longer.

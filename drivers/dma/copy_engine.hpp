@@ -39,7 +39,10 @@ concept CopyEngine = requires(E engine, const E& looked_at, Iova iova, std::uint
     // many copies. It is no proof of anything.
     { engine.collect(done) } -> std::same_as<std::uint32_t>;
     // One copy with nothing else in flight. timed_out: it did not end, or the device says that it failed; restart() is due.
+    // No other error is for want of an address that is not the engine's.
     { engine.copy_and_wait(iova, iova, bytes) } -> std::same_as<Status>;
+    // When it gave the device the last such address: not later than the device went there.
+    { looked_at.began_ns() } -> std::same_as<std::uint64_t>;
 
     // Two pages of the engine's own, which stay mapped for both directions, to copy from and to.
     { looked_at.origin() } -> std::same_as<std::byte*>;

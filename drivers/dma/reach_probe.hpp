@@ -217,7 +217,6 @@ class ReachProbe {
     template <class Restart>
     Status access_stale(Restart&& restart) {
         const Reach what = round_ % 2 == 0 ? Reach::stale_write : Reach::stale_read;
-        const std::uint64_t since_ns = platform_.now_ns() - returned_ns_;
         bool reached = false;
         if (what == Reach::stale_write) {
             const auto written = stray_.write(destination_.iova, restart);
@@ -231,6 +230,7 @@ class ReachProbe {
             reached = read.value().first == secret_;
         }
         count_reached(what, reached);
+        const std::uint64_t since_ns = engine_.began_ns() - returned_ns_;
         Reached& found = found_[static_cast<std::size_t>(what)];
         if (reached) {
             if (since_ns > found.longest_ns) found.longest_ns = since_ns;

@@ -145,10 +145,13 @@ class DmaCopy {
     // One copy with nothing else in flight. timed_out: it did not end; restart() is due.
     Status copy_and_wait(Iova source, Iova destination, std::uint32_t bytes) {
         submit(source, destination, bytes);
+        began_ns_ = platform_.now_ns();
         ring_doorbell();
         return wait_until(platform_, copy_patience_us, 100,
                           [this] { return collect([](std::uint32_t) {}) != 0; });
     }
+
+    [[nodiscard]] std::uint64_t began_ns() const { return began_ns_; }
 
     // Two pages of the engine's own, which stay mapped for both directions, to copy from and to.
     [[nodiscard]] std::byte* origin() const { return own_page(origin_page); }
@@ -251,6 +254,7 @@ class DmaCopy {
     std::uint32_t next_ = 0;
     std::uint32_t announced_ = 0;
     std::uint32_t done_ = 0;
+    std::uint64_t began_ns_ = 0;
 };
 
 }  // namespace dmatoll::e1000

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory of a NIC that copies it: the engine's own pages, sources, destinations. The three areas begin on 2
+// Memory of a device that copies it: the engine's own pages, sources, destinations. The three areas begin on 2
 // MiB each: each is mapped with a direction of its own, by large pages where the IOMMU has them. A buffer is
 // a page.
 #pragma once

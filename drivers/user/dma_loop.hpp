@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The driver process of a NIC that copies memory: follows commands, and makes copies while it is told to.
+// The driver process of a device that copies memory: follows commands, and makes copies while it is told to.
 // While it does it makes no system call of its own but one look at commands, signals and the clock in many
 // rounds.
 #pragma once

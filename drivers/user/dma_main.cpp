@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// dmatoll-dma-user: an e1000 that copies memory, driven by an unprivileged process. The process that the user
+// dmatoll-dma-user: a device that copies memory, an e1000 or a disk controller, driven by an unprivileged process. The process that the user
 // starts is the supervisor; it starts this program once more as the driver.
 #include "dma_driver.hpp"
 #include "dma_options.hpp"

@@ -56,7 +56,10 @@ struct DmaParts {
 class DmaSupervisor : private DmaParts, public Supervisor {
   public:
     explicit DmaSupervisor(const DmaOptions& options)
-        : DmaParts{options.device}, Supervisor{"dmatoll-dma-user", options, pci, *state}, options_{options} {}
+        : DmaParts{options.device}, Supervisor{"dmatoll-dma-user", options, pci, *state}, options_{options} {
+        if (disk && !options.hostile.empty())
+            throw Failure{"--hostile is for a network card, and " + options.device + " is a disk controller"};
+    }
 
     ~DmaSupervisor() override { stop(); }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Our driver as a module: dmatoll_net, dmatoll_blk for disks, or dmatoll_dma for a device that copies memory.
+// Our driver as a module: dmatoll_net, dmatoll_blk for disks, or dmatoll_dma and dmatoll_dma_disk for a device that copies memory.
 #pragma once
 
 #include <optional>

@@ -31,7 +31,8 @@ class DiskCopyBench : public CopyBenchOf<M, DiskMachine, DiskPlatform, DiskEngin
 
 // Of a disk as the model has it.
 constexpr std::uint64_t blocks = 1 << 16;
-constexpr std::uint64_t marked_block = blocks - 9;
+constexpr std::uint64_t first_mark = blocks - 10;
+constexpr std::uint64_t last_mark = blocks - 1;
 
 std::uint64_t number(const Answer& answer, const std::string& name) { return std::stoull(answer.at(name)); }
 
@@ -70,7 +71,7 @@ TEST(DiskCopy, IsOfWholeBlocks) {
 // ---- the disk that it goes over ----
 
 TEST(DiskCopy, LeavesADiskAloneThatHasDataAtItsEnd) {
-    for (const std::uint64_t used : {blocks - 1, blocks - 8, marked_block}) {
+    for (const std::uint64_t used : {last_mark, blocks - 8, first_mark}) {
         DiskCopyBench<StrictDisk> bench{{.disks = {{0, {}}, {2, {}}}}};
         const Content data = pattern(7, 512);
         bench.machine.device.disk(0).write(used, data, true);
@@ -79,9 +80,10 @@ TEST(DiskCopy, LeavesADiskAloneThatHasDataAtItsEnd) {
         EXPECT_EQ(bench.run(64).at("copies_bad"), "0");
         for (std::uint64_t block = blocks - 16; block < blocks; ++block)
             EXPECT_EQ(bench.machine.device.disk(0).read(block), block == used ? data : Content(512)) << block;
-        EXPECT_NE(bench.machine.device.disk(2).read(marked_block), Content(512));
-        // Nothing in front of the mark.
-        EXPECT_EQ(bench.machine.device.disk(2).read(marked_block - 1), Content(512));
+        EXPECT_NE(bench.machine.device.disk(2).read(first_mark), Content(512));
+        EXPECT_EQ(bench.machine.device.disk(2).read(last_mark), bench.machine.device.disk(2).read(first_mark));
+        // Nothing in front of the marks.
+        EXPECT_EQ(bench.machine.device.disk(2).read(first_mark - 1), Content(512));
         bench.stop_and_expect_nothing_left();
     }
 }
@@ -92,11 +94,52 @@ TEST(DiskCopy, TakesBlocksAgainThatItTookBefore) {
         ASSERT_TRUE(bench.start().ok());
         bench.follow("begin");
         EXPECT_EQ(bench.run(64).at("copies_bad"), "0");
-        EXPECT_NE(bench.machine.device.disk(0).read(blocks - 8), Content(512));
+        EXPECT_NE(bench.machine.device.disk(0).read(first_mark + 1), Content(512));
         bench.driver->stop(bench.give_back());
+        // Nobody's memory stays on the disk.
+        for (std::uint64_t block = first_mark + 1; block < last_mark; ++block)
+            EXPECT_EQ(bench.machine.device.disk(0).read(block), Content(512)) << block;
         bench.machine.device.set_bus_master(false);
     }
     bench.stop_and_expect_nothing_left();
+}
+
+// Of an engine that was cut off: what it left of its own between the marks, or only one of them.
+TEST(DiskCopy, TakesBlocksThatAreMarkedWhateverIsBetween) {
+    DiskCopyBench<StrictDisk> bench;
+    ASSERT_TRUE(bench.start().ok());
+    auto& disk = bench.machine.device.disk(0);
+    bench.driver->stop(bench.give_back());
+    bench.machine.device.set_bus_master(false);
+    disk.write(blocks - 5, pattern(7, 512), true);
+    ASSERT_TRUE(bench.start().ok());
+    bench.driver->stop(bench.give_back());
+    bench.machine.device.set_bus_master(false);
+    EXPECT_EQ(disk.read(blocks - 5), Content(512));
+    disk.write(last_mark, Content(512), true);
+    ASSERT_TRUE(bench.start().ok());
+    EXPECT_EQ(disk.read(last_mark), disk.read(first_mark));
+    bench.stop_and_expect_nothing_left();
+}
+
+// Somebody else came to use them: by 4 KiB, of which the last begins behind the first mark.
+TEST(DiskCopy, LeavesBlocksAloneThatSomebodyElseUsesSinceTheyWereMarked) {
+    for (const std::uint64_t used : {first_mark, last_mark}) {
+        DiskCopyBench<StrictDisk> bench;
+        ASSERT_TRUE(bench.start().ok());
+        bench.driver->stop(bench.give_back());
+        bench.machine.device.set_bus_master(false);
+        auto& disk = bench.machine.device.disk(0);
+        // The mark's first word is still there.
+        Content data = disk.read(used);
+        data[17] = std::byte{1};
+        disk.write(used, data, true);
+        disk.write(blocks - 5, pattern(7, 512), true);
+        EXPECT_EQ(bench.start().error(), Error::not_supported);
+        EXPECT_EQ(disk.read(used), data);
+        EXPECT_EQ(disk.read(blocks - 5), pattern(7, 512));
+        bench.stop_and_expect_nothing_left();
+    }
 }
 
 TEST(DiskCopy, SaysSoWhereNoDiskWillDo) {
@@ -185,17 +228,40 @@ TEST(DiskStrayAccess, ToAnAddressThatNoTableCanNameIsRefused) {
     bench.stop_and_expect_nothing_left();
 }
 
-// What the disk hangs on is tried again when that is over. Neither the device hangs in the end nor the run.
-TEST(DiskStrayAccess, ThatNeverEndsIsGivenUp) {
+// Neither the device hangs in the end nor the run.
+TEST(DiskCopy, ThatNeverEndsIsGivenUp) {
     DiskCopyBench<StrictDisk> bench;
     ASSERT_TRUE(bench.start().ok());
+    bench.follow("begin");
     bench.machine.device.inject(AhciFault::command_never_completes);
     const std::uint64_t begun_ns = bench.machine.platform.now_ns();
-    EXPECT_EQ(bench.follow("stray_write iova=0x70000000").at("restarted"), "1");
+    EXPECT_NE(bench.run(64).at("copies_bad"), "0");
     EXPECT_EQ(bench.machine.device.happened(AhciFault::command_never_completes), 1u);
     EXPECT_LT(bench.machine.platform.now_ns() - begun_ns, 4'000'000'000u);
-    bench.follow("begin");
     EXPECT_EQ(bench.run(64).at("copies_bad"), "0");
+    bench.stop_and_expect_nothing_left();
+}
+
+TEST(DiskStrayAccess, ADiskIsWaitedForAsLongAsItMayTake) {
+    DiskCopyBench<StrictDisk> bench;
+    ASSERT_TRUE(bench.start().ok());
+    for (const AhciFault slow : {AhciFault::command_never_completes, AhciFault::interface_error}) {
+        bench.machine.device.inject(slow);
+        EXPECT_EQ(bench.follow("stray_write iova=0x70000000").at("restarted"), "1");
+        EXPECT_EQ(bench.machine.device.happened(slow), 1u);
+    }
+    bench.stop_and_expect_nothing_left();
+}
+
+// The way between the disk and the engine's own pages is no stray access.
+TEST(DiskStrayAccess, WhatFailsBesideItIsNoRefusal) {
+    DiskCopyBench<StrictDisk> bench;
+    ASSERT_TRUE(bench.start().ok());
+    for (const char* access : {"stray_write iova=0x70000000", "stray_read iova=0x70000000"}) {
+        bench.machine.device.inject(AhciFault::command_aborted, ahci::most_attempts);
+        EXPECT_EQ(bench.execute(access).error(), Error::device_misbehaves) << access;
+        EXPECT_EQ(bench.follow(access).at("restarted"), "1");
+    }
     bench.stop_and_expect_nothing_left();
 }
 
@@ -204,6 +270,12 @@ TEST(DiskCopy, ADeviceThatIsGoneEndsTheRun) {
     ASSERT_TRUE(bench.start().ok());
     bench.machine.device.inject(AhciFault::gone);
     EXPECT_EQ(bench.execute("stray_read iova=0x70000000").error(), Error::device_gone);
+    bench.machine.device.clear(AhciFault::gone);
+    bench.follow("begin");
+    bench.machine.device.inject(AhciFault::gone);
+    const Answer answer = bench.run(0);
+    EXPECT_EQ(answer.at("failure"), describe(Error::device_gone));
+    EXPECT_LT(number(answer, "copies"), 64u);
     bench.machine.device.clear(AhciFault::gone);
     bench.driver->stop(bench.give_back());
     EXPECT_TRUE(bench.pages_out.empty());
