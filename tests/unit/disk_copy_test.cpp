@@ -257,10 +257,14 @@ TEST(DiskStrayAccess, ADiskIsWaitedForAsLongAsItMayTake) {
 TEST(DiskStrayAccess, WhatFailsBesideItIsNoRefusal) {
     DiskCopyBench<StrictDisk> bench;
     ASSERT_TRUE(bench.start().ok());
-    for (const char* access : {"stray_write iova=0x70000000", "stray_read iova=0x70000000"}) {
-        bench.machine.device.inject(AhciFault::command_aborted, ahci::most_attempts);
-        EXPECT_EQ(bench.execute(access).error(), Error::device_misbehaves) << access;
-        EXPECT_EQ(bench.follow(access).at("restarted"), "1");
+    auto& disk = bench.machine.device.disk(0);
+    // A stray write's block does not get to the disk, a stray read's not back from it.
+    for (const bool writing : {true, false}) {
+        const std::string access = writing ? "stray_write" : "stray_read";
+        disk.fail(first_mark + 1, {.on_read = !writing, .on_write = writing});
+        EXPECT_EQ(bench.execute(access + " iova=0x70000000").error(), Error::device_misbehaves) << access;
+        disk.heal(first_mark + 1);
+        EXPECT_EQ(bench.follow(access + " iova=0x70000000").at("restarted"), "1");
     }
     bench.stop_and_expect_nothing_left();
 }
