@@ -80,16 +80,11 @@ class DiskCopy {
         return Error::not_supported;
     }
 
-    // The device does no DMA after the return. What is in flight is given up, and what was copied last is taken from the
-    // disk again. May follow any outcome of start(), and be called twice.
+    // The device does no DMA after the return. What is in flight is given up. May follow any outcome of start(),
+    // and be called twice.
     void stop() {
         if (!is_on()) return;
-        if (block_ != 0) {
-            clear_bytes(origin(), page_bytes);
-            // As far as the disk still does it.
-            static_cast<void>(transfer(Operation::write, block_, origin_iova(), most_copy_bytes, stray_tick_us));
-            block_ = 0;
-        }
+        block_ = 0;
         driver_.stop([](std::uint32_t, std::uint32_t, Outcome) {});
         platform_.free_ring(memory_);
         memory_ = RingMemory{};
@@ -118,7 +113,7 @@ class DiskCopy {
     std::uint32_t collect(Done&& done) {
         if (next_ == done_) return 0;
         const Copy copy = queue_[done_ % queue_.size()];
-        const Status made = copy_and_wait(copy.source, copy.destination, copy.bytes);
+        const Status made = move_both(copy.source, copy.destination, copy.bytes);
         // It was not made, nor will be: who waits for it restarts the device, and is told.
         if (made.error() == Error::device_gone) return 0;
         ++done_;
@@ -130,8 +125,10 @@ class DiskCopy {
     // Others: device_misbehaves (between the disk and the engine's own pages, however often it was tried); device_gone; of
     // Driver::submit(): the address is odd, or longer than the adapter's.
     Status copy_and_wait(Iova source, Iova destination, std::uint32_t bytes) {
-        if (const Status written = move(Operation::write, source, bytes); !written.ok()) return written;
-        return move(Operation::read, destination, bytes);
+        const Status copied = move_both(source, destination, bytes);
+        // Whose memory it was that the device strayed to, it does not stay on the disk. Behind a failure restart() does so.
+        if (!copied.ok() || is_own_page(source)) return copied;
+        return transfer_own(Operation::write, block_, origin_iova(), bytes);
     }
     [[nodiscard]] std::uint64_t began_ns() const { return began_ns_; }
 
@@ -185,7 +182,10 @@ class DiskCopy {
         std::uint32_t bytes = 0;
     };
 
-    // Half of a copy.
+    Status move_both(Iova source, Iova destination, std::uint32_t bytes) {
+        if (const Status written = move(Operation::write, source, bytes); !written.ok()) return written;
+        return move(Operation::read, destination, bytes);
+    }
     Status move(Operation operation, Iova iova, std::uint32_t bytes) {
         if (is_own_page(iova)) return transfer_own(operation, block_, iova, bytes);
         began_ns_ = platform_.now_ns();

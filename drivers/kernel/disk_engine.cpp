@@ -10,7 +10,6 @@
 #include "kernel_platform.hpp"
 
 namespace dmatoll::kernel {
-namespace {
 
 struct CopyDevice {
     using Engine = ahci::DiskCopy<KernelPlatform>;
@@ -21,7 +20,6 @@ struct CopyDevice {
     }
 };
 
-}  // namespace
 }  // namespace dmatoll::kernel
 
 #include "engine.hpp"

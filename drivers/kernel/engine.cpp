@@ -8,7 +8,6 @@
 #include "kernel_platform.hpp"
 
 namespace dmatoll::kernel {
-namespace {
 
 struct CopyDevice {
     using Engine = e1000::DmaCopy<KernelPlatform>;
@@ -20,7 +19,6 @@ struct CopyDevice {
     }
 };
 
-}  // namespace
 }  // namespace dmatoll::kernel
 
 #include "engine.hpp"

@@ -17,7 +17,6 @@
 #include "to_errno.hpp"
 
 namespace dmatoll::kernel {
-namespace {
 
 // One for each buffer of the largest working set: none can be mapped twice at a time.
 constexpr CopySlots slots_of_all_pairs{.to_device = dma::CopyPlan::most_pairs,
@@ -52,7 +51,6 @@ struct Engine {
     dma::DmaDriver<KernelPlatform, M, CopyDevice::Engine> driver;
 };
 
-}  // namespace
 }  // namespace dmatoll::kernel
 
 using namespace dmatoll;
