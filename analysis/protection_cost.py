@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What protection costs: how far and how long a device reaches, as it was probed, against the instructions of a map and an unmap."""
+"""What protection costs: how far and how long a device reaches, as it was probed, against the instructions of a map and an unmap, or of a disk's I/O."""
 
 import collections
 import functools
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib import pyplot
 
-from analysis import compare, dma_copy, figures, probe
+from analysis import compare, disk, dma_copy, figures, probe, statistics
 from analysis.blocks import Block, Drawing, Table
 
 BY_BYTE, BY_PAGE, NO_END = 0, 1, 2  # kinds of exposure, the least first
@@ -23,9 +23,24 @@ LONGEST_MS = 1000.0  # what the axis has room for below "no end"
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a strategy is seen to cost by."""
+
+    family: str
+    unit: str  # in a table's head
+    what: str  # at an axis
+    how: str  # it was measured
+
+
+PAIR = Cost("dma-copy", "instructions per pair", "instructions of a map and an unmap", "with memory copies")
+# On a disk all that an I/O takes: what maps is a part of it.
+IO = Cost("fio", "instructions per I/O", "instructions of an I/O, the block layer and the load included", "with fio")
+
+
+@dataclass(frozen=True)
 class Point:
     configuration: tuple
-    cost: object  # Summary, instructions of a map and an unmap
+    cost: object  # Summary, instructions
     exposure: tuple  # (kind, ms within reach after a buffer was unmapped)
 
     def beats(self, other):
@@ -56,20 +71,44 @@ def exposure(record, pair):
     return BY_BYTE, 0.0
 
 
+def cost_of(section):
+    """What a section's strategies are seen to cost by."""
+    return PAIR if section.part(PAIR.family).cells or not section.part(IO.family).cells else IO
+
+
+def costs(section):
+    """{(load, configuration): Summary}."""
+    if cost_of(section) is PAIR:
+        return dma_copy.pair_costs(section.part(PAIR.family))
+    return {(cell.load, cell.configuration): cell.metric(disk.WORK.name) for cell in section.part(IO.family).cells if cell.metric(disk.WORK.name) is not None}
+
+
+def probed_alike(section):
+    """configuration -> what it has to have in common with a probed one: a disk is probed by looking, however it completes I/Os."""
+    return (lambda configuration: configuration) if cost_of(section) is PAIR else (lambda configuration: (*configuration[:2], *configuration[4:6]))
+
+
+def preferred(load_):
+    """Of loads that were run as often: where mapping weighs the most, the smallest block in the deepest queue."""
+    if isinstance(load_, str):
+        return load_
+    parameters = statistics.parameters_of(load_[1])
+    return (-(parameters.get(compare.BLOCK) or 0), parameters.get(compare.DEPTH) or 0, load_[0] == "fio-randread", load_)
+
+
 def points(run, section, pair):
-    """A Point for each configuration of which both are known: the worst of its probed trials, the cost at the size that most have."""
+    """A Point for each configuration of which both are known: the worst of its probed trials, the cost of the load that most have."""
+    alike = probed_alike(section)
     exposures = collections.defaultdict(list)
     for configuration, record in probe.records_of(run, section):
         if (seen := exposure(record, pair)) is not None:
-            exposures[configuration].append(seen)
-    costs = dma_copy.pair_costs(section.part("dma-copy"))
-    if not costs:
+            exposures[alike(configuration)].append(seen)
+    found = {key: cost for key, cost in costs(section).items() if alike(key[1]) in exposures}
+    if not found:
         return []
-    sizes = collections.Counter(variant for variant, configuration in costs if configuration in exposures)
-    if not sizes:
-        return []
-    usual = max(sizes, key=lambda variant: (sizes[variant], variant))
-    return [Point(configuration, cost, max(exposures[configuration])) for (variant, configuration), cost in costs.items() if variant == usual and configuration in exposures]
+    frequency = collections.Counter(load_ for load_, _ in found)
+    usual = max(frequency, key=lambda load_: (frequency[load_], preferred(load_)))
+    return [Point(configuration, cost, max(exposures[alike(configuration)])) for (load_, configuration), cost in found.items() if load_ == usual]
 
 
 def front(candidates):
@@ -88,18 +127,19 @@ def blocks(run, section):
     known = {pair: points(run, section, pair) for pair in PAIRS}
     if not any(known.values()):
         return []
-    cells = [cell for cell in section.cells if compare.family_of(cell) in ("probe", "dma-copy")]
+    cost = cost_of(section)
+    cells = [cell for cell in section.cells if compare.family_of(cell) in ("probe", cost.family)]
     labels = compare.Labels(compare.Section(section.environment, section.device, cells))
     return [
         Block(
             "What protection costs",
             [
-                "How long a buffer stays within the device's reach after it was unmapped, as it was probed, against the instructions of a map and an unmap, as they were "
-                "measured with memory copies. On the front are the strategies that no other one of their placement beats in both. Emulation has no cost of an "
+                f"How long a buffer stays within the device's reach after it was unmapped, as it was probed, against the {cost.what}, as they were measured "
+                f"{cost.how}. On the front are the strategies that no other one of their placement beats in both. Emulation has no cost of an "
                 "invalidation on the bus: on hardware what invalidates at once costs more."
             ],
             drawings=[
-                Drawing(f"protection-{attacker}-{asset}", f"Protecting {PAIRS[attacker, asset]}", functools.partial(draw, known[attacker, asset], labels, PAIRS[attacker, asset]),
+                Drawing(f"protection-{attacker}-{asset}", f"Protecting {PAIRS[attacker, asset]}", functools.partial(draw, known[attacker, asset], labels, PAIRS[attacker, asset], cost),
                         "A line joins what no other strategy of its placement beats.")
                 for attacker, asset in PAIRS
                 if known[attacker, asset]
@@ -112,7 +152,7 @@ def blocks(run, section):
 def table(section, candidates, labels, pair):
     result = Table(
         f"{section.stamp}; protecting {PAIRS[pair]}",
-        ["placement", "strategy", "instructions per pair", "within reach", "on the front"],
+        ["placement", "strategy", cost_of(section).unit, "within reach", "on the front"],
         [],
     )
     for part in placements(candidates).values():
@@ -153,7 +193,7 @@ def clusters(part, labels):
     return found
 
 
-def draw(candidates, labels, title):
+def draw(candidates, labels, title, cost):
     ticks = {(BY_BYTE, 0.0): "never, by the byte", (BY_PAGE, 0.0): "not after use, by the page", **{(BY_PAGE, 10.0**power): f"{10.0**power:g} ms" for power in range(-1, 4)},
              (NO_END, math.inf): "without end"}
     with pyplot.rc_context(figures.STYLE):
@@ -171,7 +211,7 @@ def draw(candidates, labels, title):
                               va="center", color=colour)
         axis.set_xscale("log")
         axis.margins(x=0.08)
-        axis.set_xlabel("instructions of a map and an unmap")
+        axis.set_xlabel(cost.what)
         axis.set_yticks([height(seen) for seen in ticks], list(ticks.values()))
         axis.set_ylim(-1.0, height((NO_END, math.inf)) + 1.0)
         axis.set_title(f"Protecting {title}", loc="left")

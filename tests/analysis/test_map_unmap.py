@@ -64,6 +64,8 @@ def test_without_a_call_that_pins_none_stands_beside_vfios(tmp_path):
 
 def test_only_what_was_timed_is_told_of_what_was_put_off(tmp_path):
     line = timed(1, "user", "deferred", 4100, 46, CALLS)
+    # Records from before it was timed.
+    del line["metrics"]["put_off_ticks_per_pair"]
     _, _, before = block_of(tmp_path / "before", [line])
     line["metrics"]["put_off_ticks"] = {**timed(1, "user", "deferred")["metrics"]["clock_ticks"], "n": 500, "mean": 820}
     line["metrics"]["put_off_ticks_per_pair"] = 205

@@ -3,6 +3,7 @@
 
 import math
 
+import disks
 import pytest
 import synthetic
 from engine import copy, probe
@@ -74,3 +75,24 @@ def test_one_of_both_alone_makes_no_point(tmp_path):
     run, section = section_of(tmp_path, [copy(1, "kernel", "strict", lifetime) for lifetime in (0, 1)] + [probe("user", "strict")])
     assert all(protection_cost.points(run, section, pair) == [] for pair in protection_cost.PAIRS)
     assert protection_cost.blocks(run, section) == []
+
+
+def probed_disk(placement, strategy, changed=()):
+    """A disk is probed by looking; its I/Os end with interrupts."""
+    like = disks.fio(1, placement, strategy)
+    made = probe(placement, strategy, changed, device=like["device"], completion="poll")
+    made["strategy"] = {**like["strategy"]}
+    return made
+
+
+def test_a_disk_is_held_against_what_an_io_costs(tmp_path):
+    lines = [disks.fio(1, "kernel", strategy, depth=depth, block=block, work=work) for depth, block, work in ((32, 4096, 0), (1, 4096, 1), (32, 131072, 2))
+             for strategy, work in (("strict", 24_000 + work), ("persistent", 20_000 + work))]
+    run, section = section_of(tmp_path, lines + [probed_disk("kernel", "strict"), probed_disk("kernel", "persistent", OPEN), probed_disk("user", "strict")])
+    found = protection_cost.points(run, section, ("device", "driver"))
+    assert {(point.configuration[1], point.configuration[3], point.configuration[4], round(point.cost.mean)) for point in found} == {
+        ("kernel", "interrupt", "strict", 24_000), ("kernel", "interrupt", "persistent", 20_000)}
+    assert {point.configuration[4]: point.exposure[0] for point in found} == {"strict": protection_cost.BY_PAGE, "persistent": protection_cost.NO_END}
+    (block,) = [block for block in families.blocks(run, section, profiles.read(run)) if block.title == "What protection costs"]
+    assert "instructions per I/O" in block.tables[0].header and "with fio" in block.paragraphs[0]
+    assert all("<svg" in figures.draw_drawing(drawing, drawing.name) for drawing in block.drawings)
