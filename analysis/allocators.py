@@ -15,7 +15,7 @@ PAIR = tables.METRIC["instructions_per_pair"]
 
 def blocks(section):
     pairs_, parts = pair_cells(section), part_cells(section)
-    shown = [table for table in (pair_table(section, pairs_), part_table(section, parts)) if table.rows]
+    shown = [table for table in (pair_table(section, pairs_), part_table(section, parts), thread_table(section)) if table.rows]
     if not shown:
         return []
     block = Block(
@@ -111,6 +111,41 @@ def part_table(section, found):
             both, clock = alone(cell), map_unmap.clock(cell)
             each = [map_unmap.value(cell, f"parts_ticks_{name}_p50") - clock for name in ("iova_allocation", "iova_free")]
             table.rows.append([labels.load(cell), cell.placement, cell.strategy, compare.allocator(cell), str(both.n), *(f"{number:,.0f}" for number in (*each, both.mean)), ratio_text(both, linux)])
+    return table
+
+
+def thread_cells(section):
+    """[[cells by allocator]] of what was run with several allocators and several numbers of threads, the fewest threads first."""
+    found = groups([cell for cell in section.cells if compare.family_of(cell) == map_unmap.FAMILY and threads(cell)])
+    numbers = {}
+    for group in found:
+        numbers.setdefault(but_threads(group[0]), set()).add(threads(group[0]))
+    return sorted((group for group in found if len(numbers[but_threads(group[0])]) > 1), key=lambda group: (but_threads(group[0]), threads(group[0])))
+
+
+def threads(cell):
+    return statistics.parameters_of(cell.workload_parameters).get(map_unmap.THREADS)
+
+
+def but_threads(cell):
+    found = {key: value for key, value in statistics.parameters_of(cell.workload_parameters).items() if key != map_unmap.THREADS}
+    workload, _, *rest = stripped(cell)
+    return (workload, compare.load.canonical(found), *rest)
+
+
+def thread_table(section):
+    table = Table(
+        f"{section.stamp}; {map_unmap.unit_of(section)} of a pair by threads, without reading the clock: p50, and the mean over boots, which holds what one waits for another; beside it the same with Linux's allocator as 1",
+        ["placement", "strategy", "allocator", "threads", "p50", "mean", ": linux"],
+        [],
+        left=3,
+    )
+    for group in thread_cells(section):
+        linux = next((map_unmap.took(cell, "pair", "mean") for cell in group if compare.allocator(cell) == LINUX), None)
+        for cell in group:
+            mean = map_unmap.took(cell, "pair", "mean")
+            table.rows.append([cell.placement, cell.strategy, compare.allocator(cell), f"{threads(cell):g}", map_unmap.count(map_unmap.took(cell, "pair")), map_unmap.count(mean),
+                               f"{mean / linux:.3f}" if mean and linux else tables.ABSENT])
     return table
 
 

@@ -20,6 +20,9 @@ constexpr double least_bytes_per_second = 1e6;
 constexpr std::uint64_t smallest_block = 512;
 constexpr std::uint64_t buffer_slack = 64 * 1024;
 
+// A load does not write to the end of a disk: there a probe has its marks (drivers/ahci/disk_copy.hpp).
+constexpr std::uint64_t spared_bytes = 64 * 1024;
+
 // What both ways have in common. The job is one thread, so that nothing outlives the process; its helpers stay on
 // the CPU that is not measured.
 std::vector<std::string> common_arguments(const Disk& disk, std::uint64_t io_depth) {
@@ -104,6 +107,8 @@ Fio::Fio(const Trial& trial, const TrafficPlaces& places)
                      {fmt::format("--rw={}", name_of(pattern_)), fmt::format("--bs={}", block_bytes_),
                       "--iomem=mmapshared:" + buffers_.path(), "--norandommap", "--time_based",
                       fmt::format("--ramp_time={}ms", warm_up_ms_), fmt::format("--runtime={}ms", run_ms)});
+    if (writes(pattern_) && disk_.bytes() > spared_bytes + block_bytes_)
+        arguments.push_back(fmt::format("--size={}", disk_.bytes() - spared_bytes));
     if (pattern_ == Pattern::randrw) arguments.emplace_back("--unified_rw_reporting=mixed");
     child_ = std::make_unique<Child>(Command{.arguments = arguments, .cpu = places.peer.cpu});
 }

@@ -91,6 +91,11 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
          status != "ok" || !terminal_);
 }
 
+void Progress::problem(const std::string& text) {
+    ++problems_;
+    message("problem: " + text);
+}
+
 void Progress::message(const std::string& text) { line(text, true); }
 
 void Progress::done() {

@@ -25,11 +25,14 @@ class Progress {
     void step(const Trial& trial, std::uint64_t done, std::uint64_t total);
     void finished(const Trial& trial, const nlohmann::json& record);
     void message(const std::string& text);
+    // Of no trial's record.
+    void problem(const std::string& text);
     // Ends the line that is rewritten.
     void done();
 
     [[nodiscard]] std::size_t errors() const { return errors_; }
     [[nodiscard]] std::size_t skipped() const { return skipped_; }
+    [[nodiscard]] std::size_t problems() const { return problems_; }
     [[nodiscard]] std::size_t total() const { return total_; }
     [[nodiscard]] std::size_t count() const { return done_; }
 
@@ -41,6 +44,7 @@ class Progress {
     std::size_t done_ = 0;
     std::size_t errors_ = 0;
     std::size_t skipped_ = 0;
+    std::size_t problems_ = 0;
     double weight_total_ = 0;
     double weight_done_ = 0;
     double estimated_;

@@ -108,8 +108,9 @@ class BootRunner {
             }
         }
         if (rest_.empty()) {
-            // It powers off by itself; there is nothing more to wait for.
-            guest.wait(std::chrono::milliseconds{2000});
+            // It powers off by itself, when the last driver has stopped.
+            guest.wait(std::chrono::milliseconds{10'000});
+            for (const auto& line : guest.new_records()) take(line, guest);
             guest.kill();
             return;
         }
@@ -159,6 +160,11 @@ class BootRunner {
         };
         auto event = nlohmann::json::parse(line, nullptr, false);
         const std::string kind = text(event, "event");
+        if (kind == "problem") {
+            const std::lock_guard lock{shared_.mutex};
+            shared_.progress.problem(text(event, "text"));
+            return true;
+        }
         const std::string id = text(event, "trial");
         const auto trial = std::find_if(rest_.begin(), rest_.end(),
                                         [&](const Trial& candidate) { return candidate.id == id; });

@@ -33,6 +33,7 @@ class DirectorySink final : public Sink {
         run_.append(record);
         progress_.finished(trial, record);
     }
+    void problem(const std::string& text) override { progress_.problem(text); }
 
   private:
     RunDirectory& run_;
@@ -55,6 +56,7 @@ class LineSink final : public Sink {
     void record(const Trial& trial, const nlohmann::json& record) override {
         send({{"event", "record"}, {"trial", trial.id}, {"record", record}});
     }
+    void problem(const std::string& text) override { send({{"event", "problem"}, {"text", text}}); }
 
   private:
     void send(const nlohmann::json& event) {

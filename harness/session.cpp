@@ -121,6 +121,7 @@ void Session::set_up_driver(const Trial& trial) {
     // A device that copies by way of a disk waits for it.
     if (trial.copies_by_disk() && settings_.virtual_clock && !metronome_) metronome_.emplace(other_cpu());
     driver_ = start_driver(trial, settings_.device, ownership_, device_cpu);
+    driven_ = fmt::format("{}/{}/{} ({})", trial.device, trial.placement, trial.strategy, trial.id);
     interrupt_ = pin_interrupts(settings_.device, device_cpu);
     if (driver_->interface().empty()) return;
     interface_.emplace(driver_->interface(), "");
@@ -162,7 +163,11 @@ void Session::take_down_driver() {
     try {
         driver_->stop();
     } catch (const std::exception& error) {
-        fmt::print(stderr, "dmatoll: {}\n", error.what());
+        try {
+            sink_.problem(fmt::format("after {}: {}", driven_, error.what()));
+        } catch (const std::exception&) {
+            fmt::print(stderr, "dmatoll: after {}: {}\n", driven_, error.what());
+        }
     }
     driver_.reset();
 }

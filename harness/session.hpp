@@ -71,6 +71,7 @@ class Session {
     std::optional<Interface> peer_;
     std::optional<Witness> witness_;  // instead of peer_
     std::string without_witness_;     // why there cannot be one
+    std::string driven_;  // by driver_, for whoever is told of it: the combination, and its first trial
     std::string combination_;
     std::string combination_problem_;
     bool combination_unavailable_ = false;

@@ -21,6 +21,8 @@ class Sink {
     // What a program wrote, kept as it is.
     virtual void raw(const Trial& trial, const std::string& name, std::string_view content) = 0;
     virtual void record(const Trial& trial, const nlohmann::json& record) = 0;
+    // What is seen when the records of whom it is about are out, as mappings that a driver leaves: it fails the run.
+    virtual void problem(const std::string& text) = 0;
 };
 
 }  // namespace dmatoll::harness

@@ -249,7 +249,7 @@ class DiskCopy {
             const Result<bool> unused = are_zero(first + marked_first.value(), disk.blocks - marked_last.value());
             if (!unused.ok()) return false;
             if (!unused.value()) {
-                platform_.log(LogLevel::warning, "a disk is passed over: there is data in its last blocks");
+                platform_.log(LogLevel::warning, "a disk is passed over: there is data in its last ten blocks, and not the zeros that are wanted there");
                 return false;
             }
             clear_bytes(origin(), copy_unit_bytes);

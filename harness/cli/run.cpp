@@ -129,7 +129,7 @@ int run_suite(const Options& options, RunDirectory& run) {
                duration_text(now_seconds() - begun),
                progress.count() - progress.errors() - progress.skipped(), progress.errors(),
                progress.skipped(), run.records_path().string());
-    int status = progress.errors() ? trials_failed_status : 0;
+    int status = progress.errors() || progress.problems() ? trials_failed_status : 0;
     if (options.report) {
         try {
             make_report(run.path().string());
@@ -262,7 +262,7 @@ void add_bench(CLI::App& program, Outcome& outcome) {
     command->add_option("--json", *json, "a file for the times in the shape of Google Benchmark's JSON, with what ran where as its context");
     command->footer(
         "The driver maps buffers and unmaps them, and the device does nothing: medians and means are printed,\n"
-        "and whole distributions are in the records. On the lab's virtual clock they are instructions, elsewhere ticks of the time\n"
+        "and means, extremes and percentiles are in the records. On the lab's virtual clock they are instructions, elsewhere ticks of the time\n"
         "stamp counter. The mean of a pair holds what was put off: a driver process times between pairs what has come due, in the\n"
         "kernel a timer interrupts a map or an unmap for it, but not while buffers are held for a time (hold_us), and what still\n"
         "waits at the end is done and timed then, but for Linux's own queue. VFIO pins and maps in one call; a call that only pins as\n"

@@ -60,3 +60,16 @@ def test_other_figures_show_the_usual_allocator(tmp_path):
     section, _ = block_of(tmp_path, copies(None, 1000) + copies("tree", 900) + copies("eiovar", 800))
     assert {compare.allocator(cell) for cell in compare.usual_parameters(section.cells)} == {"size-classes"}
     assert {compare.allocator(cell) for cell in compare.usual_parameters(section.cells, "tree")} == {"tree"}
+
+
+def test_allocators_stand_beside_each_other_by_threads(tmp_path):
+    lines = [timed(1, "kernel", "strict", 500, unmap * threads, threads=threads, settings=settings)
+             for settings, unmap in (({}, 900), ({"iova_allocator": "magazines"}, 1000), ({"iova_allocator": "linux"}, 1500)) for threads in (1, 2)]
+    # One number of threads is no curve.
+    lines += [timed(1, "kernel", "deferred", threads=1, settings=settings) for settings in ({}, {"iova_allocator": "linux"})]
+    _, block = block_of(tmp_path, lines)
+    rows = rows_of(block, "by threads")
+    assert [(row["strategy"], row["allocator"], row["threads"]) for row in rows] == [
+        ("strict", allocator, threads) for threads in ("1", "2") for allocator in ("size-classes", "magazines", "linux")]
+    assert [row["p50"] for row in rows] == ["1,401", "1,501", "2,001", "2,301", "2,501", "3,501"]
+    assert rows[2][": linux"] == "1.000" and float(rows[0][": linux"]) < float(rows[1][": linux"]) < 1
