@@ -93,7 +93,10 @@ void Progress::finished(const Trial& trial, const nlohmann::json& record) {
 
 void Progress::problem(const std::string& text) {
     ++problems_;
-    message("problem: " + text);
+    if (quiet_)
+        fmt::print(stderr, "dmatoll: problem: {}\n", text);
+    else
+        message("problem: " + text);
 }
 
 void Progress::message(const std::string& text) { line(text, true); }

@@ -129,6 +129,9 @@ int run_suite(const Options& options, RunDirectory& run) {
                duration_text(now_seconds() - begun),
                progress.count() - progress.errors() - progress.skipped(), progress.errors(),
                progress.skipped(), run.records_path().string());
+    if (progress.problems() != 0)
+        fmt::print("{} times a driver did not stop as it should; above stands how.\n",
+                   progress.problems());
     int status = progress.errors() || progress.problems() ? trials_failed_status : 0;
     if (options.report) {
         try {
@@ -221,8 +224,8 @@ void add_run(CLI::App& program, Outcome& outcome) {
     command->footer(
         "Ctrl-C gives every device back; the trials that are finished are whole, and --resume goes on from "
         "there.\n"
-        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why); 4 something was probed\n"
-        "that protects less than it promises; 1 the run broke off; 130 interrupted.");
+        "Exit status: 0 all trials ran; 3 some trials are errors (their records say why), or a driver did not stop as it should,\n"
+        "with mappings left; 4 something was probed that protects less than it promises; 1 the run broke off; 130 interrupted.");
     command->callback([options, &outcome] {
         options->command = "run " + options->suite;
         RunDirectory run = open_run(*options);
