@@ -129,7 +129,7 @@ def blocks(run, section):
     if not any(known.values()):
         return []
     cost = cost_of(section)
-    cells = [cell for cell in section.cells if compare.family_of(cell) in ("probe", cost.family)]
+    cells = [cell for cell in section.cells if compare.family_of(cell) == cost.family]
     labels = compare.Labels(compare.Section(section.environment, section.device, cells))
     return [
         Block(
