@@ -15,12 +15,17 @@ ROUNDS = 4
 ANYWHERE = ("passthrough", "linux-identity")  # under which the device reaches all memory
 
 
-@pytest.fixture(scope="module")
-def run(dmatoll, tmp_path_factory):
+def probed(dmatoll, tmp_path_factory, device):
+    """The ended program, and {(placement, strategy, window in ms or None): record}."""
     place = tmp_path_factory.mktemp("probe") / "run"
     # One after the other takes longer than the usual limit on a busy machine.
-    ended = program.run(dmatoll, "probe", "--filter", "workload=probe,device=82540EM", "--output", place, "--jobs", "1", limit=580)
+    ended = program.run(dmatoll, "probe", "--filter", f"workload=probe,device={device}", "--output", place, "--jobs", "1", limit=580)
     return ended, {(each["placement"], each["strategy"]["name"], window_of(each)): each for each in program.records(place)}
+
+
+@pytest.fixture(scope="module")
+def run(dmatoll, tmp_path_factory):
+    return probed(dmatoll, tmp_path_factory, "82540EM")
 
 
 @pytest.fixture(scope="module")
